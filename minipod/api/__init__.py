@@ -1,0 +1,1 @@
+"""What Kubernetes objects mean: kinds, schemas, defaults, validation, patches, columns. No I/O."""

@@ -1,0 +1,1 @@
+"""What a person types: a small HTTP client with kubectl's verbs, flags and words."""

@@ -1,0 +1,1 @@
+"""The loops that bring actual state to desired state, each through the API client."""

@@ -1,0 +1,1 @@
+"""References, content store, unpacking and building of container images."""

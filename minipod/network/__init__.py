@@ -1,0 +1,1 @@
+"""Addresses, the bridge and its rules."""

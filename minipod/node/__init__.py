@@ -1,0 +1,1 @@
+"""The kubelet: pod workers, actions, sync, status, volumes, environment, and its HTTP API."""

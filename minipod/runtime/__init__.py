@@ -1,0 +1,1 @@
+"""Sandboxes and containers from plain specs: plan, executor, renderer, shim, exec, logs."""

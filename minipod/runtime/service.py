@@ -1,0 +1,119 @@
+"""The runtime as the node agent sees it: sandboxes, containers, streams. Implemented over the shim.
+
+All calls are idempotent by id: asking for what already is returns it; stopping or removing what is not is no error.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from minipod.runtime.operations import Operation
+from minipod.runtime.spec import (
+    ContainerSpec,
+    ContainerStatus,
+    ExecSpec,
+    Resources,
+    SandboxSpec,
+    SandboxStatus,
+    TracedStep,
+)
+
+
+class RuntimeFailure(Exception):
+    """The runtime could not do what was asked.
+
+    `reason` is a Kubernetes word ("StartError", "CreateContainerError", "SandboxFailed", "ShimUnavailable",
+    "NotFound"), `step` names the operation that failed, str() is one sentence for people and events.
+    """
+
+    def __init__(self, reason: str, message: str, step: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.step = step
+
+
+@dataclass(frozen=True)
+class RuntimeState:
+    """Everything that exists, exited containers included, until they are removed."""
+
+    sandboxes: tuple[SandboxStatus, ...]
+    containers: tuple[ContainerStatus, ...]
+
+
+@dataclass(frozen=True)
+class RuntimeEvent:
+    """Something changed without being asked for: the node looks again at that Pod.
+
+    "shim-lost" and "shim-connected" carry no id: the whole state must be listed again.
+    """
+
+    type: Literal["container-exited", "sandbox-exited", "shim-lost", "shim-connected"]
+    sandbox_id: str = ""
+    container: ContainerStatus | None = None
+
+
+class Streams(Protocol):
+    """A process's standard streams, or a container's when attached. Closing never ends an attached container."""
+
+    async def read(self) -> tuple[Literal["stdout", "stderr"], bytes] | None:
+        """Return the next chunk, or None at the end of both streams. With a terminal all is stdout."""
+
+    async def write(self, data: bytes) -> None:
+        """Write to standard input, waiting while it is full. BrokenPipeError when nobody reads."""
+
+    async def close_stdin(self) -> None:
+        """End standard input."""
+
+    async def resize(self, columns: int, rows: int) -> None:
+        """Set the terminal's size; nothing without a terminal."""
+
+    async def wait(self) -> int:
+        """Return the exit code once the process has ended (exec), or the container has (attach)."""
+
+    async def close(self) -> None:
+        """Let go. An exec'd process whose session is closed is killed with everything it started."""
+
+
+class Runtime(Protocol):
+    """Sandboxes and containers from plain specs."""
+
+    async def perform(self, operations: Sequence[Operation]) -> list[TracedStep]:
+        """Perform host-side operations (volumes, files) in order, off the event loop; RuntimeFailure names the step."""
+
+    async def run_sandbox(self, spec: SandboxSpec) -> tuple[SandboxStatus, list[TracedStep]]:
+        """Make the sandbox, or return it when it is there and ready."""
+
+    async def remove_sandbox(self, sandbox_id: str) -> None:
+        """Kill whatever still runs in the sandbox, take down its network, namespaces and cgroups, forget it."""
+
+    async def start_container(
+        self, spec: ContainerSpec
+    ) -> tuple[ContainerStatus, list[TracedStep]]:
+        """Start a container. RuntimeFailure("StartError") when its program cannot be executed."""
+
+    async def stop_container(self, container_id: str, grace_seconds: float) -> ContainerStatus:
+        """Send the stop signal, wait, send SIGKILL after the grace, return the exited status. 0: kill at once.
+
+        A second call with a shorter grace shortens the first.
+        """
+
+    async def remove_container(self, container_id: str) -> None:
+        """Forget an exited container and remove its writable directory and cgroup."""
+
+    async def update_resources(self, container_id: str, resources: Resources) -> None:
+        """Change a running container's limits in place."""
+
+    async def exec(self, container_id: str, spec: ExecSpec) -> Streams:
+        """Start one more process in a running container."""
+
+    async def attach(self, container_id: str) -> Streams:
+        """Join the streams of a running container: output from now on, input if it has `stdin`."""
+
+    async def reopen_log(self, container_id: str) -> None:
+        """Close and reopen the log file (after an outside rotation)."""
+
+    async def state(self) -> RuntimeState:
+        """List all sandboxes and containers."""
+
+    def events(self) -> AsyncIterator[RuntimeEvent]:
+        """Yield changes as the shim reports them, for as long as the runtime is open; reconnects by itself."""

@@ -1,0 +1,1 @@
+"""The Kubernetes REST API: verbs, watch streams, admission; streams proxied to the node."""
