@@ -1,0 +1,27 @@
+#!/bin/sh
+# Every check there is, on a bare Debian 12 or 13: formatter, linter, types, import contracts, unit,
+# kernel and end-to-end tests. Needs root; leaves nothing behind on the host.
+#
+#   test.sh [PYTEST OPTIONS...]     with options only pytest runs, with them
+set -eu
+
+here=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
+cd "$here"
+sh scripts/setup.sh --test .venv
+bin=$here/.venv/bin
+say() { printf '==> %s\n' "$*"; }
+
+export MINIPOD_LEAK_CHECK=1
+if [ $# -gt 0 ]; then
+    exec "$bin/pytest" "$@"
+fi
+
+say "format";            "$bin/ruff" format --check --quiet .
+say "lint";              "$bin/ruff" check --quiet .
+say "types";             "$bin/mypy"
+say "import contracts";  "$bin/lint-imports" --no-cache >.venv/import-contracts.txt || {
+    cat .venv/import-contracts.txt
+    exit 1
+}
+say "tests: unit, kernel, e2e"
+"$bin/pytest" -q --durations=15
