@@ -1,1 +1,28 @@
 """Objects at resourceVersions in SQLite: compare-and-swap, list, watch. Knows no kinds and no HTTP."""
+
+from minipod.store.errors import (
+    Closed,
+    CommitFailed,
+    Compacted,
+    Conflict,
+    StoreError,
+    Unusable,
+)
+from minipod.store.feed import Watch
+from minipod.store.model import Entry, Event, Page
+from minipod.store.store import Limits, Store
+
+__all__ = [
+    "Closed",
+    "CommitFailed",
+    "Compacted",
+    "Conflict",
+    "Entry",
+    "Event",
+    "Limits",
+    "Page",
+    "Store",
+    "StoreError",
+    "Unusable",
+    "Watch",
+]

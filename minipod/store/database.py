@@ -1,0 +1,256 @@
+"""The SQLite file: one append-only log of versions, locked to one process.
+
+Table `log` holds every version still kept; a key's current value is its newest row, unless that row is a deletion.
+`previous` names the row it replaced, which makes compaction and replay a walk over revisions, without another index.
+Everything up to `meta.compacted` has lost its superseded rows.
+
+Durability: WAL with synchronous=FULL, so a commit is on disk before it is acknowledged
+(https://www.sqlite.org/pragma.html#pragma_synchronous).
+"""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from minipod import fault
+from minipod.store.errors import Unusable
+from minipod.store.model import Entry, Event
+
+APPLICATION_ID = 0x6D706F64  # "mpod" in the file's header tells our files from anybody else's
+SCHEMA_VERSION = 1
+
+_SCHEMA = (
+    "CREATE TABLE log (revision INTEGER PRIMARY KEY, key TEXT NOT NULL, previous INTEGER NOT NULL,"
+    " deleted INTEGER NOT NULL, value BLOB NOT NULL)",
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+    "INSERT INTO meta VALUES ('compacted', 0)",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One version as the log keeps it; `previous` is 0 when the key did not exist before."""
+
+    revision: int
+    key: str
+    previous: int
+    deleted: bool
+    value: bytes
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a database held when it was opened."""
+
+    entries: list[Entry]
+    revision: int
+    compacted: int
+
+
+class Database:
+    """The writer's connection and the lock. Used by one thread at a time, except `replay`."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, lock: int) -> None:
+        self._path = path
+        self._connection = connection
+        self._lock = lock
+
+    @classmethod
+    def open(cls, path: Path) -> "Database":
+        """Lock and open the database at `path`, made if it is missing. Raises Unusable."""
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = _acquire_lock(path)
+        try:
+            connection = _connect(path)
+        except BaseException:
+            os.close(lock)
+            raise
+        return cls(path, connection, lock)
+
+    def load(self) -> Loaded:
+        """Read every key's newest version. Raises Unusable when the file is damaged."""
+        try:
+            compacted = self._compacted()
+            entries: dict[str, Entry] = {}
+            revision = compacted
+            for row in self._connection.execute(
+                "SELECT revision, key, deleted, value FROM log ORDER BY revision"
+            ):
+                revision, key, deleted, value = row
+                entries.pop(key, None)
+                if not deleted:
+                    entries[key] = Entry(key, revision, value)
+        except sqlite3.DatabaseError as error:
+            raise _damaged(self._path, error) from error
+        return Loaded(list(entries.values()), max(revision, compacted), compacted)
+
+    def append(self, rows: Iterable[Row]) -> None:
+        """Commit all rows or none; they are on disk when this returns. Raises sqlite3.Error."""
+        with self._transaction():
+            self._connection.executemany(
+                "INSERT INTO log VALUES (?, ?, ?, ?, ?)",
+                ((row.revision, row.key, row.previous, row.deleted, row.value) for row in rows),
+            )
+            fault.point("store.before-commit")
+        fault.point("store.after-commit")
+
+    def compact(self, since: int, until: int) -> None:
+        """Forget what the versions in (since, until] replaced, and the deletions among them."""
+        span = (since, until)
+        with self._transaction():
+            self._connection.execute(
+                "DELETE FROM log WHERE revision IN (SELECT previous FROM log"
+                " WHERE revision > ? AND revision <= ? AND previous > 0)",
+                span,
+            )
+            self._connection.execute(
+                "DELETE FROM log WHERE revision > ? AND revision <= ? AND deleted", span
+            )
+            self._connection.execute("UPDATE meta SET value = ? WHERE name = 'compacted'", (until,))
+            fault.point("store.compaction")
+
+    def make_room(self) -> None:
+        """After a failed commit: fold the log into the file so that the next one starts at its beginning."""
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+        except sqlite3.Error:
+            return  # still no room: the next commit will say so
+
+    def replay(self, since: int, limit: int) -> tuple[int, list[Event]]:
+        """Return up to `limit` events after `since`, and the compacted revision of that same moment.
+
+        Opens its own connection: any thread may call this, and sees committed versions only.
+        """
+        reader = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, isolation_level=None)
+        try:
+            reader.execute("BEGIN")
+            (compacted,) = reader.execute("SELECT value FROM meta").fetchone()
+            found = reader.execute(
+                "SELECT log.revision, log.key, log.deleted, log.value, old.revision, old.value"
+                " FROM log LEFT JOIN log AS old ON old.revision = log.previous"
+                " WHERE log.revision > ? ORDER BY log.revision LIMIT ?",
+                (since, limit),
+            )
+            return compacted, [_event(row) for row in found]
+        finally:
+            reader.close()
+
+    def close(self) -> None:
+        """Close the file and give the lock up."""
+        self._connection.close()
+        os.close(self._lock)
+
+    def _compacted(self) -> int:
+        (value,) = self._connection.execute("SELECT value FROM meta").fetchone()
+        return int(value)
+
+    def _transaction(self) -> "_Transaction":
+        return _Transaction(self._connection)
+
+
+class _Transaction:
+    """BEGIN; COMMIT on success, ROLLBACK on any failure (SQLite may already have rolled back by itself)."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._connection.execute("COMMIT")
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+
+def _event(row: tuple[int, str, int, bytes, int | None, bytes | None]) -> Event:
+    revision, key, deleted, value, old_revision, old_value = row
+    previous = None
+    if old_revision is not None and old_value is not None:
+        previous = Entry(key, old_revision, old_value)
+    return Event(revision, key, value, bool(deleted), previous)
+
+
+def _acquire_lock(path: Path) -> int:
+    """Hold an exclusive flock(2) beside the database; the kernel gives it up when the process dies."""
+    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
+        os.close(lock)
+        raise Unusable(
+            f'store "{path}" is in use by process {holder}; stop it or choose another --root'
+        ) from error
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return lock
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open the file, recover its WAL, and make the tables in a new one."""
+    try:
+        # made here so that the file is never, however briefly, readable by anybody but root
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    except (OSError, sqlite3.Error) as error:
+        raise Unusable(f'store "{path}" cannot be opened: {error}') from error
+    try:
+        _check_identity(path, connection)
+        connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA journal_size_limit = {16 << 20}")
+        connection.execute("PRAGMA busy_timeout = 5000")
+        _ensure_schema(connection)
+        _sync_directory(path.parent)
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise _damaged(path, error) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_identity(path: Path, connection: sqlite3.Connection) -> None:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if not tables and application in (0, APPLICATION_ID):
+        return  # empty: a new database, or one killed before its schema was committed
+    if application != APPLICATION_ID:
+        raise Unusable(f'"{path}" is some other program\'s database; move it away')
+    if version != SCHEMA_VERSION:
+        raise Unusable(
+            f'store "{path}" has format {version}, this minipod reads {SCHEMA_VERSION}; '
+            "run the version that wrote it"
+        )
+
+
+def _ensure_schema(connection: sqlite3.Connection) -> None:
+    with _Transaction(connection):
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if not tables:
+            for statement in _SCHEMA:
+                connection.execute(statement)
+
+
+def _damaged(path: Path, error: sqlite3.Error) -> Unusable:
+    return Unusable(f'store "{path}" cannot be read: {error}; restore a copy or move it away')
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make the new files' names durable (fsync(2): the directory needs its own)."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,39 @@
+"""What can go wrong in the store. Every message is one line: the culprit quoted, the reason, the way out."""
+
+
+class StoreError(Exception):
+    """Root of every failure of the store."""
+
+
+class Compacted(StoreError):
+    """The history after `revision` is no longer kept: list again, then watch from there."""
+
+    def __init__(self, revision: int, oldest: int) -> None:
+        super().__init__(f"revision {revision} is compacted, the oldest kept is {oldest}")
+        self.revision = revision
+        self.oldest = oldest
+
+
+class Conflict(StoreError):
+    """A compare-and-swap lost: `actual` is the key's revision now (0: it does not exist)."""
+
+    def __init__(self, key: str, expected: int, actual: int) -> None:
+        super().__init__(f'"{key}" is at revision {actual}, not {expected}')
+        self.key = key
+        self.expected = expected
+        self.actual = actual
+
+
+class CommitFailed(StoreError):
+    """The transaction of this write failed (disk full, I/O error): nothing of it was stored."""
+
+
+class Unusable(StoreError):
+    """The database cannot be opened: locked by another daemon, corrupt, or not a store."""
+
+
+class Closed(StoreError):
+    """The store is closing: nothing of this write was stored."""
+
+    def __init__(self) -> None:
+        super().__init__("the store is closed")

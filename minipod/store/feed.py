@@ -1,0 +1,193 @@
+"""Who is told what: a ring of the newest events, and watches that read it at their own pace.
+
+A watch is a position in the history, not a queue: a slow one costs nothing, reads on from the ring, from the log when
+the ring has moved past it, and is told `Compacted` when the log has too. Events are shared by all watches.
+"""
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Sequence
+
+from minipod.store.errors import Closed
+from minipod.store.model import Event
+
+TAKE_LIMIT = 256  # events handed to a watch at once
+Replay = Callable[[int, int], Awaitable[Sequence[Event]]]
+
+
+class Feed:
+    """The newest committed events, and the watches waiting for more."""
+
+    def __init__(self, revision: int, replay: Replay, *, events: int, size: int) -> None:
+        self.revision = revision
+        self.floor = revision  # the ring holds every event after this revision
+        self._events: list[Event] = []
+        self._size = 0
+        self._event_limit = events
+        self._size_limit = size
+        self._replay = replay
+        self._waiting: dict[str, set[Watch]] = {}
+        self._closed = False
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Append newly committed events, in revision order, and wake the watches they concern."""
+        self._events.extend(events)
+        self._size += sum(len(event.value) for event in events)
+        self.revision = events[-1].revision
+        for event in events:
+            if self._waiting:
+                self._wake(event)
+        self._trim()
+
+    def watch(self, prefix: str, since: int) -> "Watch":
+        """Return a watch of the keys that are `prefix` or, when it ends in "/", lie under it."""
+        if self._closed:
+            raise Closed
+        return Watch(self, prefix, since)
+
+    def since(self, revision: int) -> Sequence[Event]:
+        """Return the ring's events after `revision` (which must not be below `floor`)."""
+        return self._events[self._position(revision) :]
+
+    def close(self) -> None:
+        """Wake every watch with nothing: none will ever come."""
+        self._closed = True
+        for watches in list(self._waiting.values()):
+            for watch in list(watches):
+                watch.interrupt()
+
+    async def take(self, prefix: str, since: int) -> tuple[int, list[Event]]:
+        """Return some matching events after `since`, and the revision up to which that is all of them."""
+        if since < self.floor:
+            # what is committed but not yet published is left for its publication
+            found = [
+                e for e in await self._replay(since, TAKE_LIMIT) if e.revision <= self.revision
+            ]
+            if not found:
+                return max(since, self.floor), []
+            return found[-1].revision, [event for event in found if _matches(event.key, prefix)]
+        taken: list[Event] = []
+        for index in range(self._position(since), len(self._events)):
+            event = self._events[index]
+            if _matches(event.key, prefix):
+                taken.append(event)
+                if len(taken) == TAKE_LIMIT:
+                    return event.revision, taken
+        return self.revision, taken
+
+    def wait(self, watch: "Watch") -> None:
+        """Remember a watch that has seen everything so far."""
+        self._waiting.setdefault(watch.prefix, set()).add(watch)
+
+    def forget(self, watch: "Watch") -> None:
+        """Stop remembering it."""
+        watches = self._waiting.get(watch.prefix)
+        if watches is not None:
+            watches.discard(watch)
+            if not watches:
+                del self._waiting[watch.prefix]
+
+    @property
+    def closed(self) -> bool:
+        """Whether no further event will ever come."""
+        return self._closed
+
+    def _wake(self, event: Event) -> None:
+        for prefix in _prefixes(event.key):
+            for watch in list(self._waiting.get(prefix, ())):
+                watch.wake(event.revision - 1)
+
+    def _position(self, revision: int) -> int:
+        return bisect_right(self._events, revision, key=lambda event: event.revision)
+
+    def _trim(self) -> None:
+        """Drop the oldest quarter at a time, so that dropping costs nothing per event."""
+        if len(self._events) <= self._event_limit and self._size <= self._size_limit:
+            return
+        drop = 0
+        while drop < len(self._events) - 1 and (
+            len(self._events) - drop > self._event_limit * 3 // 4
+            or self._size > self._size_limit * 3 // 4
+        ):
+            self._size -= len(self._events[drop].value)
+            drop += 1
+        if drop:
+            self.floor = self._events[drop - 1].revision
+            del self._events[:drop]
+
+
+class Watch:
+    """One reader of the history of a prefix: every version once, in order."""
+
+    __slots__ = ("_feed", "_waiter", "prefix", "revision")
+
+    def __init__(self, feed: Feed, prefix: str, since: int) -> None:
+        self._feed = feed
+        self._waiter: asyncio.Future[bool] | None = None
+        self.prefix = prefix
+        self.revision = since  # everything up to here has been returned
+
+    async def next(self, timeout: float | None = None) -> list[Event]:
+        """Return the next events; an empty list after `timeout` seconds, an `interrupt`, or the feed's end.
+
+        Raises Compacted when the history it would have to read is gone.
+        """
+        while not self._feed.closed:
+            self.revision, events = await self._feed.take(self.prefix, self.revision)
+            if events:
+                return events
+            if self.revision >= self._feed.revision and not await self._wait(timeout):
+                break
+        return []
+
+    @property
+    def ended(self) -> bool:
+        """Whether the store has closed: nothing will ever come."""
+        return self._feed.closed
+
+    def wake(self, revision: int) -> None:
+        """Something it watches follows `revision`; everything up to there did not concern it."""
+        self.revision = max(self.revision, revision)
+        self._settle(found=True)
+
+    def interrupt(self) -> None:
+        """Make a waiting `next` return with nothing."""
+        self._settle(found=False)
+
+    async def _wait(self, timeout: float | None) -> bool:
+        """Wait for a wake-up (true) or an end of patience (false)."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
+        self._waiter = waiter
+        self._feed.wait(self)
+        timer = loop.call_later(timeout, self.interrupt) if timeout is not None else None
+        try:
+            return await waiter
+        finally:
+            self._feed.forget(self)
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+    def _settle(self, *, found: bool) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is None or waiter.done():
+            return
+        self._feed.forget(self)
+        if not found:  # nothing that concerns it has come since it began to wait
+            self.revision = max(self.revision, self._feed.revision)
+        waiter.set_result(found)
+
+
+def _matches(key: str, prefix: str) -> bool:
+    return key.startswith(prefix) if prefix.endswith("/") else key == prefix
+
+
+def _prefixes(key: str) -> list[str]:
+    """Every prefix under which a watch may wait for this key: "/", "/pods/", "/pods/default/", and itself."""
+    found = [key]
+    end = key.rfind("/")
+    while end >= 0:
+        found.append(key[: end + 1])
+        end = key.rfind("/", 0, end)
+    return found
