@@ -1,0 +1,146 @@
+"""The language of daemon and shim: length-prefixed JSON over a Unix stream socket, descriptors beside it.
+
+A frame is a header (bytes of JSON, number of descriptors; both u32, network order) and the JSON. Descriptors
+travel as SCM_RIGHTS with the frame's first byte (unix(7)), so they are in the receiver's hands no later than the
+header. Three kinds of message:
+
+    request   {"id": 7, "verb": "start-container", ...arguments}
+    response  {"id": 7, "ok": {...}}  or  {"id": 7, "error": {"reason", "message", "step"}}
+    event     {"event": "container-exited", ...}
+
+Framing and the verbs `version` and `upgrade` never change, so that any daemon can bring any shim up to date.
+Standard library only: the shim loads this.
+"""
+
+import base64
+import json
+import socket
+import struct
+import typing
+from array import array
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from functools import cache
+from types import UnionType
+from typing import Any, TypeVar, cast
+
+PROTOCOL_VERSION = 1
+FRAME_LIMIT = 32 * 1024 * 1024  # bytes of JSON in one frame
+DESCRIPTOR_LIMIT = 16  # descriptors in one frame
+RECEIVE_BYTES = 256 * 1024
+_HEADER = struct.Struct("!II")
+_DESCRIPTOR_BYTES = array("i").itemsize
+
+Message = dict[str, Any]
+T = TypeVar("T")
+
+
+class ProtocolError(ValueError):
+    """The peer sent something that is no frame: the connection cannot go on."""
+
+
+def encode(message: Message, descriptors: int = 0) -> bytes:
+    """Return `message` as one frame that says it brings `descriptors` descriptors."""
+    body = json.dumps(message, separators=(",", ":")).encode()
+    return _HEADER.pack(len(body), descriptors) + body
+
+
+class Decoder:
+    """Cuts a byte stream into messages. Owns received descriptors until it hands them out."""
+
+    def __init__(self, pending: bytes = b"", descriptors: Sequence[int] = ()) -> None:
+        self.pending = bytearray(pending)
+        self.descriptors = list(descriptors)
+
+    def feed(self, data: bytes, descriptors: Sequence[int] = ()) -> None:
+        """Take what one recvmsg gave."""
+        self.pending += data
+        self.descriptors += descriptors
+
+    def messages(self) -> Iterator[tuple[Message, list[int]]]:
+        """Yield every complete message with its descriptors. Raises ProtocolError."""
+        while len(self.pending) >= _HEADER.size:
+            length, count = _HEADER.unpack_from(self.pending)
+            if length > FRAME_LIMIT or count > DESCRIPTOR_LIMIT:
+                raise ProtocolError(f"frame of {length} bytes and {count} descriptors is too large")
+            end = _HEADER.size + length
+            if len(self.pending) < end:
+                return
+            if len(self.descriptors) < count:
+                raise ProtocolError(f"frame announces {count} descriptors that did not arrive")
+            message = _parse(bytes(self.pending[_HEADER.size : end]))
+            del self.pending[:end]
+            given, self.descriptors = self.descriptors[:count], self.descriptors[count:]
+            yield message, given
+
+
+def _parse(body: bytes) -> Message:
+    try:
+        message = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"frame is not JSON: {error}") from None
+    if not isinstance(message, dict):
+        raise ProtocolError("frame is not a JSON object")
+    return message
+
+
+def receive(connection: socket.socket) -> tuple[bytes, list[int]]:
+    """Read once from `connection`: bytes (empty at the end of the stream) and close-on-exec descriptors."""
+    space = socket.CMSG_SPACE(DESCRIPTOR_LIMIT * _DESCRIPTOR_BYTES)
+    data, ancillary, _, _ = connection.recvmsg(RECEIVE_BYTES, space, socket.MSG_CMSG_CLOEXEC)
+    descriptors = array("i")
+    for level, kind, payload in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            descriptors.frombytes(payload[: len(payload) - len(payload) % _DESCRIPTOR_BYTES])
+    return data, list(descriptors)
+
+
+def send(connection: socket.socket, frame: bytes | memoryview, descriptors: Sequence[int]) -> int:
+    """Write once; return the bytes taken. The descriptors go with the first of them."""
+    if not descriptors:
+        return connection.send(frame)
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))
+    return connection.sendmsg([frame], [rights])
+
+
+# Specs as JSON: dataclasses are objects, tuples are arrays, bytes are base64.
+
+
+def to_plain(value: Any) -> Any:
+    """Return a spec as JSON-able values."""
+    if is_dataclass(value):
+        return {item.name: to_plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, tuple | list):
+        return [to_plain(item) for item in value]
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return dict(value) if isinstance(value, dict) else value
+
+
+def from_plain(kind: type[T], plain: Any) -> T:
+    """Return the dataclass `kind` from what `to_plain` made. Unknown members are left out, missing ones default.
+
+    Raises TypeError or ValueError when the value does not fit.
+    """
+    hints = _hints(cast(Hashable, kind))
+    values = {name: _revive(hints[name], value) for name, value in plain.items() if name in hints}
+    return kind(**values)
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _revive(hint: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    if typing.get_origin(hint) in (UnionType, typing.Union):
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    if hint is bytes:
+        return base64.b64decode(value)
+    if is_dataclass(hint):
+        return from_plain(cast(type[Any], hint), value)
+    if typing.get_origin(hint) is tuple:
+        return tuple(_revive(typing.get_args(hint)[0], item) for item in value)
+    return value

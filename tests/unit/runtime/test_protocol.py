@@ -1,0 +1,96 @@
+"""Frames, descriptors and specs survive the way through a socket."""
+
+import os
+import socket
+
+import pytest
+
+from minipod.runtime import protocol
+from minipod.runtime.spec import (
+    ContainerSpec,
+    Mount,
+    Resources,
+    Rootfs,
+    SandboxNetwork,
+    SandboxSpec,
+    Security,
+    User,
+)
+
+
+def test_a_message_cut_into_single_bytes_arrives_whole() -> None:
+    decoder = protocol.Decoder()
+    seen = []
+    for byte in protocol.encode({"id": 1, "text": "Grüße"}) + protocol.encode({"id": 2}):
+        decoder.feed(bytes([byte]))
+        seen += list(decoder.messages())
+    assert seen == [({"id": 1, "text": "Grüße"}, []), ({"id": 2}, [])]
+    assert not decoder.pending
+
+
+def test_descriptors_go_to_the_message_they_came_with() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        one, two = os.memfd_create("one"), os.memfd_create("two")
+        os.write(one, b"1")
+        os.write(two, b"2")
+        protocol.send(near, protocol.encode({"id": 1}), [])
+        protocol.send(near, protocol.encode({"id": 2}, 1), [one])
+        protocol.send(near, protocol.encode({"id": 3}, 1), [two])
+        os.close(one)
+        os.close(two)
+        near.shutdown(socket.SHUT_WR)
+        decoder = protocol.Decoder()
+        while True:
+            data, descriptors = protocol.receive(far)
+            decoder.feed(data, descriptors)
+            if not data:
+                break
+        messages = list(decoder.messages())
+    assert [len(given) for _, given in messages] == [0, 1, 1]
+    contents = []
+    for _, given in messages[1:]:
+        assert not os.get_inheritable(given[0])
+        contents.append(os.pread(given[0], 9, 0))
+        os.close(given[0])
+    assert contents == [b"1", b"2"]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"\xff\xff\xff\xff\0\0\0\0",
+        b"\0\0\0\2\0\0\xff\xff{}",
+        b"\0\0\0\2\0\0\0\1{}",
+        b"\0\0\0\2\0\0\0\0{x",
+        b"\0\0\0\2\0\0\0\0[]",
+        b"\0\1\0\0\0\0\0\0" + b"[" * 65536,
+    ],
+)
+def test_what_is_no_frame_is_an_error(frame: bytes) -> None:
+    decoder = protocol.Decoder(frame)
+    with pytest.raises(protocol.ProtocolError):
+        list(decoder.messages())
+
+
+def test_specs_come_back_equal() -> None:
+    container = ContainerSpec(
+        id="ab" * 32,
+        sandbox_id="pod1",
+        args=("sh", "-c", "echo"),
+        rootfs=Rootfs(("/a", "/b"), "/upper", "/work"),
+        mounts=(Mount("/data", "/src", options=("nosuid",)), Mount("/tmp", type="tmpfs")),
+        user=User("app", gid=7, supplementary=(1, 2)),
+        security=Security(("CHOWN",), seccomp=b"\x00\xff\x10"),
+        resources=Resources(memory_bytes=1 << 33),
+        labels={"io.kubernetes.pod.uid": "1"},
+    )
+    assert protocol.from_plain(ContainerSpec, protocol.to_plain(container)) == container
+    sandbox = SandboxSpec(
+        "a", "host", "minipod/a", SandboxNetwork("br", "10.0.0.2/16", "10.0.0.1", "v")
+    )
+    assert protocol.from_plain(SandboxSpec, protocol.to_plain(sandbox)) == sandbox
+
+
+def test_unknown_members_of_a_newer_peer_are_left_out() -> None:
+    assert protocol.from_plain(Resources, {"pids": 5, "swap": 1}) == Resources(pids=5)
