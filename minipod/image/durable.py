@@ -3,7 +3,7 @@
 import fcntl
 import os
 import secrets
-import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,10 +34,17 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def sync_file_system(path: Path) -> None:
+    """Make everything written to the file system of `path` survive a power cut (syncfs(2), through sync(1))."""
+    subprocess.run(["sync", "-f", path], check=True)
+
+
 def remove_tree(path: Path) -> None:
     """Remove a file or a directory tree, links not followed; nothing there is fine."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=False)
+        import shutil  # brings four compression modules into a starting daemon
+
+        shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 
