@@ -1,0 +1,143 @@
+"""What the generic verbs must know of a kind: its names, its place in the API, and what is special about it.
+
+A kind is a declaration. The registry is in `kinds`, the built-in declarations in `core`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from minipod.api.field import Cause
+
+Object = dict[str, Any]
+
+ALL_VERBS = (
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a Table (metav1.TableColumnDefinition). Priority 1 and above is shown with `-o wide`."""
+
+    name: str
+    type: str = "string"
+    format: str = ""
+    description: str = ""
+    priority: int = 0
+
+
+@dataclass(frozen=True)
+class Subresource:
+    """One subresource, as discovery lists it. `kind` is what its body holds."""
+
+    name: str
+    kind: str
+    verbs: tuple[str, ...]
+    group: str = ""
+    version: str = ""
+
+
+def _nothing(_obj: Object) -> None:
+    """Change nothing."""
+
+
+def _keep(_new: Object, _old: Object) -> None:
+    """Change nothing."""
+
+
+def _valid(_obj: Object) -> list[Cause]:
+    return []
+
+
+def _valid_change(_new: Object, _old: Object) -> list[Cause]:
+    return []
+
+
+def _no_fields(_obj: Object) -> Mapping[str, str]:
+    return {}
+
+
+def _no_warnings(_obj: Object) -> list[str]:
+    return []
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What is special about a kind. Each hook has a default that does nothing; metadata is not their concern.
+
+    `defaults`, `prepare_*` change the object in place; `validate_*` only look. `prepare_*` run after decoding and
+    defaulting, before validation (upstream's create and update strategies).
+    """
+
+    defaults: Callable[[Object], None] = _nothing
+    prepare_create: Callable[[Object], None] = _nothing
+    prepare_update: Callable[[Object, Object], None] = _keep
+    prepare_status_update: Callable[[Object, Object], None] = _keep
+    validate_create: Callable[[Object], list[Cause]] = _valid
+    validate_update: Callable[[Object, Object], list[Cause]] = _valid_change
+    validate_status_update: Callable[[Object, Object], list[Cause]] = _valid_change
+    # Field selector values beyond metadata.name and metadata.namespace; its keys are what can be selected by.
+    fields: Callable[[Object], Mapping[str, str]] = _no_fields
+    unsupported: Callable[[Object], list[str]] = _no_warnings
+    columns: tuple[Column, ...] = ()
+    cells: Callable[[Object, datetime], list[Any]] | None = None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of object that the API serves.
+
+    `schema_name` names its definition in `schema` ("" for none: any content is accepted). `has_status` says that
+    status is a subresource, which create and update leave alone. `generation` says that metadata.generation counts
+    changes of the spec. `name_rule` names the function of `names` that a name must satisfy.
+    """
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    singular: str = ""
+    short_names: tuple[str, ...] = ()
+    namespaced: bool = True
+    categories: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = ALL_VERBS
+    subresources: tuple[Subresource, ...] = ()
+    schema_name: str = ""
+    has_status: bool = False
+    generation: bool = False
+    graceful_deletion: bool = False
+    name_rule: str = "dns1123_subdomain"
+    hooks: Hooks = field(default_factory=Hooks, compare=False, repr=False)
+
+    @property
+    def api_version(self) -> str:
+        """`v1`, or `apps/v1`."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def resource(self) -> str:
+        """The plural name with its group where it has one: `pods`, `deployments.apps`."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def singular_name(self) -> str:
+        """The singular name, which is the kind in lower case unless declared otherwise."""
+        return self.singular or self.kind.lower()
+
+    @property
+    def list_kind(self) -> str:
+        """The kind of a list of these."""
+        return f"{self.kind}List"
+
+    def subresource(self, name: str) -> Subresource | None:
+        """Return the subresource of that name, or None."""
+        return next((each for each in self.subresources if each.name == name), None)

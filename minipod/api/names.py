@@ -1,0 +1,214 @@
+"""Name rules: each function returns what is wrong with a value, in upstream's words; nothing when it is fine.
+
+Sources: RFC 1123, RFC 1035, RFC 6335; wording of apimachinery's util/validation.
+"""
+
+import re
+from collections.abc import Callable
+from ipaddress import ip_address
+
+LABEL_LENGTH = 63
+SUBDOMAIN_LENGTH = 253
+GENERATED_SUFFIX_LENGTH = 5
+# No vowels and no look-alikes, so that no word appears by chance.
+GENERATED_SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+_LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
+_QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
+_VALUE = f"({_QUALIFIED})?"
+_CONFIG_KEY = "[-._a-zA-Z0-9]+"
+_HEADER = "[-A-Za-z0-9]+"
+
+_LABEL_RE = re.compile(_LABEL)
+_SUBDOMAIN_RE = re.compile(_SUBDOMAIN)
+_LABEL_1035_RE = re.compile(_LABEL_1035)
+_QUALIFIED_RE = re.compile(_QUALIFIED)
+_VALUE_RE = re.compile(_VALUE)
+_CONFIG_KEY_RE = re.compile(_CONFIG_KEY)
+_HEADER_RE = re.compile(_HEADER)
+_SYSCTL_RE = re.compile(r"([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?")
+
+_QUALIFIED_TEXT = (
+    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
+    "alphanumeric character"
+)
+
+
+def _with_examples(message: str, pattern: str, *examples: str) -> str:
+    # Upstream joins the examples with two blanks before "or".
+    quoted = " or ".join(f"'{each}', " for each in examples)
+    return f"{message} (e.g. {quoted}regex used for validation is '{pattern}')"
+
+
+def _length(limit: int) -> str:
+    return f"must be no more than {limit} characters"
+
+
+def dns1123_label(value: str) -> list[str]:
+    """Check one label of a DNS name, in lower case (RFC 1123)."""
+    problems = [_length(LABEL_LENGTH)] if len(value) > LABEL_LENGTH else []
+    if not _LABEL_RE.fullmatch(value):
+        text = (
+            "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and "
+            "must start and end with an alphanumeric character"
+        )
+        problems.append(_with_examples(text, _LABEL, "my-name", "123-abc"))
+    return problems
+
+
+def dns1123_subdomain(value: str) -> list[str]:
+    """Check a DNS name of one or more labels, in lower case (RFC 1123)."""
+    problems = [_length(SUBDOMAIN_LENGTH)] if len(value) > SUBDOMAIN_LENGTH else []
+    if not _SUBDOMAIN_RE.fullmatch(value):
+        text = (
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
+            "'.', and must start and end with an alphanumeric character"
+        )
+        problems.append(_with_examples(text, _SUBDOMAIN, "example.com"))
+    return problems
+
+
+def dns1035_label(value: str) -> list[str]:
+    """Check a label that starts with a letter (RFC 1035)."""
+    problems = [_length(LABEL_LENGTH)] if len(value) > LABEL_LENGTH else []
+    if not _LABEL_1035_RE.fullmatch(value):
+        text = (
+            "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an "
+            "alphabetic character, and end with an alphanumeric character"
+        )
+        problems.append(_with_examples(text, _LABEL_1035, "my-name", "abc-123"))
+    return problems
+
+
+def qualified_name(value: str) -> list[str]:
+    """Check a label or annotation key: a name of at most 63 characters, with an optional `prefix/`."""
+    prefix, slash, name = value.rpartition("/")
+    if "/" in prefix:
+        text = _with_examples(
+            f"a qualified name {_QUALIFIED_TEXT}", _QUALIFIED, "MyName", "my.name", "123-abc"
+        )
+        return [f"{text} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"]
+    problems = []
+    if slash and not prefix:
+        problems.append("prefix part must be non-empty")
+    elif slash:
+        problems += [f"prefix part {each}" for each in dns1123_subdomain(prefix)]
+    if not name:
+        problems.append("name part must be non-empty")
+    elif len(name) > LABEL_LENGTH:
+        problems.append(f"name part {_length(LABEL_LENGTH)}")
+    if not _QUALIFIED_RE.fullmatch(name):
+        examples = ("MyName", "my.name", "123-abc")
+        problems.append(f"name part {_with_examples(_QUALIFIED_TEXT, _QUALIFIED, *examples)}")
+    return problems
+
+
+def label_value(value: str) -> list[str]:
+    """Check the value of a label."""
+    problems = [_length(LABEL_LENGTH)] if len(value) > LABEL_LENGTH else []
+    if not _VALUE_RE.fullmatch(value):
+        text = (
+            "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or "
+            "'.', and must start and end with an alphanumeric character"
+        )
+        problems.append(_with_examples(text, _VALUE, "MyValue", "my_value", "12345"))
+    return problems
+
+
+def environment_name(value: str) -> list[str]:
+    """Check the name of an environment variable: any printable ASCII but `=` (KEP-4369)."""
+    if not value:
+        return ["must be non-empty"]
+    if all(" " <= character <= "~" and character != "=" for character in value):
+        return []
+    return [
+        "a valid environment variable name must consist only of printable ASCII characters other than '='"
+    ]
+
+
+def config_key(value: str) -> list[str]:
+    """Check a key of a ConfigMap or Secret, which becomes a file name."""
+    problems = [_length(SUBDOMAIN_LENGTH)] if len(value) > SUBDOMAIN_LENGTH else []
+    if not _CONFIG_KEY_RE.fullmatch(value):
+        text = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
+        problems.append(_with_examples(text, _CONFIG_KEY, "key.name", "KEY_NAME", "key-name"))
+    if value in (".", ".."):
+        problems.append(f"must not be '{value}'")
+    elif value.startswith(".."):
+        problems.append("must not start with '..'")
+    return problems
+
+
+def port_name(value: str) -> list[str]:
+    """Check the name of a port (RFC 6335, section 5.1)."""
+    problems = [_length(15)] if len(value) > 15 else []
+    if not re.fullmatch("[-a-z0-9]+", value):
+        problems.append("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
+    if not re.search("[a-z]", value):
+        problems.append("must contain at least one letter (a-z)")
+    if "--" in value:
+        problems.append("must not contain consecutive hyphens")
+    if value and (value[0] == "-" or value[-1] == "-"):
+        problems.append("must not begin or end with a hyphen")
+    return problems
+
+
+def port_number(value: int) -> list[str]:
+    """Check a port number."""
+    return [] if 1 <= value <= 65535 else ["must be between 1 and 65535, inclusive"]
+
+
+def user_id(value: int) -> list[str]:
+    """Check a user or group ID."""
+    return [] if 0 <= value <= 2147483647 else ["must be between 0 and 2147483647, inclusive"]
+
+
+def http_header(value: str) -> list[str]:
+    """Check the name of an HTTP header."""
+    if _HEADER_RE.fullmatch(value):
+        return []
+    text = "a valid HTTP header must consist of alphanumeric characters or '-'"
+    return [_with_examples(text, _HEADER, "X-Header-Name")]
+
+
+def ip(value: str) -> list[str]:
+    """Check an IPv4 or IPv6 address."""
+    try:
+        ip_address(value)
+    except ValueError:
+        return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]
+    return []
+
+
+def is_sysctl(value: str) -> bool:
+    """Whether a value names a kernel parameter, with dots or slashes (sysctl.d(5))."""
+    return len(value) <= SUBDOMAIN_LENGTH and bool(_SYSCTL_RE.fullmatch(value))
+
+
+def path_segment(value: str) -> list[str]:
+    """Check that a value can be one segment of a URL path."""
+    if value in (".", ".."):
+        return [f"may not be '{value}'"]
+    return [f"may not contain '{each}'" for each in "/%" if each in value]
+
+
+_RULES: dict[str, Callable[[str], list[str]]] = {
+    "dns1123_label": dns1123_label,
+    "dns1123_subdomain": dns1123_subdomain,
+    "dns1035_label": dns1035_label,
+    "path_segment": path_segment,
+}
+
+
+def object_name(rule: str, value: str, prefix: bool = False) -> list[str]:
+    """Check an object's name by its kind's rule; with `prefix`, a generateName, whose last `-` does not matter."""
+    if prefix and len(value) > 1 and value.endswith("-"):
+        value = value[:-1] + "a"
+    return _RULES[rule](value)
+
+
+def generated(prefix: str, suffix: str) -> str:
+    """Return a name from `generateName` and a random suffix, cut so that it stays a label."""
+    return prefix[: LABEL_LENGTH - len(suffix)] + suffix
