@@ -1,0 +1,243 @@
+"""Packet rules through libnftables, in this process (libnftables-json(5), nft(8)).
+
+One context for the life of the process, guarded by a lock: worker threads share it. Every call is one transaction:
+all of it happens, or nothing. Elements of sets and maps are added and deleted idempotently, in 0.2 ms however many
+there are; starting the `nft` program costs 20.
+"""
+
+import errno
+import json
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Family = Literal["inet", "ip", "ip6", "bridge"]
+Scalar = str | int
+
+
+@dataclass(frozen=True)
+class Element:
+    """An element of a named set, or of a map when it has a value. Several parts make a concatenation."""
+
+    family: Family
+    table: str
+    name: str  # of the set or map
+    key: tuple[Scalar, ...]
+    value: tuple[Scalar, ...] | None = None
+
+    def __str__(self) -> str:
+        shown = " . ".join(map(str, self.key))
+        if self.value is not None:
+            shown += " : " + " . ".join(map(str, self.value))
+        return f"{self.family} {self.table} {self.name} {{ {shown} }}"
+
+
+_ERRNO = {
+    "No such file or directory": errno.ENOENT,
+    "File exists": errno.EEXIST,
+    "Operation not permitted": errno.EPERM,
+    "Operation not supported": errno.EOPNOTSUPP,
+    "Device or resource busy": errno.EBUSY,
+    "Too many open files in system": errno.ENFILE,
+    "Cannot allocate memory": errno.ENOMEM,
+}
+_ERROR_LINE = re.compile(r"Error: (.+)")
+
+
+class _Context:
+    """libnftables' context, made on first use: loading the library takes a few milliseconds."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._made: Any = None
+
+    def get(self) -> Any:
+        if self._made is None:
+            try:
+                import nftables
+
+                self._made = nftables.Nftables()
+            except ImportError as error:
+                raise OSError(
+                    errno.ENOPKG, "pip-nftables is not installed; run: pip install pip-nftables"
+                ) from error
+            except OSError as error:
+                raise OSError(
+                    errno.ENOPKG,
+                    f"cannot load libnftables ({error}); run: apt-get install libnftables1",
+                ) from error
+        return self._made
+
+
+_context = _Context()
+
+
+def run(commands: str, culprit: str = "nft") -> None:
+    """Perform nft(8) commands as one transaction. OSError carries libnftables' first message and the culprit."""
+    with _context.lock:
+        context = _context.get()
+        context.set_json_output(False)
+        code, _, error = context.cmd(commands)
+    if code:
+        raise _failure(error, culprit)
+
+
+def run_json(commands: Sequence[dict[str, Any]], culprit: str = "nft") -> list[dict[str, Any]]:
+    """Perform libnftables-json(5) commands as one transaction and return what they list."""
+    with _context.lock:
+        context = _context.get()
+        context.set_json_output(True)
+        code, output, error = context.cmd(json.dumps({"nftables": commands}))
+    if code:
+        raise _failure(error, culprit)
+    listed: list[dict[str, Any]] = json.loads(output)["nftables"] if output else []
+    return listed
+
+
+def _failure(error: str, culprit: str) -> OSError:
+    found = _ERROR_LINE.search(error)
+    text = found.group(1).strip() if found else error.strip() or "unknown error"
+    number = next((code for words, code in _ERRNO.items() if words in text), errno.EINVAL)
+    return OSError(number, f"nftables: {text}", culprit)
+
+
+def add_elements(elements: Sequence[Element]) -> None:
+    """Ensure all elements, or none of them.
+
+    FileExistsError names the first map element whose key already leads to another value.
+    """
+    if not elements:
+        return
+    try:
+        run_json([_command("add", each) for each in elements], str(elements[0]))
+    except FileExistsError:
+        taken = [each for each in elements if _is_taken(each)]
+        culprit = str(taken[0] if taken else elements[0])
+        raise FileExistsError(
+            errno.EEXIST, "nftables: the key leads elsewhere already", culprit
+        ) from None
+
+
+def delete_elements(elements: Sequence[Element]) -> None:
+    """Ensure that these elements are gone. One whose key leads to another value is somebody else's, and stays."""
+    if not elements:
+        return
+    try:
+        run_json(_deletions(elements), str(elements[0]))
+    except (FileExistsError, FileNotFoundError):
+        for each in elements:
+            _delete_own(each)
+
+
+def _delete_own(element: Element) -> None:
+    try:
+        run_json(_deletions([element]), str(element))
+    except (FileExistsError, FileNotFoundError):
+        return  # another value, or the table itself is gone
+
+
+def _deletions(elements: Sequence[Element]) -> list[dict[str, Any]]:
+    """Add, then delete: deleting what is not there would fail, adding over another value does fail."""
+    return [_command(verb, each) for each in elements for verb in ("add", "delete")]
+
+
+def _is_taken(element: Element) -> bool:
+    found = list_elements(element.family, element.table, element.name)
+    return any(each.key == element.key and each.value != element.value for each in found)
+
+
+def _command(verb: str, element: Element) -> dict[str, Any]:
+    body: Any = _concatenation(element.key)
+    if element.value is not None:
+        body = [body, _concatenation(element.value)]
+    return {
+        verb: {
+            "element": {
+                "family": element.family,
+                "table": element.table,
+                "name": element.name,
+                "elem": [body],
+            }
+        }
+    }
+
+
+def _concatenation(parts: tuple[Scalar, ...]) -> Any:
+    return parts[0] if len(parts) == 1 else {"concat": list(parts)}
+
+
+def list_elements(family: Family, table: str, name: str) -> list[Element]:
+    """Return the elements of a set or map; none when there is no such table or set."""
+    identity = {"family": family, "table": table, "name": name}
+    for kind in ("set", "map"):
+        try:
+            listed = run_json([{"list": {kind: identity}}], f"{family} {table} {name}")
+        except FileNotFoundError:
+            continue
+        for each in listed:
+            if kind in each:
+                return [
+                    _parse(family, table, name, kind, one) for one in each[kind].get("elem", [])
+                ]
+    return []
+
+
+def _parse(family: Family, table: str, name: str, kind: str, listed: Any) -> Element:
+    if kind == "set":
+        return Element(family, table, name, _parts(listed))
+    key, value = listed
+    return Element(family, table, name, _parts(key), _parts(value))
+
+
+def _parts(listed: Any) -> tuple[Scalar, ...]:
+    if isinstance(listed, dict):
+        listed = listed["elem"]["val"] if "elem" in listed else listed["concat"]
+    return tuple(listed) if isinstance(listed, list) else (listed,)
+
+
+def tables() -> list[tuple[str, str]]:
+    """Return (family, name) of every table of the namespace."""
+    listed = run_json([{"list": {"tables": None}}])
+    return [(each["table"]["family"], each["table"]["name"]) for each in listed if "table" in each]
+
+
+def chains(family: Family, table: str) -> list[str]:
+    """Return the names of a table's chains; none when there is no such table."""
+    listed = run_json([{"list": {"chains": {"family": family}}}])
+    found = [each["chain"] for each in listed if "chain" in each]
+    return [each["name"] for each in found if each["table"] == table]
+
+
+def delete_table(family: Family, table: str) -> None:
+    """Ensure that there is no such table."""
+    identity = {"table": {"family": family, "name": table}}
+    run_json([{"add": identity}, {"delete": identity}], f"table {family} {table}")
+
+
+# ---- elements of an instance's tables (their sets and maps are described in network/bridge.py) ----
+
+
+def port_elements(
+    table: str, address: str, mappings: Sequence[tuple[str, str, int, int]]
+) -> list[Element]:
+    """Return the elements that lead ports of the host to `address`.
+
+    A mapping is (host IP or "", "tcp" | "udp" | "sctp", host port, port at the address).
+    """
+    found = []
+    for host_ip, protocol, host_port, port in mappings:
+        everywhere = host_ip in ("", "0.0.0.0")
+        key = (protocol, host_port) if everywhere else (host_ip, protocol, host_port)
+        name = "ports" if everywhere else "address_ports"
+        found.append(Element("inet", table, name, key, (address, port)))
+    return found
+
+
+def guard_elements(table: str, interface: str, address: str) -> list[Element]:
+    """Return the elements that hold a bridge port to one IPv4 source address."""
+    return [
+        Element("bridge", table, "guarded", (interface,)),
+        Element("bridge", table, "sources", (interface, address)),
+    ]

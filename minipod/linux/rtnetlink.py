@@ -1,0 +1,291 @@
+"""The messages of rtnetlink(7), and a socket that carries them in batches.
+
+pyroute2 marshals the messages; they travel over a plain socket, because a Pod's start waits for them: its synchronous
+API runs an event loop per call, and its package loads every protocol it knows (110 ms, 14 MB) where three message
+classes are wanted (15 ms, 2 MB). Errors are OSErrors with the kernel's errno, its extended message, and the
+culprit's name.
+"""
+
+import importlib
+import importlib.util
+import os
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv4Network
+from typing import Any
+
+Attributes = list[tuple[str, Any]]
+
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
+RTM_NEWADDR, RTM_GETADDR = 20, 22
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
+NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+NLM_F_CAPPED, NLM_F_ACK_TLVS = 0x100, 0x200
+NLMSGERR_ATTR_MSG = 1
+SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
+IFF_UP = 1
+RTN_UNICAST, RTN_UNREACHABLE = 1, 7
+RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE = 254, 3, 0
+
+_HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
+
+
+@dataclass(frozen=True)
+class Link:
+    """An interface as the kernel has it. `peer_index` is the other end of a veth pair (in its own namespace)."""
+
+    name: str
+    index: int
+    kind: str = ""
+    master: int = 0
+    up: bool = False
+    mtu: int = 0
+    hardware_address: str = ""
+    peer_index: int = 0
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route of the main table. `destination` is 0.0.0.0/0 for the default one."""
+
+    destination: IPv4Network
+    interface_index: int = 0
+    gateway: str = ""
+    unreachable: bool = False
+
+
+# ---- messages ----
+
+
+def _message_class(module: str, name: str) -> Any:
+    """Return one of pyroute2's message classes without loading the rest of pyroute2.
+
+    The package's __init__ is left out by standing a bare package of the same path in its place during the import.
+    """
+    full = f"pyroute2.netlink.rtnl.{module}"
+    if full in sys.modules:
+        return getattr(sys.modules[full], name)
+    with _IMPORTING:
+        whole = "pyroute2" in sys.modules
+        if not whole:
+            spec = importlib.util.find_spec("pyroute2")
+            if spec is None:
+                raise ModuleNotFoundError("pyroute2 is not installed; run: pip install pyroute2")
+            sys.modules["pyroute2"] = importlib.util.module_from_spec(spec)
+        try:
+            return getattr(importlib.import_module(full), name)
+        finally:
+            if not whole:
+                del sys.modules["pyroute2"]  # whoever imports it himself gets all of it
+
+
+_IMPORTING = threading.Lock()
+
+
+def link_message(
+    kind: int, flags: int, attributes: Attributes, *, index: int = 0, up: bool | None = None
+) -> bytes:
+    """Encode an RTM_*LINK request; `up` None leaves the interface's state as it is."""
+    message = _message_class("ifinfmsg", "ifinfmsg")()
+    message["index"] = index
+    if up is not None:
+        message["flags"] = IFF_UP if up else 0
+        message["change"] = IFF_UP
+    return _encode(message, kind, flags, attributes)
+
+
+def address_message(index: int, address: IPv4Interface) -> bytes:
+    """Encode the request that ensures an address on the interface."""
+    message = _message_class("ifaddrmsg", "ifaddrmsg")()
+    message["family"] = socket.AF_INET
+    message["prefixlen"] = address.network.prefixlen
+    message["index"] = index
+    attributes: Attributes = [("IFA_LOCAL", str(address.ip)), ("IFA_ADDRESS", str(address.ip))]
+    if address.network.prefixlen < 31:
+        attributes.append(("IFA_BROADCAST", str(address.network.broadcast_address)))
+    return _encode(message, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, attributes)
+
+
+def route_message(
+    kind: int, flags: int, destination: IPv4Network, *, gateway: str = "", metric: int = 0
+) -> bytes:
+    """Encode an RTM_*ROUTE request: by the gateway, or unreachable without one."""
+    message = _message_class("rtmsg", "rtmsg")()
+    message["family"] = socket.AF_INET
+    message["dst_len"] = destination.prefixlen
+    message["table"] = RT_TABLE_MAIN
+    message["proto"] = RTPROT_BOOT
+    message["scope"] = RT_SCOPE_UNIVERSE
+    message["type"] = RTN_UNICAST if gateway else RTN_UNREACHABLE
+    attributes: Attributes = []
+    if destination.prefixlen:
+        attributes.append(("RTA_DST", str(destination.network_address)))
+    if gateway:
+        attributes.append(("RTA_GATEWAY", gateway))
+    if metric:
+        attributes.append(("RTA_PRIORITY", metric))
+    return _encode(message, kind, flags, attributes)
+
+
+def _encode(message: Any, kind: int, flags: int, attributes: Attributes) -> bytes:
+    message["header"]["type"] = kind
+    message["header"]["flags"] = NLM_F_REQUEST | flags
+    message["attrs"] = attributes
+    message.encode()
+    return bytes(message.data)
+
+
+def _decode(body: bytes, module: str, name: str) -> Any:
+    message = _message_class(module, name)(body)
+    message.decode()
+    return message
+
+
+def _parse_link(message: Any) -> Link:
+    information = message.get_attr("IFLA_LINKINFO")
+    return Link(
+        name=message.get_attr("IFLA_IFNAME"),
+        index=message["index"],
+        kind=(information.get_attr("IFLA_INFO_KIND") or "") if information else "",
+        master=message.get_attr("IFLA_MASTER") or 0,
+        up=bool(message["flags"] & IFF_UP),
+        mtu=message.get_attr("IFLA_MTU") or 0,
+        hardware_address=message.get_attr("IFLA_ADDRESS") or "",
+        peer_index=message.get_attr("IFLA_LINK") or 0,
+    )
+
+
+def _parse_route(message: Any) -> Route:
+    destination = message.get_attr("RTA_DST") or "0.0.0.0"
+    return Route(
+        destination=IPv4Network(f"{destination}/{message['dst_len']}"),
+        interface_index=message.get_attr("RTA_OIF") or 0,
+        gateway=message.get_attr("RTA_GATEWAY") or "",
+        unreachable=message["type"] == RTN_UNREACHABLE,
+    )
+
+
+# ---- the socket ----
+
+
+class NetlinkSocket:
+    """A NETLINK_ROUTE socket of the namespace that the opening thread was in."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+        self._socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
+        self._socket.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
+        self._socket.bind((0, 0))
+        self._sequence = 0
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def request(
+        self, messages: Sequence[bytes], culprit: str, ignore: tuple[int, ...] = ()
+    ) -> None:
+        """Send the messages at once, in order, and wait until the kernel has answered each.
+
+        The kernel performs every one of them, whatever became of the others. Raises OSError for the first that failed
+        with an errno not in `ignore`.
+        """
+        with self._lock:
+            first = self._sequence + 1
+            self._send(messages, NLM_F_ACK)
+            answers = self._answers(first, len(messages))
+        for number, message in answers:
+            if number and number not in ignore:
+                raise OSError(number, message or os.strerror(number), culprit)
+
+    def links(self) -> list[Link]:
+        """Return all interfaces of the socket's namespace."""
+        found = self._dump(link_message(RTM_GETLINK, 0, []), "ifinfmsg", "ifinfmsg")
+        return [_parse_link(each) for each in found]
+
+    def routes(self) -> list[Route]:
+        """Return the IPv4 routes of the main table."""
+        message = _message_class("rtmsg", "rtmsg")()
+        message["family"] = socket.AF_INET
+        found = self._dump(_encode(message, RTM_GETROUTE, 0, []), "rtmsg", "rtmsg")
+        return [_parse_route(each) for each in found if each["table"] == RT_TABLE_MAIN]
+
+    def _dump(self, message: bytes, module: str, name: str) -> list[Any]:
+        decoded = []
+        with self._lock:
+            self._send([message], NLM_F_DUMP)
+            for kind, body in self._dumped():
+                if kind == NLMSG_ERROR:
+                    number = -struct.unpack_from("=i", body, 16)[0]
+                    raise OSError(number, os.strerror(number))
+                decoded.append(_decode(body, module, name))
+        return decoded
+
+    def link(self, name: str) -> Link | None:
+        """Return one interface of the socket's namespace."""
+        with self._lock:
+            self._send([link_message(RTM_GETLINK, 0, [("IFLA_IFNAME", name)])], 0)
+            for header, body in _split(self._socket.recv(1 << 18)):
+                if header[1] == RTM_NEWLINK and header[3] == self._sequence:
+                    return _parse_link(_decode(body, "ifinfmsg", "ifinfmsg"))
+        return None
+
+    def _send(self, messages: Sequence[bytes], flags: int) -> None:
+        batch = bytearray()
+        for message in messages:
+            self._sequence += 1
+            length, kind, own, _, port = _HEADER.unpack_from(message)
+            batch += _HEADER.pack(length, kind, own | flags, self._sequence, port)
+            batch += message[_HEADER.size :]
+            batch += bytes(-len(batch) % 4)
+        self._socket.send(batch)
+
+    def _answers(self, first: int, count: int) -> list[tuple[int, str]]:
+        """Return (errno, extended message) of each of the `count` messages from sequence `first` on."""
+        answers: dict[int, tuple[int, str]] = {}
+        while len(answers) < count:
+            for header, body in _split(self._socket.recv(1 << 16)):
+                if header[1] == NLMSG_ERROR and header[3] >= first:
+                    answers[header[3]] = _parse_error(header, body)
+        return [answers[first + each] for each in range(count)]
+
+    def _dumped(self) -> Iterator[tuple[int, bytes]]:
+        while True:
+            for header, body in _split(self._socket.recv(1 << 18)):
+                if header[3] != self._sequence:
+                    continue
+                if header[1] == NLMSG_DONE:
+                    return
+                yield header[1], body
+
+
+def _split(received: bytes) -> Iterator[tuple[tuple[int, ...], bytes]]:
+    offset = 0
+    while offset + _HEADER.size <= len(received):
+        header = _HEADER.unpack_from(received, offset)
+        yield header, received[offset : offset + header[0]]
+        offset += (header[0] + 3) & ~3
+
+
+def _parse_error(header: tuple[int, ...], body: bytes) -> tuple[int, str]:
+    """Read a struct nlmsgerr and its NLMSGERR_ATTR_MSG, if any."""
+    number = -struct.unpack_from("=i", body, _HEADER.size)[0]
+    if not number or not header[2] & NLM_F_ACK_TLVS:
+        return number, ""
+    offset = _HEADER.size + 4
+    offset += (
+        _HEADER.size if header[2] & NLM_F_CAPPED else struct.unpack_from("=I", body, offset)[0]
+    )
+    while offset + 4 <= len(body):
+        length, kind = struct.unpack_from("=HH", body, offset)
+        if kind & 0x3FFF == NLMSGERR_ATTR_MSG:
+            return number, body[offset + 4 : offset + length].rstrip(b"\0").decode()
+        offset += max(4, (length + 3) & ~3)
+    return number, ""
