@@ -1,0 +1,28 @@
+"""The named places between the steps of a Pod's life where a test kills the daemon (`minipod.fault`).
+
+All names in one tuple, so that a test can visit each of them: first those of a Pod's making, then those of
+its ending.
+"""
+
+CREATION = (
+    "node.pod.seen",
+    "node.address.allocated",
+    "node.images.leased",
+    "node.volumes.prepared",
+    "node.sandbox.created",
+    "node.container.planned",
+    "node.container.started",
+    "node.status.written",
+)
+DELETION = (
+    "node.termination.begun",
+    "node.containers.stopped",
+    "node.sandbox.removed",
+    "node.containers.removed",
+    "node.volumes.removed",
+    "node.address.released",
+    "node.images.released",
+    "node.final.status",
+    "node.object.removed",
+)
+FAULTS = CREATION + DELETION
