@@ -1,0 +1,220 @@
+"""Where a Pod may run: pure. Each filter names what stands in the way with the words of upstream's scheduler."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from minipod.api.quantity import parse as parse_quantity
+from minipod.client import Object
+
+Amounts = dict[str, Fraction]
+
+_ANY_ADDRESS = ("", "0.0.0.0", "::")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The node chosen, or why there is none."""
+
+    node: str = ""
+    reasons: Counter[str] = field(default_factory=Counter)
+    nodes: int = 0
+
+    @property
+    def message(self) -> str:
+        """Return upstream's sentence: "0/1 nodes are available: 1 Insufficient cpu."."""
+        if not self.nodes:
+            return "no nodes available to schedule pods"
+        counted = ", ".join(sorted(f"{count} {reason}" for reason, count in self.reasons.items()))
+        return f"0/{self.nodes} nodes are available: {counted}."
+
+
+def compute_placement(
+    pod: Object, nodes: Sequence[Object], placed: Mapping[str, Sequence[Object]]
+) -> Placement:
+    """Choose the first node that passes all filters; `placed` holds each node's Pods that have not finished."""
+    reasons: Counter[str] = Counter()
+    for node in nodes:
+        name = node["metadata"]["name"]
+        found = find_obstacles(pod, node, placed.get(name, ()))
+        if not found:
+            return Placement(node=name, nodes=len(nodes))
+        reasons.update(found)
+    return Placement(reasons=reasons, nodes=len(nodes))
+
+
+def find_obstacles(pod: Object, node: Object, others: Sequence[Object]) -> list[str]:
+    """Return why `pod` cannot run on `node` beside `others`: the first failing filter's reasons."""
+    if (node.get("spec") or {}).get("unschedulable") and not _tolerates(
+        pod, {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+    ):
+        return ["node(s) were unschedulable"]
+    taint = _find_taint(pod, node)
+    if taint:
+        text = f"{taint['key']}: {taint.get('value', '')}"
+        return [f"node(s) had untolerated taint {{{text}}}"]
+    if not matches_selector(pod, node):
+        return ["node(s) didn't match Pod's node affinity/selector"]
+    if _ports_taken(pod, others):
+        return ["node(s) didn't have free ports for the requested pod ports"]
+    return _find_shortages(pod, node, others)
+
+
+# -- taints and readiness --------------------------------------------------------------------------
+
+
+def _find_taint(pod: Object, node: Object) -> Object | None:
+    taints = [*(node.get("spec") or {}).get("taints", ())]
+    if not _is_ready(node):
+        taints.append({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"})
+    hard = (each for each in taints if each.get("effect") in ("NoSchedule", "NoExecute"))
+    return next((each for each in hard if not _tolerates(pod, each)), None)
+
+
+def _is_ready(node: Object) -> bool:
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def _tolerates(pod: Object, taint: Object) -> bool:
+    for toleration in pod["spec"].get("tolerations") or ():
+        if toleration.get("effect") not in (None, "", taint["effect"]):
+            continue
+        if toleration.get("key") and toleration["key"] != taint["key"]:
+            continue
+        exists = toleration.get("operator", "Equal") == "Exists"
+        if exists or toleration.get("value", "") == taint.get("value", ""):
+            return True
+    return False
+
+
+# -- selectors -------------------------------------------------------------------------------------
+
+
+def matches_selector(pod: Object, node: Object) -> bool:
+    """Whether nodeSelector and the required node affinity accept the node."""
+    labels = node["metadata"].get("labels") or {}
+    wanted = pod["spec"].get("nodeSelector") or {}
+    if any(labels.get(key) != value for key, value in wanted.items()):
+        return False
+    affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
+    if not required:
+        return True
+    terms = required.get("nodeSelectorTerms") or ()
+    return any(_matches_term(term, node, labels) for term in terms)
+
+
+def _matches_term(term: Object, node: Object, labels: Mapping[str, str]) -> bool:
+    expressions, fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
+    if not expressions and not fields:
+        return False
+    own = {"metadata.name": node["metadata"]["name"]}
+    return all(_matches_expression(each, labels) for each in expressions) and all(
+        _matches_expression(each, own) for each in fields
+    )
+
+
+def _matches_expression(expression: Object, labels: Mapping[str, str]) -> bool:
+    value = labels.get(expression["key"])
+    values: list[str] = list(expression.get("values") or ())
+    operator = expression["operator"]
+    if operator == "In":
+        return value in values
+    if operator == "NotIn":
+        return value not in values
+    if operator in ("Exists", "DoesNotExist"):
+        return (value is not None) == (operator == "Exists")
+    try:
+        left, right = int(value or ""), int(values[0])
+    except (ValueError, IndexError):
+        return False
+    return left > right if operator == "Gt" else left < right
+
+
+# -- ports -----------------------------------------------------------------------------------------
+
+
+def host_ports(pod: Object) -> set[tuple[str, str, int]]:
+    """Return the host's addresses and ports that a Pod claims, as (address, protocol, port)."""
+    claimed = set()
+    spec = pod["spec"]
+    for container in (*(spec.get("initContainers") or ()), *spec["containers"]):
+        for port in container.get("ports") or ():
+            number = port.get("hostPort")
+            if not number and spec.get("hostNetwork"):
+                number = port["containerPort"]
+            if number:
+                address = port.get("hostIP") or ""
+                address = "" if address in _ANY_ADDRESS else address
+                claimed.add((address, port.get("protocol", "TCP"), int(number)))
+    return claimed
+
+
+def _ports_taken(pod: Object, others: Iterable[Object]) -> bool:
+    wanted = host_ports(pod)
+    if not wanted:
+        return False
+    taken = {claim for other in others for claim in host_ports(other)}
+    return any(
+        (protocol, port) == (other_protocol, other_port)
+        and (address == other_address or not address or not other_address)
+        for address, protocol, port in wanted
+        for other_address, other_protocol, other_port in taken
+    )
+
+
+# -- resources -------------------------------------------------------------------------------------
+
+
+def requests_of(pod: Object) -> Amounts:
+    """Return what a Pod asks for: its app containers and sidecars together, or its largest moment of initialisation."""
+    spec = pod["spec"]
+    running: Amounts = {}
+    peak: Amounts = {}
+    for container in spec.get("initContainers") or ():
+        asked = _container_requests(container)
+        if container.get("restartPolicy") == "Always":
+            running = _add(running, asked)
+            peak = _largest(peak, running)
+        else:
+            peak = _largest(peak, _add(running, asked))
+    for container in spec["containers"]:
+        running = _add(running, _container_requests(container))
+    total = _largest(peak, running)
+    overhead = {name: parse_quantity(text) for name, text in (spec.get("overhead") or {}).items()}
+    return _add(total, overhead)
+
+
+def _container_requests(container: Object) -> Amounts:
+    resources = container.get("resources") or {}
+    asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+    return {name: parse_quantity(text) for name, text in asked.items()}
+
+
+def _add(first: Amounts, second: Amounts) -> Amounts:
+    names = first.keys() | second.keys()
+    return {name: first.get(name, Fraction()) + second.get(name, Fraction()) for name in names}
+
+
+def _largest(first: Amounts, second: Amounts) -> Amounts:
+    names = first.keys() | second.keys()
+    return {name: max(first.get(name, Fraction()), second.get(name, Fraction())) for name in names}
+
+
+def _find_shortages(pod: Object, node: Object, others: Sequence[Object]) -> list[str]:
+    allocatable = (node.get("status") or {}).get("allocatable") or {}
+    limit = parse_quantity(allocatable.get("pods", "110"))
+    found = ["Too many pods"] if len(others) + 1 > limit else []
+    wanted = {name: amount for name, amount in requests_of(pod).items() if amount}
+    if not wanted:
+        return found
+    used: Amounts = {}
+    for other in others:
+        used = _add(used, requests_of(other))
+    for name, amount in sorted(wanted.items()):
+        free = parse_quantity(allocatable.get(name, "0")) - used.get(name, Fraction())
+        if amount > free:
+            found.append(f"Insufficient {name}")
+    return found
