@@ -1,0 +1,54 @@
+"""What every test stands on: order, privileges, an outer namespace for the kernel's, and the leak check."""
+
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from minipod.linux import process as linux_process
+from tests import leaks
+
+HERE = Path(__file__).parent
+PRIVILEGED = ("kernel", "e2e")
+CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
+
+
+def _kind(path: Path) -> str:
+    return path.relative_to(HERE).parts[0]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run unit tests first, then kernel, then e2e; mark the latter two by their folder."""
+    for item in items:
+        kind = _kind(item.path)
+        if kind in PRIVILEGED:
+            item.add_marker(getattr(pytest.mark, kind))
+            if os.geteuid() != 0:
+                item.add_marker(pytest.mark.skip(reason="needs root: namespaces, mounts, cgroups"))
+    order = {"unit": 0, "kernel": 1, "e2e": 2}
+    items.sort(key=lambda item: order[_kind(item.path)])
+
+
+@pytest.fixture(scope="session")
+def outer_namespace() -> None:
+    """Move the test run into a network and mount namespace of its own: the host's are not touched."""
+    os.environ[leaks.MARKER] = uuid.uuid4().hex
+    linux_process.unshare(CLONE_NEWNS | CLONE_NEWNET)
+    subprocess.run(["mount", "--make-rslave", "/"], check=True)
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+@pytest.fixture(autouse=True)
+def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a kernel or e2e test that leaves anything of minipod's on the host."""
+    if _kind(request.path) not in PRIVILEGED or not os.environ.get("MINIPOD_LEAK_CHECK"):
+        yield
+        return
+    request.getfixturevalue("outer_namespace")
+    before = leaks.look()
+    yield
+    leaked = leaks.wait_until_clean(before)
+    assert not leaked, f"the test left on the host: {leaked}"
