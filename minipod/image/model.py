@@ -5,6 +5,7 @@ have the same members and are accepted as well.
 """
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
 DOCKER_LIST_TYPE = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 REFERENCE_ANNOTATION = "org.opencontainers.image.ref.name"
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 LIST_TYPES = frozenset({INDEX_TYPE, DOCKER_LIST_TYPE})
 
 
@@ -69,6 +71,12 @@ class Image:
         name = self.reference.partition("@")[0]
         head, _, tail = name.rpartition("/")
         return f"{head}/{tail.partition(':')[0]}@{self.manifest_digest}"
+
+
+def architecture() -> str:
+    """Return this host's architecture as images name it (Go's GOARCH)."""
+    machine = os.uname().machine
+    return _ARCHITECTURES.get(machine, machine)
 
 
 def compute_digest(data: bytes) -> str:

@@ -83,6 +83,11 @@ class ImageStore:
                 self._resolved[reference] = found
         return found
 
+    def resolve_exactly(self, reference: str) -> Image | None:
+        """Return the image of this very name, aliases aside, or None."""
+        name = str(parse_reference(reference))
+        return self._image(name) if name in self._names() else None
+
     def list(self) -> list[Image]:
         """Return every named image, by reference."""
         return [self._image(name) for name in sorted(self._names())]

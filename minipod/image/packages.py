@@ -1,0 +1,310 @@
+"""Debian packages for images: chosen by apt from the host's sources, kept in a folder, so a second build is offline.
+
+apt runs with a state directory of its own, as if nothing were installed; the host's package database is neither
+read nor changed, its lists of packages are read, its hooks do not run. What apt chose is remembered; when a
+package cannot be had, the last choice that is complete in the folder is taken.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from urllib.parse import unquote
+
+from .durable import locked
+from .errors import ImageError
+
+Progress = Callable[[str], None]
+
+HOST_LISTS = Path("/var/lib/apt/lists")
+HOST_ARCHIVES = Path("/var/cache/apt/archives")
+_WANTED = re.compile(r"'(?P<uri>[^']+)' (?P<file>\S+\.deb) (?P<size>\d+) (?P<hash>\S*)")
+_HASHES = {"MD5Sum": "md5", "SHA1": "sha1", "SHA256": "sha256", "SHA512": "sha512"}
+_AR_HEADER = 8 + 16  # of a .deb: magic, then the first member's name, then its date
+
+_CONFIGURATION = """\
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear DPkg::Pre-Invoke;
+#clear DPkg::Post-Invoke;
+#clear DPkg::Pre-Install-Pkgs;
+Dir::State "{state}";
+Dir::State::status "{status}";
+Dir::State::lists "{lists}";
+Dir::Cache "{state}";
+Dir::Cache::archives "{state}/archives";
+Dir::Cache::pkgcache "{pkgcache}";
+Dir::Cache::srcpkgcache "";
+Debug::NoLocking "1";
+APT::Install-Recommends "0";
+APT::Install-Suggests "0";
+APT::Sandbox::User "root";
+Acquire::Languages "none";
+Acquire::Retries "2";
+"""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package file."""
+
+    name: str
+    version: str
+    path: Path
+    sha256: str
+
+    @property
+    def date(self) -> int:
+        """When it was built, in seconds since the epoch: the date its members carry (deb(5), ar)."""
+        with open(self.path, "rb") as stream:
+            stream.seek(_AR_HEADER)
+            return int(stream.read(12))
+
+    def control(self) -> str:
+        """Return the control file, as deb-control(5) has it."""
+        return _run(["dpkg-deb", "-f", str(self.path)], f'package "{self.path}"').strip()
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What apt would fetch."""
+
+    file: str
+    size: int
+    hash: str  # "MD5Sum:<hex>"
+
+    @property
+    def name(self) -> str:
+        return self.file.split("_")[0]
+
+    @property
+    def version(self) -> str:
+        return unquote(self.file.split("_")[1])
+
+
+class PackageFolder:
+    """The folder that packages are kept in, and the way to get more."""
+
+    def __init__(self, folder: Path, progress: Progress, update: bool = False) -> None:
+        self.folder = folder
+        self._progress = progress
+        self._update = update
+        (folder / "resolved").mkdir(parents=True, exist_ok=True)
+        (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
+
+    def resolve(
+        self, names: Sequence[str], excluded: Sequence[str], installed: Sequence[Package]
+    ) -> list[Package]:
+        """Return `names` with everything they depend on, beyond what is `installed`, by name.
+
+        Raises ImageError when apt knows no such packages, or when one can neither be found here nor fetched.
+        """
+        if not names:
+            return []
+        key = _key(names, excluded, installed)
+        with locked(self.folder / "lock"):
+            self._clear_leftovers()
+            try:
+                wanted = self._choose(names, excluded, installed)
+            except ImageError as error:
+                return self._remembered(key, error)
+            self._remember(key, wanted)
+        return [self._package(each) for each in wanted]
+
+    def _choose(
+        self, names: Sequence[str], excluded: Sequence[str], installed: Sequence[Package]
+    ) -> list[_Wanted]:
+        """Ask apt, and fetch what is missing; once more with fresh lists when the mirror has moved on."""
+        fresh = self._update or not self._has_lists()
+        self._update = False
+        if fresh:
+            self._refresh_lists()
+        try:
+            return self._chosen(names, excluded, installed)
+        except ImageError:
+            if fresh:
+                raise
+            self._progress("package lists of the host are out of date: fetching fresh ones")
+            self._refresh_lists()
+            return self._chosen(names, excluded, installed)
+
+    def _chosen(
+        self, names: Sequence[str], excluded: Sequence[str], installed: Sequence[Package]
+    ) -> list[_Wanted]:
+        status = "\n\n".join(f"{p.control()}\nStatus: install ok installed" for p in installed)
+        output = self._apt(["-y", "--print-uris", "install", *names], status and f"{status}\n")
+        found = [_Wanted(m["file"], int(m["size"]), m["hash"]) for m in _WANTED.finditer(output)]
+        wanted = [w for w in found if not any(fnmatchcase(w.name, e) for e in excluded)]
+        self._fetch([each for each in wanted if not self._have(each)])
+        return sorted(wanted, key=lambda each: each.file)
+
+    # -- lists -----------------------------------------------------------------------------------
+
+    def _has_lists(self) -> bool:
+        return any(_package_lists(directory) for directory in (self.folder / "lists", HOST_LISTS))
+
+    def _lists(self) -> Path:
+        """The newer of our own lists and the host's."""
+        own = self.folder / "lists"
+        ages = {path: _newest(_package_lists(path)) for path in (HOST_LISTS, own)}
+        return own if ages[own] > ages[HOST_LISTS] else HOST_LISTS
+
+    def _refresh_lists(self) -> None:
+        self._progress("fetching package lists")
+        own = self.folder / "lists"
+        try:
+            self._apt(["update"], "", lists=own)
+        except ImageError:
+            if not _package_lists(own):  # one broken source of several does not matter
+                raise
+        for path in _package_lists(own):
+            os.utime(path)
+
+    # -- files -----------------------------------------------------------------------------------
+
+    def _have(self, wanted: _Wanted) -> bool:
+        """Tell whether the package is in the folder; the host's own copy is taken over when it is the same."""
+        own = self.folder / wanted.file
+        if _matches(own, wanted):
+            return True
+        host = HOST_ARCHIVES / wanted.file
+        if not _matches(host, wanted):
+            return False
+        partial = self.folder / f"partial-{wanted.file}"
+        shutil.copyfile(host, partial)
+        os.rename(partial, own)
+        return True
+
+    def _fetch(self, missing: list[_Wanted]) -> None:
+        if not missing:
+            return
+        size = sum(each.size for each in missing) / 1e6
+        self._progress(f"fetching {len(missing)} packages ({size:.1f} MB)")
+        with tempfile.TemporaryDirectory(prefix="partial-", dir=self.folder) as partial:
+            versions = [f"{each.name}={each.version}" for each in missing]
+            self._apt(["download", *versions], "", directory=partial)
+            for each in missing:
+                path = Path(partial, each.file)
+                if not _matches(path, each):
+                    raise ImageError(f'package "{each.file}" was not fetched whole')
+                os.rename(path, self.folder / each.file)
+
+    def _package(self, wanted: _Wanted) -> Package:
+        path = self.folder / wanted.file
+        with open(path, "rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return Package(wanted.name, wanted.version, path, digest)
+
+    def _clear_leftovers(self) -> None:
+        for path in self.folder.glob("partial-*"):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    # -- what was chosen before ------------------------------------------------------------------
+
+    def _remember(self, key: str, wanted: Iterable[_Wanted]) -> None:
+        path = self.folder / "resolved" / f"{key}.json"
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps([[w.file, w.size, w.hash] for w in wanted], indent=0))
+        os.rename(partial, path)
+
+    def _remembered(self, key: str, error: ImageError) -> list[Package]:
+        try:
+            found = json.loads((self.folder / "resolved" / f"{key}.json").read_text())
+        except (OSError, ValueError):
+            raise error from None
+        wanted = [_Wanted(*each) for each in found]
+        if not all(self._have(each) for each in wanted):
+            raise error
+        self._progress(f"building from the packages of the last build ({error})")
+        return [self._package(each) for each in wanted]
+
+    def _apt(
+        self,
+        arguments: list[str],
+        status: str,
+        lists: Path | None = None,
+        directory: str | None = None,
+    ) -> str:
+        with tempfile.TemporaryDirectory(prefix="partial-", dir=self.folder) as state:
+            Path(state, "archives", "partial").mkdir(parents=True)
+            Path(state, "status").write_text(status)
+            configuration = Path(state, "apt.conf")
+            text = _CONFIGURATION.format(
+                state=state,
+                status=f"{state}/status",
+                lists=lists or self._lists(),
+                pkgcache=f"{state}/pkgcache.bin",
+            )
+            configuration.write_text(text)
+            command = ["apt-get", "-c", str(configuration), "-q", *arguments]
+            return _run(command, "apt-get", directory)
+
+
+def unpacked_tar(package: Package, spool: Path) -> None:
+    """Write the package's files, as an uncompressed tar archive, to `spool`."""
+    with open(spool, "wb") as stream:
+        command = ["dpkg-deb", "--fsys-tarfile", str(package.path)]
+        done = subprocess.run(
+            command, stdout=stream, stderr=subprocess.PIPE, text=True, check=False
+        )
+    if done.returncode:
+        raise ImageError(f'package "{package.path}": {_last_line(done.stderr)}')
+
+
+def _run(command: list[str], what: str, directory: str | None = None) -> str:
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+    environment.pop("APT_CONFIG", None)
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=directory, env=environment, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise ImageError(
+            f'"{command[0]}" is not installed; images are built on Debian and its kin'
+        ) from None
+    if done.returncode:
+        raise ImageError(f"{what}: {_last_line(done.stderr)}")
+    return done.stdout
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line.removeprefix("E: ") for line in lines if line.startswith("E: ")]
+    return (errors or lines or ["it failed without a word"])[0]
+
+
+def _key(names: Sequence[str], excluded: Sequence[str], installed: Sequence[Package]) -> str:
+    text = json.dumps([sorted(names), sorted(excluded), sorted(p.name for p in installed)])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _matches(path: Path, wanted: _Wanted) -> bool:
+    algorithm, _, expected = wanted.hash.partition(":")
+    try:
+        if path.stat().st_size != wanted.size:
+            return False
+        with open(path, "rb") as stream:
+            found = hashlib.file_digest(stream, _HASHES.get(algorithm, "sha256")).hexdigest()
+    except FileNotFoundError:
+        return False
+    return found == expected or not expected
+
+
+def _package_lists(directory: Path) -> list[Path]:
+    return list(directory.glob("*_Packages*"))
+
+
+def _newest(paths: Iterable[Path]) -> float:
+    return max((path.stat().st_mtime for path in paths), default=0.0)
