@@ -1,22 +1,46 @@
 """The vocabulary of a plan: small operations, each one Linux step that a learner can name.
 
 A plan is an ordered list of `Step`s. The executor performs them with system calls, the renderer prints them as
-shell. Operations are immutable values of JSON-able members, so that they travel to the shim as they are.
+shell. Operations are immutable values of JSON-able members, so that they travel to the shim as they are. What is
+only known at run time is a reference, "$NAME": the pid of a `Clone` named "pause" is "$pause_pid".
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from minipod.runtime.spec import Propagation, Resources, User
 
 Where = Literal["daemon", "shim", "child"]
+
+_kinds: dict[str, "type[Operation]"] = {}
 
 
 @dataclass(frozen=True)
 class Operation:
-    """The base of every operation; subclasses add their fields and nothing else."""
+    """The base of every operation; subclasses add their fields, and the line that `minipod trace` prints."""
+
+    summary_format: ClassVar[str] = ""
+
+    def __init_subclass__(cls, summary: str = "", **rest: object) -> None:
+        super().__init_subclass__(**rest)
+        cls.summary_format = summary or cls.__name__
+        _kinds[cls.__name__] = cls
+
+    def summary(self) -> str:
+        """Return the operation in one line."""
+        return self.summary_format.format(**vars(self))
+
+
+def kinds() -> dict[str, type[Operation]]:
+    """Return every operation by its name."""
+    return dict(_kinds)
+
+
+# --- on the host: directories, files, volumes ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class MakeDirectory(Operation):
+class MakeDirectory(Operation, summary="make directory {path}"):
     """Ensure a directory (and its parents, 0755) with the given mode and owner."""
 
     path: str
@@ -26,7 +50,7 @@ class MakeDirectory(Operation):
 
 
 @dataclass(frozen=True)
-class WriteFile(Operation):
+class WriteFile(Operation, summary="write file {path}"):
     """Ensure a file with this content and mode, replaced atomically."""
 
     path: str
@@ -37,7 +61,7 @@ class WriteFile(Operation):
 
 
 @dataclass(frozen=True)
-class MountTmpfs(Operation):
+class MountTmpfs(Operation, summary="mount tmpfs {path}"):
     """Ensure a tmpfs at `path` on the host (an emptyDir of `medium: Memory`, secrets)."""
 
     path: str
@@ -48,21 +72,21 @@ class MountTmpfs(Operation):
 
 
 @dataclass(frozen=True)
-class Unmount(Operation):
+class Unmount(Operation, summary="unmount {path}"):
     """Ensure that nothing is mounted at or below `path`."""
 
     path: str
 
 
 @dataclass(frozen=True)
-class RemoveTree(Operation):
+class RemoveTree(Operation, summary="remove tree {path}"):
     """Remove a directory tree without crossing mounts or following links."""
 
     path: str
 
 
 @dataclass(frozen=True)
-class CheckHostPath(Operation):
+class CheckHostPath(Operation, summary='check hostPath {path} type "{type}"'):
     """Hold a hostPath volume to its `type`, making what the `...OrCreate` types make."""
 
     path: str
@@ -76,6 +100,324 @@ class CheckHostPath(Operation):
         "CharDevice",
         "BlockDevice",
     ] = ""
+
+
+# --- control groups -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MakeCgroup(Operation, summary="make cgroup {path}"):
+    """Ensure the cgroup `path` (below every hierarchy's root) with these limits."""
+
+    path: str
+    resources: Resources = Resources()
+
+
+@dataclass(frozen=True)
+class EnterCgroup(Operation, summary="move {pid} into cgroup {path}"):
+    """Move a process ("self", or a reference) into `path` in every v1 hierarchy; with v2 it was born there."""
+
+    path: str
+    pid: str = "self"
+
+
+@dataclass(frozen=True)
+class RemoveCgroup(Operation, summary="kill and remove cgroup {path}"):
+    """Kill whatever lives in the cgroup `path`, wait for it, and remove the cgroup everywhere."""
+
+    path: str
+
+
+# --- the Pod's network --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class AddVeth(Operation, summary="add veth {host_interface} in {bridge}, {interface} in {target}"):
+    """Ensure a veth pair: one end a port of `bridge`, the other `interface` in the target's network namespace."""
+
+    host_interface: str
+    bridge: str
+    target: str
+    interface: str = "eth0"
+    mtu: int = 1500
+
+
+@dataclass(frozen=True)
+class ConfigureNetwork(
+    Operation, summary="give {interface} of {target} {address} via {gateway}, lo up"
+):
+    """Ensure address, default route and links up (loopback too) inside the target's network namespace."""
+
+    target: str
+    address: str  # "10.85.0.7/16"
+    gateway: str
+    interface: str = "eth0"
+
+
+@dataclass(frozen=True)
+class AddPortMapping(
+    Operation, summary="map {host_ip}:{host_port}/{protocol} to {address}:{container_port}"
+):
+    """Ensure that a port of the host leads to a port of the Pod (elements of the nft table's maps)."""
+
+    table: str
+    address: str  # the Pod's, without prefix length
+    host_port: int
+    container_port: int
+    protocol: Literal["tcp", "udp", "sctp"] = "tcp"
+    host_ip: str = ""
+
+
+@dataclass(frozen=True)
+class RemovePortMapping(Operation, summary="unmap {host_ip}:{host_port}/{protocol}"):
+    """Ensure that no mapping of this port to this address is left."""
+
+    table: str
+    address: str
+    host_port: int
+    container_port: int
+    protocol: Literal["tcp", "udp", "sctp"] = "tcp"
+    host_ip: str = ""
+
+
+@dataclass(frozen=True)
+class DeleteLink(Operation, summary="delete link {name}"):
+    """Ensure that the host has no interface of this name; a veth's other end goes with it."""
+
+    name: str
+
+
+# --- a new process and its namespaces -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Clone(Operation, summary="clone {name} with new namespaces {namespaces}"):
+    """Make a process in new namespaces (names as in /proc/PID/ns), born in a v2 cgroup; "$NAME_pid" is its pid.
+
+    `join_pid` names the process whose PID namespace the new one belongs to: only a child can change that.
+    """
+
+    name: str
+    namespaces: tuple[str, ...] = ()
+    cgroup: str = ""
+    join_pid: str = ""
+
+
+@dataclass(frozen=True)
+class JoinNamespaces(Operation, summary="join namespaces {namespaces} of {target}"):
+    """Enter the namespaces of another process."""
+
+    target: str
+    namespaces: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Unshare(Operation, summary="leave namespaces {namespaces} for new ones"):
+    """Leave namespaces for new ones: a cgroup namespace must be made from inside the cgroup it shall show as root."""
+
+    namespaces: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NewSession(Operation, summary="begin a session and an empty keyring"):
+    """Begin a session of its own (setsid) with an empty kernel keyring."""
+
+
+@dataclass(frozen=True)
+class SetHostname(Operation, summary="set hostname {name}"):
+    """Set the hostname of this UTS namespace."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class WriteSysctl(Operation, summary="set sysctl {name} = {value}"):
+    """Set a namespaced kernel parameter, dotted as in sysctl(8)."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class SetOomScoreAdj(Operation, summary="set oom_score_adj {value}"):
+    """Tell the kernel whom to kill first when memory runs out (-1000..1000); never lower than a host allows us."""
+
+    value: int
+
+
+# --- its view of the filesystem -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SetPropagation(Operation, summary="make {path} {propagation}"):
+    """Set how mounts at and below `path` spread to and from other mount namespaces."""
+
+    path: str
+    propagation: Literal["rprivate", "rslave", "rshared"]
+
+
+@dataclass(frozen=True)
+class OpenMountTree(Operation, summary="take mount {source}/{subpath} as {name}"):
+    """Take a detached copy of a mount, to be attached later by a `BindMount` of this `tree` name.
+
+    From the host while it is still its peer (propagation rshared), or from the mount namespace of `target`.
+    """
+
+    name: str
+    source: str
+    subpath: str = ""
+    target: str = ""
+    recursive: bool = True
+
+
+@dataclass(frozen=True)
+class MountOverlay(Operation, summary="mount overlay of {layers} at {target}"):
+    """Mount image layers (topmost first) under a writable directory. Devices on it are dead unless `devices`."""
+
+    target: str
+    layers: tuple[str, ...]
+    upper: str
+    work: str
+    devices: bool = False
+
+
+@dataclass(frozen=True)
+class MountFilesystem(Operation, summary="mount {type} at {root}{target}"):
+    """Mount a new filesystem at `target` inside `root`, making the directory where missing."""
+
+    type: str
+    target: str
+    root: str = "/"
+    source: str = ""
+    options: tuple[str, ...] = ()  # as in mount(8): "nosuid", "ro", "size=65536k"
+
+
+@dataclass(frozen=True)
+class BindMount(Operation, summary="bind {source}{tree}/{subpath} at {root}{target}"):
+    """Mount a directory or file of the host (or a taken `tree`) at `target` inside `root`.
+
+    `subpath` is resolved beneath `source` and made as a directory when missing, `target` within `root`.
+    """
+
+    target: str
+    root: str = "/"
+    source: str = ""
+    subpath: str = ""
+    tree: str = ""
+    recursive: bool = True
+    read_only: bool = False
+    propagation: Propagation = "private"
+    options: tuple[str, ...] = ()  # "nosuid", "nodev", "noexec"
+
+
+@dataclass(frozen=True)
+class MakeDevices(Operation, summary="make devices in {root}/dev"):
+    """Make /dev/null, zero, full, random, urandom, tty and the usual links; no other device will work there.
+
+    With `all`, the host's devices instead (a privileged container).
+    """
+
+    root: str
+    all: bool = False
+
+
+@dataclass(frozen=True)
+class PivotRoot(Operation, summary="pivot root to {new_root}"):
+    """Make `new_root` the root and let go of the old one."""
+
+    new_root: str
+
+
+@dataclass(frozen=True)
+class MountCgroups(Operation, summary="mount cgroups at {target}"):
+    """Mount every hierarchy of the host as this cgroup namespace sees it."""
+
+    target: str = "/sys/fs/cgroup"
+    read_only: bool = True
+
+
+@dataclass(frozen=True)
+class MaskPaths(Operation, summary="mask {paths}"):
+    """Hide files behind /dev/null and directories behind an empty read-only tmpfs; what is missing is skipped."""
+
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MakeReadOnly(Operation, summary="make {paths} read-only"):
+    """Make existing paths read-only by a bind mount of each on itself; what is missing is skipped."""
+
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RemountReadOnly(Operation, summary="remount {path} read-only"):
+    """Make the mount at `path` read-only (not those below it)."""
+
+    path: str = "/"
+
+
+# --- what it may do, and its program ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class OpenTerminal(Operation, summary="open a terminal"):
+    """Open a terminal in this namespace's /dev/pts as stdin, stdout, stderr; `console` also at /dev/console."""
+
+    console: bool = False
+
+
+@dataclass(frozen=True)
+class ChangeDirectory(Operation, summary="change directory to {path}"):
+    """Go to the working directory, made where missing."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class LimitCapabilities(Operation, summary="limit the bounding set to {names}"):
+    """Take every other capability from the bounding set, for good."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SetUser(Operation, summary="become user {user}"):
+    """Become the user, looked up in the root's own /etc/passwd and /etc/group; keeps capabilities until they are set."""
+
+    user: User
+
+
+@dataclass(frozen=True)
+class SetCapabilities(Operation, summary="keep capabilities {names}"):
+    """Set permitted and effective; nothing inheritable or ambient."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SetNoNewPrivileges(Operation, summary="forbid new privileges"):
+    """No setuid program or file capability will raise this process again."""
+
+
+@dataclass(frozen=True)
+class LoadSeccomp(Operation, summary="load the seccomp filter"):
+    """Load a compiled system call filter (struct sock_filter array)."""
+
+    program: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Exec(Operation, summary="execute {args}"):
+    """Execute the program, args[0] searched in the environment's PATH. HOME is the user's unless `env` has it."""
+
+    args: tuple[str, ...]
+    env: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ExecPause(Operation, summary="execute the pause program"):
+    """Execute the pause: a few hundred bytes in a sealed memory file, which sleep, reap and leave on SIGTERM."""
 
 
 @dataclass(frozen=True)

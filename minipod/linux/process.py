@@ -1,0 +1,151 @@
+"""Processes and namespaces: clone3, setns, unshare, pidfd, prctl, credentials, sealed memory files."""
+
+import fcntl
+import os
+import struct
+
+from minipod.linux.kernel import library_call, system_call
+
+# clone(2), sched.h
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+CLONE_PIDFD = 0x00001000
+CLONE_CLEAR_SIGHAND = 0x100000000
+CLONE_INTO_CGROUP = 0x200000000
+
+NAMESPACES = {  # by their names below /proc/PID/ns
+    "mnt": CLONE_NEWNS,
+    "cgroup": CLONE_NEWCGROUP,
+    "uts": CLONE_NEWUTS,
+    "ipc": CLONE_NEWIPC,
+    "pid": CLONE_NEWPID,
+    "net": CLONE_NEWNET,
+}
+
+# prctl(2)
+PR_SET_DUMPABLE = 4
+PR_GET_DUMPABLE = 3
+PR_SET_KEEPCAPS = 8
+PR_CAPBSET_READ = 23
+PR_CAPBSET_DROP = 24
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+PR_SET_NAME = 15
+
+SECCOMP_SET_MODE_FILTER = 1
+KEYCTL_JOIN_SESSION_KEYRING = 1
+CLOSE_RANGE_CLOEXEC = 4
+_CAPABILITY_VERSION_3 = 0x20080522
+MFD_CLOEXEC, MFD_ALLOW_SEALING, MFD_EXEC = 1, 2, 16
+_ALL_SEALS = 1 | 2 | 4 | 8  # F_SEAL_SEAL, SHRINK, GROW, WRITE (fcntl(2))
+
+
+def namespace_flags(names: "tuple[str, ...] | list[str]") -> int:
+    """Return the CLONE_NEW* flags of namespaces named as in /proc/PID/ns. KeyError for an unknown name."""
+    flags = 0
+    for name in names:
+        flags |= NAMESPACES[name]
+    return flags
+
+
+def clone3(flags: int, cgroup: int = -1) -> tuple[int, int]:
+    """Clone this process as fork does, into new namespaces; return (pid, pidfd), or (0, -1) in the child (clone3(2)).
+
+    The child gets a copy of the memory and of the stack, default signal handlers (ignored ones stay ignored), and is
+    born in the v2 cgroup that the descriptor `cgroup` refers to. The caller must be single-threaded.
+    """
+    pidfd = bytearray(8)
+    arguments = _clone_arguments(flags | CLONE_PIDFD | CLONE_CLEAR_SIGHAND, pidfd, cgroup)
+    pid = system_call("clone3", arguments, len(arguments))
+    return (0, -1) if pid == 0 else (pid, struct.unpack_from("i", pidfd)[0])
+
+
+def _clone_arguments(flags: int, pidfd: bytearray, cgroup: int) -> bytes:
+    import ctypes
+
+    where = ctypes.addressof(ctypes.c_char.from_buffer(pidfd))
+    if cgroup >= 0:
+        flags |= CLONE_INTO_CGROUP
+    signal_child = 17
+    # struct clone_args: flags pidfd child_tid parent_tid exit_signal stack stack_size tls set_tid set_tid_size cgroup
+    return struct.pack("11Q", flags, where, 0, 0, signal_child, 0, 0, 0, 0, 0, max(cgroup, 0))
+
+
+def setns(descriptor: int, flags: int) -> None:
+    """Join the namespaces `flags` of a pidfd, or the one that a namespace descriptor refers to (setns(2))."""
+    library_call("setns", descriptor, flags)
+
+
+def unshare(flags: int) -> None:
+    """Leave shared namespaces for new ones (unshare(2))."""
+    library_call("unshare", flags)
+
+
+def pidfd_open(pid: int) -> int:
+    """Return a descriptor of the process `pid` (pidfd_open(2)). ESRCH when it is gone."""
+    return os.pidfd_open(pid)
+
+
+def pidfd_send_signal(pidfd: int, signal: int) -> None:
+    """Send a signal to the process behind a pidfd (pidfd_send_signal(2)). ESRCH when it has ended."""
+    system_call("pidfd_send_signal", pidfd, signal, None, 0)
+
+
+def prctl(option: int, argument: int = 0, third: int = 0) -> int:
+    """Change or read an attribute of this process (prctl(2))."""
+    return library_call("prctl", option, argument, third, 0, 0)
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> None:
+    """Set this process's capability sets, as bit masks (capset(2), version 3)."""
+    header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
+    low, high = 0xFFFFFFFF, 32
+    data = struct.pack(
+        "6I",
+        *(effective & low, permitted & low, inheritable & low),
+        *(effective >> high, permitted >> high, inheritable >> high),
+    )
+    library_call("capset", header, data)
+
+
+def sethostname(name: str) -> None:
+    """Set the hostname of this UTS namespace (sethostname(2))."""
+    encoded = os.fsencode(name)
+    library_call("sethostname", encoded, len(encoded), path=name)
+
+
+def seccomp_set_mode_filter(program: bytes) -> None:
+    """Load a compiled filter: an array of struct sock_filter (seccomp(2)). EACCES without privilege or no_new_privs."""
+    import ctypes
+
+    buffer = ctypes.create_string_buffer(program, len(program))
+    header = struct.pack("H6xQ", len(program) // 8, ctypes.addressof(buffer))
+    system_call("seccomp", SECCOMP_SET_MODE_FILTER, 0, header)
+
+
+def join_session_keyring() -> None:
+    """Begin an empty session keyring, so that no key of this process's can be asked for (keyctl(2))."""
+    system_call("keyctl", KEYCTL_JOIN_SESSION_KEYRING, None)
+
+
+def close_range_on_exec(first: int) -> None:
+    """Mark every descriptor from `first` on close-on-exec (close_range(2))."""
+    system_call("close_range", first, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC)
+
+
+def sealed_memory_file(name: str, content: bytes) -> int:
+    """Return a close-on-exec descriptor of an anonymous file that nobody can ever change (memfd_create(2))."""
+    flags = MFD_CLOEXEC | MFD_ALLOW_SEALING
+    try:
+        descriptor = os.memfd_create(name, flags | MFD_EXEC)
+    except OSError:  # MFD_EXEC came with Linux 6.3; before it every memfd could be executed
+        descriptor = os.memfd_create(name, flags)
+    os.write(descriptor, content)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _ALL_SEALS)
+    return descriptor

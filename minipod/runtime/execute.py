@@ -1,0 +1,314 @@
+"""Performs the operations that run outside the new process: directories, files, volumes, cgroups, the network.
+
+Every one is idempotent: done twice, or interrupted and done again, it leaves the same state. The network's modules
+are imported when first needed, so that the shim, which performs none of those, never loads them.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from minipod.linux import cgroup
+from minipod.linux.mount import MS_NODEV, MS_NOSUID, UMOUNT_NOFOLLOW, mount, umount2
+from minipod.linux.mounts import at_or_below, mounts
+from minipod.runtime import codec
+from minipod.runtime.operations import (
+    AddPortMapping,
+    AddVeth,
+    CheckHostPath,
+    ConfigureNetwork,
+    DeleteLink,
+    EnterCgroup,
+    MakeCgroup,
+    MakeDirectory,
+    MountTmpfs,
+    Operation,
+    RemoveCgroup,
+    RemovePortMapping,
+    RemoveTree,
+    Step,
+    Unmount,
+    Where,
+    WriteFile,
+)
+from minipod.runtime.spec import TracedStep
+
+References = Mapping[str, int | str]
+
+
+class StepFailed(Exception):
+    """One step could not be done: `step` is its place in the list, `operation` what it was, `cause` the OSError."""
+
+    def __init__(self, step: int, operation: Operation, cause: Exception) -> None:
+        super().__init__(describe(cause))
+        self.step = step
+        self.operation = operation
+        self.cause = cause
+
+    @property
+    def errno(self) -> int:
+        """The kernel's error number, 0 when the failure is not the kernel's."""
+        return self.cause.errno or 0 if isinstance(self.cause, OSError) else 0
+
+
+def describe(failure: Exception) -> str:
+    """Return one line for a failure: the path it is about, quoted, and what went wrong."""
+    if isinstance(failure, OSError) and failure.strerror:
+        where = f' "{failure.filename}"' if failure.filename else ""
+        return f"{failure.strerror}{where}"
+    return str(failure) or type(failure).__name__
+
+
+def perform_steps(
+    steps: Sequence[Step],
+    references: References | None = None,
+    *,
+    where: Where = "daemon",
+    started_ns: int | None = None,
+) -> list[TracedStep]:
+    """Perform those of `steps` that run at `where`, in order, and return what each took. Raises StepFailed."""
+    began = time.monotonic_ns() if started_ns is None else started_ns
+    known = references or {}
+    traced = []
+    for index, step in enumerate(steps):
+        if step.where != where:
+            continue
+        start = time.monotonic_ns()
+        try:
+            perform(step.operation, known)
+        except (OSError, ValueError, TimeoutError) as failure:
+            raise StepFailed(index, step.operation, failure) from failure
+        traced.append(trace(step, start - began, time.monotonic_ns() - start))
+    return traced
+
+
+def trace(step: Step, start_ns: int, duration_ns: int, error: str = "") -> TracedStep:
+    """Return the record of one step that ran."""
+    operation = step.operation
+    return TracedStep(
+        where=step.where,
+        operation=codec.brief(operation),
+        summary=operation.summary(),
+        start_us=start_ns // 1000,
+        duration_us=duration_ns // 1000,
+        error=error,
+    )
+
+
+def perform(operation: Operation, references: References | None = None) -> None:
+    """Perform one operation. OSError or ValueError says what failed; TypeError for one of a child's own."""
+    action = _ACTIONS.get(type(operation))
+    if action is None:
+        raise TypeError(f"{type(operation).__name__} runs inside a new process only")
+    action(operation, references or {})
+
+
+def resolve(reference: str, references: References) -> int | str:
+    """Return the value of "$NAME", or the text itself. ValueError for a reference that nobody set."""
+    if not reference.startswith("$"):
+        return reference
+    if reference[1:] not in references:
+        raise ValueError(f'"{reference}" is not known yet')
+    return references[reference[1:]]
+
+
+# --- directories and files ----------------------------------------------------------------------------------------
+
+
+def _make_directory(operation: MakeDirectory, _: References) -> None:
+    try:
+        os.makedirs(os.path.dirname(operation.path) or "/", 0o755, exist_ok=True)
+        os.mkdir(operation.path, operation.mode)
+    except FileExistsError:
+        if not os.path.isdir(operation.path):
+            raise
+    found = os.stat(operation.path)
+    if (found.st_uid, found.st_gid) != (operation.uid, operation.gid):
+        os.chown(operation.path, operation.uid, operation.gid)
+    if stat.S_IMODE(found.st_mode) != operation.mode:  # the umask took bits, or somebody changed it
+        os.chmod(operation.path, operation.mode)
+
+
+def _write_file(operation: WriteFile, _: References) -> None:
+    content = operation.content.encode(errors="surrogateescape")
+    temporary = f"{operation.path}.{secrets.token_hex(4)}.new"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(temporary, flags, 0o600), "wb") as opened:
+            opened.write(content)
+            os.fchown(opened.fileno(), operation.uid, operation.gid)
+            os.fchmod(opened.fileno(), operation.mode)
+        os.replace(temporary, operation.path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _remove_tree(operation: RemoveTree, _: References) -> None:
+    parent, name = os.path.split(operation.path.rstrip("/"))
+    try:
+        holder = os.open(parent or "/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        _remove_entry(holder, name, os.stat(holder, follow_symlinks=False).st_dev, operation.path)
+    finally:
+        os.close(holder)
+
+
+def _remove_entry(holder: int, name: str, device: int, path: str) -> None:
+    """Remove `name` from the open directory `holder`; nothing below it that lies on another filesystem."""
+    try:
+        os.unlink(name, dir_fd=holder)
+    except FileNotFoundError:
+        return
+    except IsADirectoryError:
+        _remove_directory(holder, name, device, path)
+
+
+def _remove_directory(holder: int, name: str, device: int, path: str) -> None:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        directory = os.open(name, flags, dir_fd=holder)
+    except FileNotFoundError:
+        return
+    try:
+        if os.fstat(directory).st_dev != device:
+            raise OSError(errno.EBUSY, "a filesystem is mounted here, not removing", path)
+        for entry in os.listdir(directory):
+            _remove_entry(directory, entry, device, f"{path}/{entry}")
+    finally:
+        os.close(directory)
+    with contextlib.suppress(FileNotFoundError):
+        os.rmdir(name, dir_fd=holder)
+
+
+# --- volumes ------------------------------------------------------------------------------------------------------
+
+
+def _mount_tmpfs(operation: MountTmpfs, _: References) -> None:
+    os.makedirs(operation.path, exist_ok=True)
+    path = os.path.realpath(operation.path)
+    if any(entry.point == path and entry.type == "tmpfs" for entry in mounts()):
+        return
+    options = f"mode={operation.mode:o},uid={operation.uid},gid={operation.gid}"
+    if operation.size_bytes is not None:
+        options += f",size={operation.size_bytes}"
+    mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, options)
+
+
+def _unmount(operation: Unmount, _: References) -> None:
+    path = os.path.realpath(operation.path)
+    for entry in at_or_below(path, mounts()):
+        try:
+            umount2(entry.point, UMOUNT_NOFOLLOW)
+        except OSError as failure:
+            if failure.errno not in (errno.EINVAL, errno.ENOENT):  # gone already
+                raise
+
+
+_TYPES: dict[str, tuple[Callable[[int], bool], str]] = {  # what it must be, in the kubelet's words
+    "Directory": (stat.S_ISDIR, "is not a directory"),
+    "DirectoryOrCreate": (stat.S_ISDIR, "is not a directory"),
+    "File": (stat.S_ISREG, "is not a file"),
+    "FileOrCreate": (stat.S_ISREG, "is not a file"),
+    "Socket": (stat.S_ISSOCK, "is not a socket file"),
+    "CharDevice": (stat.S_ISCHR, "is not a character device"),
+    "BlockDevice": (stat.S_ISBLK, "is not a block device"),
+}
+
+
+def _check_host_path(operation: CheckHostPath, _: References) -> None:
+    path, wanted = operation.path, operation.type
+    if not wanted:
+        os.makedirs(path, exist_ok=True) if not os.path.exists(path) else None
+        return
+    if wanted == "DirectoryOrCreate" and not os.path.lexists(path):
+        os.makedirs(path, 0o755, exist_ok=True)
+    elif wanted == "FileOrCreate" and not os.path.lexists(path):
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+    accepts, complaint = _TYPES[wanted]
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        mode = 0
+    if not accepts(mode):
+        raise ValueError(f"hostPath type check failed: {path} {complaint}")
+
+
+# --- control groups -----------------------------------------------------------------------------------------------
+
+
+def _make_cgroup(operation: MakeCgroup, _: References) -> None:
+    layout = cgroup.this_host()
+    cgroup.ensure(layout, operation.path)
+    cgroup.limit(layout, operation.path, cgroup.settings(layout, **asdict(operation.resources)))
+
+
+def _enter_cgroup(operation: EnterCgroup, references: References) -> None:
+    pid = 0 if operation.pid == "self" else int(resolve(operation.pid, references))
+    cgroup.enter_v1(cgroup.this_host(), operation.path, pid)
+
+
+def _remove_cgroup(operation: RemoveCgroup, _: References) -> None:
+    layout = cgroup.this_host()
+    cgroup.kill(layout, operation.path)
+    cgroup.remove(layout, operation.path)
+
+
+# --- the network, performed by linux.netlink and linux.nft --------------------------------------------------------
+
+
+def _add_veth(operation: AddVeth, references: References) -> None:
+    from minipod.linux import netlink
+
+    pid = int(resolve(operation.target, references))
+    netlink.add_veth(
+        operation.host_interface,
+        operation.bridge,
+        pid,
+        peer_name=operation.interface,
+        mtu=operation.mtu,
+    )
+
+
+def _configure_network(operation: ConfigureNetwork, references: References) -> None:
+    from minipod.linux import netlink
+
+    pid = int(resolve(operation.target, references))
+    netlink.configure_namespace(pid, operation.address, operation.gateway)
+
+
+def _delete_link(operation: DeleteLink, _: References) -> None:
+    from minipod.linux import netlink
+
+    netlink.delete_link(operation.name)
+
+
+def _port_mapping(operation: AddPortMapping | RemovePortMapping, _: References) -> None:
+    raise ValueError(f"port mappings are not available for {operation.table}")
+
+
+_ACTIONS: dict[type[Operation], Callable[[Any, References], None]] = {
+    MakeDirectory: _make_directory,
+    WriteFile: _write_file,
+    RemoveTree: _remove_tree,
+    MountTmpfs: _mount_tmpfs,
+    Unmount: _unmount,
+    CheckHostPath: _check_host_path,
+    MakeCgroup: _make_cgroup,
+    EnterCgroup: _enter_cgroup,
+    RemoveCgroup: _remove_cgroup,
+    AddVeth: _add_veth,
+    ConfigureNetwork: _configure_network,
+    DeleteLink: _delete_link,
+    AddPortMapping: _port_mapping,
+    RemovePortMapping: _port_mapping,
+}

@@ -1,0 +1,287 @@
+"""Starts a process from its plan: clone3, and the child makes its own world before it executes its program.
+
+Runs inside the shim: single-threaded, standard library and `linux` only. `start` clones and returns at once, `finish`
+waits until the program runs or the child has said why it does not; `launch` does both. Parent and child share one
+socket pair: the child waits on it where the plan wants a parent's step done first, sends its terminal, its timings or
+its failure over it, and its close-on-exec end closing is what tells that the program runs.
+
+The child is a copy of this interpreter until it executes. So that nobody in a shared PID namespace can look into it
+(CVE-2019-5736), this process is made non-dumpable before it ever clones, which the child inherits.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from minipod.linux import cgroup
+from minipod.linux.process import (
+    CLONE_NEWPID,
+    PR_GET_DUMPABLE,
+    PR_SET_DUMPABLE,
+    clone3,
+    namespace_flags,
+    pidfd_open,
+    prctl,
+    setns,
+)
+from minipod.runtime import execute, launch_child, pause
+from minipod.runtime.operations import Clone, ExecPause, JoinNamespaces, OpenMountTree, Step
+from minipod.runtime.spec import TracedStep
+
+References = Mapping[str, int | str]
+
+
+@dataclass(frozen=True)
+class Stdio:
+    """The new process's standard streams, as descriptors of this process; -1: the container's own /dev/null.
+
+    Not used when the plan opens a terminal. The caller closes its copies afterwards.
+    """
+
+    stdin: int = -1
+    stdout: int = -1
+    stderr: int = -1
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A running program. `terminal` is the master side when the plan opened a terminal, else -1."""
+
+    pid: int
+    pidfd: int
+    steps: tuple[TracedStep, ...]
+    terminal: int = -1
+
+
+class LaunchError(Exception):
+    """A process could not be started; nothing of it is left running.
+
+    `step` is the summary of the step that failed, `errno` the kernel's number (0 when the failure is not the kernel's),
+    `reason` a Kubernetes word: "StartError" when the program itself cannot be executed, "CreateContainerError" before.
+    """
+
+    def __init__(self, step: str, errno: int, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.step = step
+        self.errno = errno
+        self.message = message
+        self.reason = reason
+
+
+def launch(steps: Sequence[Step], stdio: Stdio, references: References) -> Launched:
+    """Perform the plan's shim and child steps and return once the program runs. Raises LaunchError."""
+    return start(steps, stdio, references).finish()
+
+
+def start(steps: Sequence[Step], stdio: Stdio, references: References) -> "Launching":
+    """Perform the plan's shim steps up to and after its clone and return while the child is still preparing itself.
+
+    `references` holds "pause_pid" or "container_pid" where the plan refers to them, and may hold "pause_pidfd",
+    "container_pidfd" to save opening one. Steps for the daemon are left to it. Raises LaunchError.
+    """
+    began = time.monotonic_ns()
+    at = next(index for index, step in enumerate(steps) if isinstance(step.operation, Clone))
+    traced = _perform(steps, range(at), references, began)
+    clone = steps[at].operation
+    assert isinstance(clone, Clone)
+    with contextlib.ExitStack() as held:
+        child = launch_child.Child(
+            steps=steps,
+            first=at + 1,
+            began=began,
+            stdio=(stdio.stdin, stdio.stdout, stdio.stderr),
+            targets=_open_targets(steps, references, held),
+            pause=_pause_descriptor(steps),
+        )
+        before = time.monotonic_ns()
+        try:
+            pid, pidfd, channel = _clone(clone, child)
+        except OSError as failure:
+            raise _failed(steps[at], failure.errno or 0, execute.describe(failure)) from failure
+        traced.append(execute.trace(steps[at], before - began, time.monotonic_ns() - before))
+    launching = Launching(pid, pidfd, channel, steps, traced)
+    launching.perform_after_clone(at, {**references, f"{clone.name}_pid": pid}, began)
+    return launching
+
+
+def _perform(
+    steps: Sequence[Step], indexes: range, references: References, began: int
+) -> list[TracedStep]:
+    try:
+        return execute.perform_steps(
+            steps[indexes.start : indexes.stop], references, where="shim", started_ns=began
+        )
+    except execute.StepFailed as failure:
+        step = steps[indexes.start + failure.step]
+        raise _failed(step, failure.errno, str(failure)) from failure
+
+
+def _failed(step: Step, number: int, message: str, reason: str = "") -> LaunchError:
+    summary = step.operation.summary()
+    return LaunchError(
+        summary,
+        number,
+        message if reason == "StartError" else f"{summary}: {message}",
+        reason or "CreateContainerError",
+    )
+
+
+def _open_targets(
+    steps: Sequence[Step], references: References, held: contextlib.ExitStack
+) -> dict[str, int]:
+    """Open a pidfd of every process whose namespaces the plan joins: the child, in another PID namespace, cannot."""
+    wanted = set()
+    for step in steps:
+        operation = step.operation
+        if isinstance(operation, JoinNamespaces | OpenMountTree) and operation.target:
+            wanted.add(operation.target)
+        elif isinstance(operation, Clone) and operation.join_pid:
+            wanted.add(operation.join_pid)
+    opened = {}
+    for target in sorted(wanted):
+        known = references.get(target[1:].removesuffix("_pid") + "_pidfd")
+        if known is None:
+            pid = int(execute.resolve(target, references))
+            try:
+                known = pidfd_open(pid)
+            except OSError as failure:
+                message = f'process {pid} ("{target}") is gone: {failure.strerror}'
+                raise LaunchError(
+                    "open pidfd", failure.errno or 0, message, "SandboxGone"
+                ) from None
+            held.callback(os.close, known)
+        opened[target] = int(known)
+    return opened
+
+
+def _pause_descriptor(steps: Sequence[Step]) -> int:
+    runs_pause = any(isinstance(step.operation, ExecPause) for step in steps)
+    return pause.descriptor() if runs_pause else -1
+
+
+def _clone(clone: Clone, child: "launch_child.Child") -> tuple[int, int, socket.socket]:
+    """Clone the child (which never returns from here) and return its pid, pidfd and this side of the channel."""
+    if prctl(PR_GET_DUMPABLE) != 0:
+        prctl(PR_SET_DUMPABLE, 0)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    flags = namespace_flags(clone.namespaces)
+    layout = cgroup.this_host()
+    with contextlib.ExitStack() as held:
+        held.callback(theirs.close)
+        directory = -1
+        if clone.cgroup and layout.unified:
+            path = f"{layout.unified}/{clone.cgroup}"
+            directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            held.callback(os.close, directory)
+        try:
+            if clone.join_pid:
+                _visit_pid_namespace(child.targets[clone.join_pid], held)
+            # Signals stay blocked until the child has its own handlers, and none is lost to the parent.
+            previous = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            held.callback(signal.pthread_sigmask, signal.SIG_SETMASK, previous)
+            pid, pidfd = clone3(flags, directory)
+        except OSError:
+            ours.close()
+            raise
+        if pid == 0:
+            launch_child.run(child, theirs)
+    return pid, pidfd, ours
+
+
+def _visit_pid_namespace(target: int, held: contextlib.ExitStack) -> None:
+    """Have the next children born in the target's PID namespace, until `held` is left."""
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    held.callback(os.close, own)
+    setns(target, CLONE_NEWPID)
+    held.callback(setns, own, CLONE_NEWPID)
+
+
+class Launching:
+    """A child on its way to its program. `fileno()` becomes readable when `finish` has something to say."""
+
+    def __init__(
+        self,
+        pid: int,
+        pidfd: int,
+        channel: socket.socket,
+        steps: Sequence[Step],
+        traced: list[TracedStep],
+    ) -> None:
+        self.pid = pid
+        self.pidfd = pidfd
+        self._channel = channel
+        self._steps = steps
+        self._traced = traced
+        self._terminal = -1
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+        return self._channel.fileno()
+
+    def perform_after_clone(self, at: int, references: References, began: int) -> None:
+        """Perform the shim's steps that follow the clone, telling the child of each: it waits where it must."""
+        for index in range(at + 1, len(self._steps)):
+            if self._steps[index].where != "shim":
+                continue
+            try:
+                self._traced += _perform(self._steps, range(index, index + 1), references, began)
+            except LaunchError:
+                self.abandon()
+                raise
+            with contextlib.suppress(BrokenPipeError):  # it has failed: finish() tells why
+                self._channel.send(b"+")
+
+    def finish(self) -> Launched:
+        """Wait until the program runs. Raises LaunchError, having reaped the child, when it does not."""
+        text = self._receive()
+        self._channel.close()
+        report: dict[str, list[list[int]]] = {}
+        for line in text.splitlines():
+            message = json.loads(line)
+            if "errno" in message:
+                self._reap()
+                step = self._steps[message["step"]]
+                reason = message["reason"]
+                raise _failed(step, message["errno"], message["message"], reason)
+            report = message
+        if not report:
+            code = self._reap()
+            raise LaunchError("clone", 0, f"the child ended before its program ran ({code})", "")
+        for index, start_us, duration_us in report["times"]:
+            step = self._steps[index]
+            self._traced.append(execute.trace(step, start_us * 1000, duration_us * 1000))
+        self._traced.sort(key=lambda each: each.start_us)
+        return Launched(self.pid, self.pidfd, tuple(self._traced), self._terminal)
+
+    def abandon(self) -> None:
+        """Kill the child and reap it."""
+        self._channel.close()
+        self._reap()
+
+    def _receive(self) -> bytes:
+        received = bytearray()
+        while True:
+            chunk, descriptors, _, _ = socket.recv_fds(self._channel, 65536, 1)
+            if descriptors:
+                self._terminal = descriptors[0]
+                os.set_inheritable(self._terminal, False)
+            if not chunk:
+                return bytes(received)
+            received += chunk
+
+    def _reap(self) -> str:
+        code: int | str = "unknown"
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            _, status = os.waitpid(self.pid, 0)
+            code = os.waitstatus_to_exitcode(status)
+        os.close(self.pidfd)
+        if self._terminal >= 0:
+            os.close(self._terminal)
+        return f"exit code {code}"

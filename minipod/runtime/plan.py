@@ -1,0 +1,285 @@
+"""How a sandbox, a container and an exec are made: each an ordered list of steps, computed without touching the host.
+
+The order is the lesson: what a later step takes away (the host's root, the privileges) comes after what needs it.
+"""
+
+from dataclasses import dataclass
+
+from minipod.linux.cgroup import CgroupLayout
+from minipod.runtime import defaults
+from minipod.runtime.operations import (
+    AddPortMapping,
+    AddVeth,
+    ChangeDirectory,
+    Clone,
+    ConfigureNetwork,
+    EnterCgroup,
+    Exec,
+    ExecPause,
+    JoinNamespaces,
+    LimitCapabilities,
+    LoadSeccomp,
+    MakeCgroup,
+    MakeDirectory,
+    MountFilesystem,
+    NewSession,
+    OpenTerminal,
+    Operation,
+    PivotRoot,
+    RemountReadOnly,
+    SetCapabilities,
+    SetHostname,
+    SetNoNewPrivileges,
+    SetOomScoreAdj,
+    SetPropagation,
+    SetUser,
+    Step,
+    Unshare,
+    WriteSysctl,
+)
+from minipod.runtime.plan_mounts import mount_steps, root_mount_steps
+from minipod.runtime.spec import (
+    ContainerSpec,
+    ExecSpec,
+    PidNamespace,
+    SandboxSpec,
+    Security,
+    User,
+)
+
+PAUSE_OOM_SCORE = -998  # the kubelet's: the pause is the last of a Pod to be killed
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """What a plan must know of the host.
+
+    `staging` is an empty directory: every new root is put together on it, seen only in its own mount namespace.
+    """
+
+    cgroups: CgroupLayout
+    staging: str
+
+
+@dataclass(frozen=True)
+class SandboxRef:
+    """What a container's plan must know of its sandbox."""
+
+    cgroup: str
+    host_network: bool = False
+    host_ipc: bool = False
+    pid: PidNamespace = "container"
+
+    @classmethod
+    def of(cls, spec: SandboxSpec) -> "SandboxRef":
+        """Return the reference to the sandbox that `spec` makes."""
+        return cls(spec.cgroup, spec.network is None, spec.host_ipc, spec.pid)
+
+
+def pause_cgroup(spec: SandboxSpec) -> str:
+    """Return the cgroup of the pause process: a leaf, since v2 wants no processes beside child cgroups."""
+    return f"{spec.cgroup}/{spec.id}"
+
+
+def container_cgroup(spec: ContainerSpec, sandbox: SandboxRef) -> str:
+    """Return the cgroup of a container and of everything exec'd in it."""
+    return f"{sandbox.cgroup}/{spec.id}"
+
+
+def compute_sandbox_plan(spec: SandboxSpec, host: HostFacts) -> tuple[Step, ...]:
+    """Return the steps that make a sandbox: cgroups, the pause and its namespaces, then the network around it."""
+    network = spec.network
+    namespaces = ["mnt"]
+    if network is not None:
+        namespaces += ["net", "uts"]
+    if not spec.host_ipc:
+        namespaces.append("ipc")
+    if spec.pid == "pod":
+        namespaces.append("pid")
+    steps = [
+        Step(MakeDirectory(host.staging, 0o700), "shim", "where new roots are put together"),
+        Step(MakeCgroup(spec.cgroup, spec.resources), "shim", "the Pod's cgroup and its limits"),
+        Step(MakeCgroup(pause_cgroup(spec)), "shim", "a leaf for the pause"),
+        Step(
+            Clone("pause", tuple(namespaces), pause_cgroup(spec)),
+            "shim",
+            "the pause holds the namespaces that the Pod's containers share",
+        ),
+    ]
+    if host.cgroups.v1:
+        comment = "on v1 a process moves itself; meanwhile the network is made"
+        steps.append(Step(EnterCgroup(pause_cgroup(spec)), "child", comment))
+    steps += _pause_steps(spec, host)
+    return (*steps, *_network_steps(spec))
+
+
+def _pause_steps(spec: SandboxSpec, host: HostFacts) -> list[Step]:
+    """Return what the pause does to itself before it sleeps: settings of its namespaces, then giving up everything."""
+    steps: list[tuple[Operation, str]] = [
+        (NewSession(), "no terminal and no keys of the shim's"),
+        (SetOomScoreAdj(PAUSE_OOM_SCORE), "the last to be killed when memory runs out"),
+        (SetPropagation("/", "rprivate"), "what is mounted from here on stays in here"),
+    ]
+    if spec.network is not None:
+        steps.append((SetHostname(spec.hostname), "the Pod's hostname"))
+    for name, value in sorted(spec.sysctls.items()):
+        steps.append((WriteSysctl(name, value), "a kernel parameter of the Pod's own namespaces"))
+    empty = ("nosuid", "nodev", "noexec", "size=64k", "nr_inodes=16", "mode=555")
+    steps.append((MountFilesystem("tmpfs", "/", host.staging, options=empty), "an empty root"))
+    if not spec.host_ipc:
+        shm = ("nosuid", "nodev", "noexec", "mode=1777", f"size={defaults.SHM_BYTES // 1024}k")
+        comment = "/dev/shm, shared by the Pod's containers"
+        steps.append((MountFilesystem("tmpfs", "/dev/shm", host.staging, options=shm), comment))
+    user = User(uid=defaults.PAUSE_UID, gid=defaults.PAUSE_UID, merge_image_groups=False)
+    steps += [
+        (PivotRoot(host.staging), "leave the host's filesystem"),
+        (RemountReadOnly("/"), "nothing to write on"),
+        (LimitCapabilities(()), "no capability, now or later"),
+        (SetUser(user), "nobody in particular"),
+        (SetCapabilities(()), ""),
+        (SetNoNewPrivileges(), ""),
+        (ExecPause(), "a few hundred bytes that sleep; not a file of the host's"),
+    ]
+    return [Step(operation, "child", comment) for operation, comment in steps]
+
+
+def _network_steps(spec: SandboxSpec) -> list[Step]:
+    """Return what the daemon does around the pause: a veth pair, the address, the mapped ports."""
+    network = spec.network
+    if network is None:
+        return []
+    veth = AddVeth(network.host_interface, network.bridge, "$pause_pid", mtu=network.mtu)
+    configure = ConfigureNetwork("$pause_pid", network.address, network.gateway)
+    steps = [
+        Step(veth, "daemon", "a cable between the bridge and the Pod"),
+        Step(configure, "daemon", "the Pod's address and the way out"),
+    ]
+    address = network.address.partition("/")[0]
+    for port in network.ports:
+        mapping = AddPortMapping(
+            network.table,
+            address,
+            port.host_port,
+            port.container_port,
+            port.protocol,
+            port.host_ip,
+        )
+        steps.append(Step(mapping, "daemon", "a hostPort"))
+    return steps
+
+
+def compute_container_plan(
+    spec: ContainerSpec, sandbox: SandboxRef, host: HostFacts
+) -> tuple[Step, ...]:
+    """Return the steps that make a container in a running sandbox, whose pause is "$pause_pid"."""
+    cgroup = container_cgroup(spec, sandbox)
+    namespaces = ("mnt", "pid") if sandbox.pid == "container" else ("mnt",)
+    join_pid = "$pause_pid" if sandbox.pid == "pod" else ""
+    steps = [
+        Step(MakeDirectory(spec.rootfs.upper), "shim", "what the container will write"),
+        Step(MakeDirectory(spec.rootfs.work, 0o700), "shim", "overlayfs works here"),
+        Step(MakeDirectory(host.staging, 0o700), "shim", "where new roots are put together"),
+        Step(MakeCgroup(cgroup, spec.resources), "shim", "the container's limits"),
+        Step(
+            Clone("container", namespaces, cgroup, join_pid),
+            "shim",
+            "the container's first process, with mounts and process ids of its own",
+        ),
+        *_child(_join_steps(sandbox)),
+        *_child([(NewSession(), ""), (SetOomScoreAdj(spec.security.oom_score_adj), "")]),
+        *_child(root_mount_steps(spec, sandbox.host_ipc, host.staging)),
+        *_child([(PivotRoot(host.staging), "leave the host's filesystem")]),
+    ]
+    if host.cgroups.v1:
+        comment = "on v1 the shim moves the child, while it builds its root"
+        steps.append(Step(EnterCgroup(cgroup, "$container_pid"), "shim", comment))
+    steps += _child([(Unshare(("cgroup",)), "from here its cgroup looks like the root")])
+    steps += _child(mount_steps(spec))
+    steps += _child(_program_steps(spec, spec.args, spec.env, spec.tty))
+    return tuple(steps)
+
+
+def compute_exec_plan(
+    container: ContainerSpec, spec: ExecSpec, sandbox: SandboxRef, host: HostFacts
+) -> tuple[Step, ...]:
+    """Return the steps of one more process in a running container, whose first process is "$container_pid"."""
+    cgroup = container_cgroup(container, sandbox)
+    shares_pid = sandbox.pid == "host"
+    clone = Clone("exec", (), cgroup, "" if shares_pid else "$container_pid")
+    steps = [Step(clone, "shim", "one more process")]
+    steps += _child([(SetOomScoreAdj(container.security.oom_score_adj), "")])
+    if host.cgroups.v1:
+        comment = "on v1 the shim moves the child meanwhile"
+        steps.append(Step(EnterCgroup(cgroup, "$exec_pid"), "shim", comment))
+    join = JoinNamespaces("$container_pid", ("cgroup", "ipc", "uts", "net", "mnt"))
+    steps += _child(
+        [(join, "the container's view of the machine, its root included"), (NewSession(), "")]
+    )
+    env = (*container.env, *spec.env)
+    steps += _child(_program_steps(container, spec.args, env, spec.tty, console=False))
+    return tuple(steps)
+
+
+def _child(operations: list[tuple[Operation, str]]) -> list[Step]:
+    return [Step(operation, "child", comment) for operation, comment in operations]
+
+
+def _join_steps(sandbox: SandboxRef) -> list[tuple[Operation, str]]:
+    """Return the joining of the pause's namespaces; the host's own are simply kept."""
+    shared = []
+    if not sandbox.host_network:
+        shared += ["net", "uts"]
+    if not sandbox.host_ipc:
+        shared.append("ipc")
+    if not shared:
+        return []
+    return [(JoinNamespaces("$pause_pid", tuple(shared)), "what all containers of the Pod share")]
+
+
+def _program_steps(
+    spec: ContainerSpec,
+    args: tuple[str, ...],
+    env: tuple[str, ...],
+    tty: bool,
+    *,
+    console: bool = True,
+) -> list[tuple[Operation, str]]:
+    """Return the last steps: terminal, directory, user, powers, and the program.
+
+    A seccomp filter without no_new_privs needs CAP_SYS_ADMIN to load, so it comes before the capabilities go;
+    with it, it comes last, where it need not allow what the earlier steps do.
+    """
+    security = spec.security
+    names = _capabilities(security)
+    filters: list[tuple[Operation, str]] = []
+    if security.seccomp is not None and not security.privileged:
+        filters = [(LoadSeccomp(security.seccomp), "refuse dangerous system calls")]
+    early, late = ([], filters) if security.no_new_privileges else (filters, [])
+    steps: list[tuple[Operation, str]] = []
+    if tty:
+        steps.append((OpenTerminal(console), "a terminal of the container's own"))
+    steps += [(ChangeDirectory(spec.cwd), "")]
+    steps += [(LimitCapabilities(names), "the most that anything in here can ever have"), *early]
+    steps += [(SetUser(spec.user), ""), (SetCapabilities(names), "")]
+    if security.no_new_privileges:
+        steps.append((SetNoNewPrivileges(), ""))
+    return [*steps, *late, (Exec(args, _environment(spec, env, tty)), "the program itself")]
+
+
+def _capabilities(security: Security) -> tuple[str, ...]:
+    from minipod.linux.capabilities import NAMES
+
+    return NAMES if security.privileged else security.capabilities
+
+
+def _environment(spec: ContainerSpec, env: tuple[str, ...], tty: bool) -> tuple[str, ...]:
+    """Return the environment, the last value of a name winning, with PATH, HOSTNAME and TERM where not given."""
+    values = {"PATH": defaults.PATH}
+    if spec.hostname:
+        values["HOSTNAME"] = spec.hostname
+    if tty:
+        values["TERM"] = "xterm"
+    for item in env:
+        name, _, value = item.partition("=")
+        values[name] = value
+    return tuple(f"{name}={value}" for name, value in values.items())

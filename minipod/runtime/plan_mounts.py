@@ -1,0 +1,106 @@
+"""The mounts of a container, in their order: root, /proc, /dev, /sys, volumes; after the pivot cgroups and masks."""
+
+from minipod.runtime.operations import (
+    BindMount,
+    MakeDevices,
+    MakeReadOnly,
+    MaskPaths,
+    MountCgroups,
+    MountFilesystem,
+    MountOverlay,
+    OpenMountTree,
+    Operation,
+    RemountReadOnly,
+    SetPropagation,
+)
+from minipod.runtime.spec import ContainerSpec, Mount
+
+Planned = list[tuple[Operation, str]]
+
+
+def root_mount_steps(spec: ContainerSpec, host_ipc: bool, root: str) -> Planned:
+    """Return the steps that put the new root together at `root`, while the host's paths are still in sight."""
+    privileged = spec.security.privileged
+    steps: Planned = []
+    for index, mount in enumerate(spec.mounts):
+        if mount.propagation == "rshared":
+            taken = OpenMountTree(f"volume{index}", mount.source, mount.source_subpath)
+            steps.append((taken, "taken while it is still a peer of the host's mount"))
+    if not host_ipc:
+        shm = OpenMountTree("shm", "/dev/shm", target="$pause_pid", recursive=False)
+        steps.append((shm, "the Pod's shared memory, from the pause's mount namespace"))
+    steps.append((SetPropagation("/", "rslave"), "what is mounted from here on stays in here"))
+    rootfs = spec.rootfs
+    overlay = MountOverlay(root, rootfs.layers, rootfs.upper, rootfs.work, devices=privileged)
+    steps.append((overlay, "the image's layers, and what the container writes above them"))
+    steps += _kernel_filesystems(root, privileged)
+    steps += _devices(root, host_ipc, privileged)
+    for index, mount in enumerate(spec.mounts):
+        steps.append((_volume(mount, index, root, privileged), "a volume"))
+    return steps
+
+
+def _kernel_filesystems(root: str, privileged: bool) -> Planned:
+    strict = ("nosuid", "nodev", "noexec")
+    sysfs = strict if privileged else (*strict, "ro")
+    return [
+        (MountFilesystem("proc", "/proc", root, options=strict), "processes, as this container"),
+        (MountFilesystem("sysfs", "/sys", root, options=sysfs), "devices, as this network sees"),
+    ]
+
+
+def _devices(root: str, host_ipc: bool, privileged: bool) -> Planned:
+    dev = ("nosuid", "strictatime", "mode=755", "size=65536k")
+    pts = ("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5")
+    shm: Operation = BindMount("/dev/shm", root, tree="shm", options=("nosuid", "nodev", "noexec"))
+    if host_ipc:
+        shm = BindMount("/dev/shm", root, source="/dev/shm", options=("nosuid", "nodev", "noexec"))
+    return [
+        (MountFilesystem("tmpfs", "/dev", root, options=dev), "a small /dev of its own"),
+        (MakeDevices(root, all=privileged), "the harmless devices"),
+        (MountFilesystem("devpts", "/dev/pts", root, options=pts), "its own terminals"),
+        (
+            MountFilesystem("mqueue", "/dev/mqueue", root, options=("nosuid", "nodev", "noexec")),
+            "message queues of the IPC namespace",
+        ),
+        (shm, "shared memory"),
+    ]
+
+
+def _volume(mount: Mount, index: int, root: str, privileged: bool) -> Operation:
+    """Return the mount of one volume. Device nodes on it are dead, as with a device cgroup, unless privileged."""
+    if mount.type == "tmpfs":
+        options = (*mount.options, "ro") if mount.read_only else mount.options
+        return MountFilesystem(
+            "tmpfs", mount.destination, root, options=("nosuid", "nodev", *options)
+        )
+    tree = f"volume{index}" if mount.propagation == "rshared" else ""
+    extra = () if privileged or "nodev" in mount.options else ("nodev",)
+    return BindMount(
+        target=mount.destination,
+        root=root,
+        source="" if tree else mount.source,
+        subpath="" if tree else mount.source_subpath,
+        tree=tree,
+        recursive=mount.recursive,
+        read_only=mount.read_only,
+        propagation=mount.propagation,
+        options=(*mount.options, *extra),
+    )
+
+
+def mount_steps(spec: ContainerSpec) -> Planned:
+    """Return what is mounted inside the new root: cgroups once the process is in its own, masks over all."""
+    security = spec.security
+    steps: Planned = [
+        (MountCgroups(read_only=not security.privileged), "its own limits, to be read"),
+    ]
+    if spec.rootfs.read_only:
+        steps.append((RemountReadOnly("/"), "readOnlyRootFilesystem"))
+    if security.privileged:
+        return steps
+    if security.read_only_paths:
+        steps.append((MakeReadOnly(security.read_only_paths), "the kernel's switches"))
+    if security.masked_paths:
+        steps.append((MaskPaths(security.masked_paths), "the kernel's secrets"))
+    return steps
