@@ -21,6 +21,7 @@ from minipod.linux.rtnetlink import (
     NLM_F_CREATE,
     NLM_F_EXCL,
     NLM_F_REPLACE,
+    RTM_DELADDR,
     RTM_DELLINK,
     RTM_DELROUTE,
     RTM_NEWLINK,
@@ -151,8 +152,11 @@ def ensure_bridge(
             f"the interface exists and is no bridge ({kind}); remove it: ip link delete {name}",
             name,
         )
+    wanted = IPv4Interface(address)
+    former = [each for each in host.addresses(found.index) if each != wanted]
     up = link_message(RTM_NEWLINK, 0, attributes, index=found.index, up=True)
-    host.request([up, address_message(found.index, IPv4Interface(address))], name)
+    drop = [address_message(found.index, each, RTM_DELADDR) for each in former]
+    host.request([*drop, address_message(found.index, wanted), up], name)
     return found.index
 
 
@@ -242,6 +246,11 @@ def _is_pair(host_name: str, namespace: int, peer_name: str) -> bool:
 # ---- addresses and routes ----
 
 
+def hardware_address(address: str) -> str:
+    """Return the locally administered MAC address that belongs to an IPv4 address ("10.85.0.7/16")."""
+    return "0a:58:" + IPv4Interface(address).ip.packed.hex(":")
+
+
 def configure_namespace(
     address: str,
     gateway: str,
@@ -291,8 +300,17 @@ def _link_up(index: int) -> bytes:
 
 
 def _address_messages(index: int, address: str) -> list[bytes]:
-    """Give the interface its address before it comes up, so that it is never up without one."""
-    return [address_message(index, IPv4Interface(address)), _link_up(index)]
+    """Give the interface its addresses before it comes up, so that it is never up without them.
+
+    The hardware address follows from the IPv4 address: neighbours that still remember the address's former owner
+    reach the new one at once.
+    """
+    hardware = ("IFLA_ADDRESS", hardware_address(address))
+    return [
+        link_message(RTM_NEWLINK, 0, [hardware], index=index),
+        address_message(index, IPv4Interface(address)),
+        _link_up(index),
+    ]
 
 
 def _default_route(gateway: str) -> bytes:

@@ -21,7 +21,7 @@ from typing import Any
 Attributes = list[tuple[str, Any]]
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
-RTM_NEWADDR, RTM_GETADDR = 20, 22
+RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
@@ -58,6 +58,7 @@ class Route:
     interface_index: int = 0
     gateway: str = ""
     unreachable: bool = False
+    metric: int = 0
 
 
 # ---- messages ----
@@ -100,8 +101,8 @@ def link_message(
     return _encode(message, kind, flags, attributes)
 
 
-def address_message(index: int, address: IPv4Interface) -> bytes:
-    """Encode the request that ensures an address on the interface."""
+def address_message(index: int, address: IPv4Interface, kind: int = RTM_NEWADDR) -> bytes:
+    """Encode the request that ensures an address on the interface (RTM_DELADDR: that removes it)."""
     message = _message_class("ifaddrmsg", "ifaddrmsg")()
     message["family"] = socket.AF_INET
     message["prefixlen"] = address.network.prefixlen
@@ -109,7 +110,8 @@ def address_message(index: int, address: IPv4Interface) -> bytes:
     attributes: Attributes = [("IFA_LOCAL", str(address.ip)), ("IFA_ADDRESS", str(address.ip))]
     if address.network.prefixlen < 31:
         attributes.append(("IFA_BROADCAST", str(address.network.broadcast_address)))
-    return _encode(message, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, attributes)
+    flags = NLM_F_CREATE | NLM_F_REPLACE if kind == RTM_NEWADDR else 0
+    return _encode(message, kind, flags, attributes)
 
 
 def route_message(
@@ -168,6 +170,7 @@ def _parse_route(message: Any) -> Route:
         interface_index=message.get_attr("RTA_OIF") or 0,
         gateway=message.get_attr("RTA_GATEWAY") or "",
         unreachable=message["type"] == RTN_UNREACHABLE,
+        metric=message.get_attr("RTA_PRIORITY") or 0,
     )
 
 
@@ -216,6 +219,17 @@ class NetlinkSocket:
         message["family"] = socket.AF_INET
         found = self._dump(_encode(message, RTM_GETROUTE, 0, []), "rtmsg", "rtmsg")
         return [_parse_route(each) for each in found if each["table"] == RT_TABLE_MAIN]
+
+    def addresses(self, index: int) -> list[IPv4Interface]:
+        """Return the IPv4 addresses of one interface."""
+        message = _message_class("ifaddrmsg", "ifaddrmsg")()
+        message["family"] = socket.AF_INET
+        found = self._dump(_encode(message, RTM_GETADDR, 0, []), "ifaddrmsg", "ifaddrmsg")
+        return [
+            IPv4Interface((each.get_attr("IFA_LOCAL"), each["prefixlen"]))
+            for each in found
+            if each["index"] == index
+        ]
 
     def _dump(self, message: bytes, module: str, name: str) -> list[Any]:
         decoded = []

@@ -1,0 +1,312 @@
+"""The Pods' network: a bridge with the gateway's address, its rules, and the host's settings that they need.
+
+Everything is named from the layout: bridge `minipod0` or `mp-XXXXXXXX`, nft tables `inet` and `bridge INSTANCE` (their maps
+and sets, and what a Pod adds to them, are described in `network.rules`; `linux.nft.port_elements` and
+`guard_elements` build them), an `unreachable` route with the instance's own metric for the time when the bridge is gone.
+
+Functions block (a few milliseconds of netlink); call them from a worker thread. Each converges to the same state
+however often it is called and wherever it was interrupted; two instances on one host take turns on a lock.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from ipaddress import IPv4Interface, IPv4Network
+from pathlib import Path
+
+from minipod import fault
+from minipod.linux import netlink, nft
+from minipod.network import sysctls
+from minipod.network.addresses import AddressPool
+from minipod.network.rules import compute_ruleset
+from minipod.paths import Layout
+
+SYSTEM_RANGE = IPv4Network("10.85.0.0/16")
+FIRST_SPARE, LAST_SPARE = IPv4Network("10.86.0.0/20"), IPv4Network("10.99.240.0/20")
+DEFAULT_MTU = (
+    1500  # never more: what comes from outside fits; less where the host's own uplink has less
+)
+FORWARDING = "net/ipv4/ip_forward"
+FORWARDING_WAS_OFF = (
+    "ip_forward_was_0"  # marker chain: who made the host forward, for whoever goes last
+)
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """What a sandbox needs to know of the network."""
+
+    bridge: str
+    gateway: str  # "10.85.0.1"
+    prefix: str  # "10.85.0.0/16"
+    mtu: int
+    table: str  # nft, families inet and bridge
+
+
+def open_pool(layout: Layout, cidr: str) -> AddressPool:
+    """Open the instance's address pool. ValueError when addresses of another range are still in use."""
+    return AddressPool(_directory(layout), cidr)
+
+
+# ---- the range ----
+
+
+def choose_cidr(layout: Layout, wanted: str | None = None) -> str:
+    """Return the Pods' range and remember it: the wanted one, the remembered one, the system's, or a free /20.
+
+    Raises ValueError for a range that is none, is too small, or that the host already routes elsewhere.
+    """
+    remembered = _directory(layout) / "cidr"
+    if wanted is None and remembered.exists():
+        return remembered.read_text().strip()
+    taken = _foreign_routes(layout)
+    chosen = _free_range(layout, taken) if wanted is None else _checked(wanted, taken)
+    remembered.parent.mkdir(parents=True, exist_ok=True)
+    fresh = remembered.with_suffix(".new")
+    fresh.write_text(f"{chosen}\n")
+    os.replace(fresh, remembered)
+    return str(chosen)
+
+
+def _checked(wanted: str, taken: list[tuple[IPv4Network, str]]) -> IPv4Network:
+    try:
+        network = IPv4Network(wanted)
+    except ValueError as error:
+        raise ValueError(f'Pod range "{wanted}" is not an IPv4 network: {error}') from error
+    if network.prefixlen > 30:
+        raise ValueError(
+            f'Pod range "{wanted}" has no room for a gateway and a Pod; use a /30 or wider'
+        )
+    for route, interface in taken:
+        if route.overlaps(network):
+            raise ValueError(
+                f'Pod range "{wanted}" overlaps {route}, which this host routes through {interface}; '
+                "choose another --pod-cidr"
+            )
+    return network
+
+
+def _free_range(layout: Layout, taken: list[tuple[IPv4Network, str]]) -> IPv4Network:
+    ranges = _candidates(layout)
+    for network in ranges:
+        if not any(route.overlaps(network) for route, _ in taken):
+            return network
+    raise ValueError(
+        f"no free Pod range between {FIRST_SPARE} and {LAST_SPARE}; choose one with --pod-cidr"
+    )
+
+
+def _candidates(layout: Layout) -> Iterator[IPv4Network]:
+    """Yield the system's range to the system's own root, then every spare one, starting at the instance's own."""
+    if layout.instance == "minipod":
+        yield SYSTEM_RANGE
+    first = int(FIRST_SPARE.network_address)
+    size = FIRST_SPARE.num_addresses
+    count = (int(LAST_SPARE.network_address) - first) // size + 1
+    start = zlib.crc32(layout.instance.encode()) % count
+    for number in range(count):
+        yield IPv4Network((first + (start + number) % count * size, FIRST_SPARE.prefixlen))
+
+
+def _foreign_routes(layout: Layout) -> list[tuple[IPv4Network, str]]:
+    """Return (destination, interface) of the host's routes that are not this instance's, without the default one."""
+    names = {link.index: link.name for link in netlink.links()}
+    found = [
+        (each.destination, names.get(each.interface_index, "an unreachable route"))
+        for each in netlink.routes()
+        if each.destination.prefixlen and each.metric != _metric(layout)
+    ]
+    return [(destination, name) for destination, name in found if name != layout.bridge]
+
+
+# ---- making ----
+
+
+def ensure_network(layout: Layout, cidr: str) -> NetworkFacts:
+    """Ensure the bridge, its rules, the host's settings and the route that keeps the range at home.
+
+    Rules come before the settings that would be unsafe without them. OSError names the culprit.
+    """
+    prefix = IPv4Network(cidr)
+    gateway = IPv4Interface((int(prefix.network_address) + 1, prefix.prefixlen))
+    mtu = _uplink_mtu(layout)
+    with _host_lock():
+        netlink.ensure_bridge(
+            layout.bridge, str(gateway), mtu=mtu, hardware_address=_hardware_address(layout)
+        )
+        fault.point("network-bridge")
+        _ensure_rules(layout, prefix)
+        fault.point("network-rules")
+        _set_up_bridge(layout.bridge)
+        _ensure_route(layout, prefix)
+        fault.point("network-route")
+        _settings(layout).set(FORWARDING, "1", original="0" if _was_off(layout) else None)
+    return NetworkFacts(layout.bridge, str(gateway.ip), str(prefix), mtu, layout.instance)
+
+
+def _ensure_rules(layout: Layout, prefix: IPv4Network) -> None:
+    """Make the tables; note in them whether forwarding was off, before anything turns it on."""
+    off = _was_off(layout) or sysctls.read(FORWARDING) == "0"
+    markers = (FORWARDING_WAS_OFF,) if off else ()
+    commands = compute_ruleset(layout.instance, layout.bridge, prefix, markers)
+    try:
+        nft.run(commands, f"table {layout.instance}")
+    except FileExistsError:  # of a former version, with other types: nothing in it is worth keeping
+        _remove_rules(layout)
+        nft.run(commands, f"table {layout.instance}")
+
+
+def _was_off(layout: Layout) -> bool:
+    """Say whether an instance of this host (perhaps this one) found forwarding off."""
+    if _settings(layout).saved().get(FORWARDING) == "0":
+        return True
+    return any(FORWARDING_WAS_OFF in nft.chains("inet", table) for table in _instances())
+
+
+def _instances() -> list[str]:
+    """Return the names of all instances that have rules here."""
+    return [name for family, name in nft.tables() if family == "inet" and _is_instance(name)]
+
+
+def _is_instance(name: str) -> bool:
+    return name == "minipod" or name.startswith("minipod-")
+
+
+def _set_up_bridge(bridge: str) -> None:
+    """Set the bridge's own switches; they vanish with it.
+
+    `route_localnet` lets the host's 127.0.0.1 reach hostPorts, on this interface alone. `rp_filter` refuses packets from
+    addresses that are not Pods'. IPv6 is off until Pods have it: a Pod's router advertisement must not reach the host
+    (CVE-2020-10749).
+    """
+    for name, value in (("forwarding", "1"), ("route_localnet", "1"), ("rp_filter", "1")):
+        sysctls.write(f"net/ipv4/conf/{bridge}/{name}", value)
+    if sysctls.exists(f"net/ipv6/conf/{bridge}/disable_ipv6"):
+        sysctls.write(f"net/ipv6/conf/{bridge}/disable_ipv6", "1")
+
+
+def _ensure_route(layout: Layout, prefix: IPv4Network) -> None:
+    for each in _own_routes(layout):
+        if each != prefix:
+            netlink.delete_unreachable_route(str(each), _metric(layout))
+    netlink.ensure_unreachable_route(str(prefix), _metric(layout))
+
+
+# ---- removing ----
+
+
+def remove_network(layout: Layout) -> None:
+    """Remove everything that `ensure_network` made, and put the host's settings back. The range stays remembered."""
+    with _host_lock():
+        _restore_forwarding(layout)
+        fault.point("network-restored")
+        _remove_rules(layout)
+        for each in _own_routes(layout):
+            netlink.delete_unreachable_route(str(each), _metric(layout))
+        fault.point("network-unrouted")
+        found = netlink.link(layout.bridge)
+        if found is not None and found.kind == "bridge":
+            netlink.delete_link(layout.bridge)
+
+
+def _restore_forwarding(layout: Layout) -> None:
+    """Put forwarding back, unless another instance still needs it: the last one to go has the note on what it was."""
+    settings = _settings(layout)
+    others = [name for name in _instances() if name != layout.instance]
+    if not others:
+        settings.restore(FORWARDING)
+        return
+    if settings.saved().get(FORWARDING) == "0":
+        nft.run(f"add chain inet {others[0]} {FORWARDING_WAS_OFF}", f"table {others[0]}")
+    settings.forget(FORWARDING)
+
+
+def _remove_rules(layout: Layout) -> None:
+    nft.delete_table("inet", layout.instance)
+    nft.delete_table("bridge", layout.instance)
+
+
+def prune(layout: Layout, live: Iterable[tuple[str, str]]) -> None:
+    """Remove the elements and interfaces of Pods that are gone; `live` holds (host interface, address) of all others."""
+    pods = set(live)
+    interfaces = {interface for interface, _ in pods}
+    addresses = {address for _, address in pods}
+    table = layout.instance
+    stale = [
+        each
+        for name in ("ports", "address_ports")
+        for each in nft.list_elements("inet", table, name)
+        if each.value is not None and each.value[0] not in addresses
+    ]
+    for name in ("sources", "guarded"):
+        found = nft.list_elements("bridge", table, name)
+        stale += [each for each in found if each.key not in pods and each.key[0] not in interfaces]
+    nft.delete_elements(stale)
+    _remove_stray_ports(layout, interfaces)
+
+
+def _remove_stray_ports(layout: Layout, interfaces: set[str]) -> None:
+    bridge = netlink.link(layout.bridge)
+    if bridge is None:
+        return
+    for each in netlink.links():
+        if each.master == bridge.index and each.name not in interfaces:
+            netlink.delete_link(each.name)
+
+
+# ---- names and facts ----
+
+
+def _directory(layout: Layout) -> Path:
+    return layout.state / "network"
+
+
+def _settings(layout: Layout) -> sysctls.Sysctls:
+    return sysctls.Sysctls(_directory(layout) / "sysctls.json")
+
+
+def _hardware_address(layout: Layout) -> str:
+    digest = sha256(layout.instance.encode()).digest()
+    return "02:" + digest[:5].hex(":")
+
+
+def _metric(layout: Layout) -> int:
+    """Return the route metric that is this instance's own: high (any real route wins), below 2^32."""
+    return 0x6D700000 + zlib.crc32(layout.instance.encode()) % 0x100000
+
+
+def _own_routes(layout: Layout) -> list[IPv4Network]:
+    found = netlink.routes()
+    return [
+        each.destination for each in found if each.unreachable and each.metric == _metric(layout)
+    ]
+
+
+def _uplink_mtu(layout: Layout) -> int:
+    links = {link.index: link for link in netlink.links() if link.name != layout.bridge}
+    uplinks = [
+        route for route in netlink.routes() if route.gateway and not route.destination.prefixlen
+    ]
+    mtus = [links[each.interface_index].mtu for each in uplinks if each.interface_index in links]
+    return min([DEFAULT_MTU, *mtus])
+
+
+@contextlib.contextmanager
+def _host_lock() -> Iterator[None]:
+    """Take turns with other instances: a lock on this network namespace itself, gone with whoever held it."""
+    opened = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        except OSError as error:
+            raise OSError(
+                error.errno or errno.EIO, f"cannot lock the network namespace: {error.strerror}"
+            ) from error
+        yield
+    finally:
+        os.close(opened)
