@@ -57,6 +57,7 @@ class Peers:
             stderr=subprocess.PIPE if quiet else None,
             text=True,
             timeout=120,
+            check=False,
         )
 
     def podman(self, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,59 @@
+"""Daemons for end-to-end tests: one shared, and fresh ones for tests that break things."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.instance import REPOSITORY, Instance
+
+
+@pytest.fixture(scope="session")
+def busybox_archive(outer_namespace: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The busybox image, built once by minipod itself and saved as an OCI archive."""
+    directory = tmp_path_factory.mktemp("images")
+    builder = Instance(directory / "root")
+    builder.run("image", "build", str(REPOSITORY / "images" / "busybox"), timeout=300)
+    archive = directory / "busybox.tar"
+    builder.run("image", "save", "busybox", "-o", str(archive), timeout=60)
+    return archive
+
+
+@pytest.fixture(scope="session")
+def make_instance(
+    outer_namespace: None, busybox_archive: Path
+) -> Iterator[Callable[..., Instance]]:
+    """Make further instances that know busybox; whatever still runs is taken down at the end."""
+    made: list[Instance] = []
+
+    def make(**options: object) -> Instance:
+        root = Path(tempfile.mkdtemp(prefix="mp", dir="/tmp"))
+        instance = Instance(root, **options)  # type: ignore[arg-type]
+        instance.run("image", "load", "-i", str(busybox_archive))
+        made.append(instance)
+        return instance
+
+    yield make
+    for instance in made:
+        instance.run("down", "--pods", check=False)
+        instance.remove()
+
+
+@pytest.fixture(scope="session")
+def shared(make_instance: Callable[..., Instance]) -> Iterator[Instance]:
+    """One running daemon for all tests that only make and remove Pods."""
+    instance = make_instance(options=("--backoff-base", "0.5"))
+    instance.up()
+    yield instance
+    instance.down()
+
+
+@pytest.fixture
+def fresh(make_instance: Callable[..., Instance]) -> Iterator[Instance]:
+    """A running daemon of a test's own, to be killed and broken."""
+    instance = make_instance(options=("--backoff-base", "0.5"))
+    instance.up()
+    yield instance
+    instance.run("down", "--pods", check=False)
+    instance.remove()
