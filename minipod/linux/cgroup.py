@@ -53,7 +53,8 @@ class CgroupLayout:
 
 def discover(mountinfo: str | None = None) -> CgroupLayout:
     """Find this host's hierarchies from /proc/self/mountinfo (or from its given text)."""
-    unified, v1 = "", {}
+    unified = ""
+    v1: dict[str, str] = {}
     for entry in mounts() if mountinfo is None else parse(mountinfo):
         if entry.root != "/":
             continue

@@ -1,6 +1,6 @@
 """Users and groups, looked up in a container's own /etc/passwd and /etc/group (passwd(5), group(5)).
 
-The files belong to the image: they are opened inside its root, bounded in size, and lines that make no sense are skipped.
+The files belong to the image: they are opened inside its root, bounded in size, and lines without sense are skipped.
 """
 
 import os

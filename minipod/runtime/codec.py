@@ -64,7 +64,7 @@ def _plain(value: object) -> Json:
 
 def _plain_value(value: object) -> object:
     if isinstance(value, tuple):
-        return list(value)
+        return [_plain_value(each) for each in value]
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     return _plain(value) if dataclasses.is_dataclass(value) else value
@@ -83,7 +83,8 @@ def _converters(kind: type) -> dict[str, Callable[[Any], Any]]:
 
 def _converter(hint: object) -> Callable[[Any], Any]:
     if typing.get_origin(hint) is tuple:
-        return tuple
+        convert = _converter(typing.get_args(hint)[0])
+        return lambda values: tuple(map(convert, values))
     if hint is bytes:
         return base64.b64decode
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):

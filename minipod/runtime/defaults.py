@@ -1,4 +1,4 @@
-"""What a container gets when nobody says otherwise: the OCI runtime spec's Linux defaults as containerd applies them."""
+"""What a container gets when nobody says otherwise: the OCI runtime spec's Linux defaults, as containerd has them."""
 
 from minipod.linux import capabilities
 

@@ -12,14 +12,14 @@ import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minipod.linux import cgroup
 from minipod.linux.mount import MS_NODEV, MS_NOSUID, UMOUNT_NOFOLLOW, mount, umount2
 from minipod.linux.mounts import at_or_below, mounts
 from minipod.runtime import codec
 from minipod.runtime.operations import (
-    AddPortMapping,
+    AddNftElements,
     AddVeth,
     CheckHostPath,
     ConfigureNetwork,
@@ -30,7 +30,7 @@ from minipod.runtime.operations import (
     MountTmpfs,
     Operation,
     RemoveCgroup,
-    RemovePortMapping,
+    RemoveNftElements,
     RemoveTree,
     Step,
     Unmount,
@@ -38,6 +38,9 @@ from minipod.runtime.operations import (
     WriteFile,
 )
 from minipod.runtime.spec import TracedStep
+
+if TYPE_CHECKING:
+    from minipod.linux.nft import Element
 
 References = Mapping[str, int | str]
 
@@ -269,11 +272,10 @@ def _remove_cgroup(operation: RemoveCgroup, _: References) -> None:
 def _add_veth(operation: AddVeth, references: References) -> None:
     from minipod.linux import netlink
 
-    pid = int(resolve(operation.target, references))
     netlink.add_veth(
         operation.host_interface,
         operation.bridge,
-        pid,
+        pid=int(resolve(operation.target, references)),
         peer_name=operation.interface,
         mtu=operation.mtu,
     )
@@ -282,8 +284,12 @@ def _add_veth(operation: AddVeth, references: References) -> None:
 def _configure_network(operation: ConfigureNetwork, references: References) -> None:
     from minipod.linux import netlink
 
-    pid = int(resolve(operation.target, references))
-    netlink.configure_namespace(pid, operation.address, operation.gateway)
+    netlink.configure_namespace(
+        operation.address,
+        operation.gateway,
+        pid=int(resolve(operation.target, references)),
+        interface=operation.interface,
+    )
 
 
 def _delete_link(operation: DeleteLink, _: References) -> None:
@@ -292,8 +298,30 @@ def _delete_link(operation: DeleteLink, _: References) -> None:
     netlink.delete_link(operation.name)
 
 
-def _port_mapping(operation: AddPortMapping | RemovePortMapping, _: References) -> None:
-    raise ValueError(f"port mappings are not available for {operation.table}")
+def _add_nft_elements(operation: AddNftElements, _: References) -> None:
+    from minipod.linux import nft
+
+    nft.add_elements(_elements(operation))
+
+
+def _remove_nft_elements(operation: RemoveNftElements, _: References) -> None:
+    from minipod.linux import nft
+
+    nft.delete_elements(_elements(operation))
+
+
+def _elements(operation: AddNftElements | RemoveNftElements) -> "list[Element]":
+    from minipod.linux import nft
+
+    table, address = operation.table, operation.address
+    ports = [
+        (port.host_ip, port.protocol, port.host_port, port.container_port)
+        for port in operation.ports
+    ]
+    return [
+        *nft.guard_elements(table, operation.host_interface, address),
+        *nft.port_elements(table, address, ports),
+    ]
 
 
 _ACTIONS: dict[type[Operation], Callable[[Any, References], None]] = {
@@ -309,6 +337,6 @@ _ACTIONS: dict[type[Operation], Callable[[Any, References], None]] = {
     AddVeth: _add_veth,
     ConfigureNetwork: _configure_network,
     DeleteLink: _delete_link,
-    AddPortMapping: _port_mapping,
-    RemovePortMapping: _port_mapping,
+    AddNftElements: _add_nft_elements,
+    RemoveNftElements: _remove_nft_elements,
 }

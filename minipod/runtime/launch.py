@@ -266,7 +266,10 @@ class Launching:
     def _receive(self) -> bytes:
         received = bytearray()
         while True:
-            chunk, descriptors, _, _ = socket.recv_fds(self._channel, 65536, 1)
+            try:
+                chunk, descriptors, _, _ = socket.recv_fds(self._channel, 65536, 1)
+            except ConnectionResetError:  # it ended without having read all that it was told
+                return bytes(received)
             if descriptors:
                 self._terminal = descriptors[0]
                 os.set_inheritable(self._terminal, False)

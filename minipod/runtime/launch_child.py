@@ -59,6 +59,8 @@ from minipod.runtime.operations import (
 )
 from minipod.runtime.spec import User
 
+_TIOCSPTLCK, _TIOCGPTN = 0x40045431, 0x80045430  # ioctl_tty(2); not in Python's termios
+
 
 @dataclass
 class Child:
@@ -195,9 +197,9 @@ def _open_terminal(operation: OpenTerminal, child: Child) -> None:
     """Open a terminal in the container's own devpts, so that ttyname(3) works there, and send its master side out."""
     root = os.open("/", os.O_PATH | os.O_CLOEXEC)
     master = files.open_in_root(root, "/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY)
-    fcntl.ioctl(master, termios.TIOCSPTLCK, array.array("i", [0]))
+    fcntl.ioctl(master, _TIOCSPTLCK, array.array("i", [0]))
     number = array.array("i", [0])
-    fcntl.ioctl(master, termios.TIOCGPTN, number)
+    fcntl.ioctl(master, _TIOCGPTN, number)
     path = f"/dev/pts/{number[0]}"
     slave = files.open_in_root(root, path, os.O_RDWR | os.O_NOCTTY)
     os.close(root)

@@ -8,7 +8,7 @@ only known at run time is a reference, "$NAME": the pid of a `Clone` named "paus
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from minipod.runtime.spec import Propagation, Resources, User
+from minipod.runtime.spec import PortMapping, Propagation, Resources, User
 
 Where = Literal["daemon", "shim", "child"]
 
@@ -110,7 +110,7 @@ class MakeCgroup(Operation, summary="make cgroup {path}"):
     """Ensure the cgroup `path` (below every hierarchy's root) with these limits."""
 
     path: str
-    resources: Resources = Resources()
+    resources: Resources = field(default_factory=Resources)
 
 
 @dataclass(frozen=True)
@@ -155,29 +155,23 @@ class ConfigureNetwork(
 
 
 @dataclass(frozen=True)
-class AddPortMapping(
-    Operation, summary="map {host_ip}:{host_port}/{protocol} to {address}:{container_port}"
-):
-    """Ensure that a port of the host leads to a port of the Pod (elements of the nft table's maps)."""
+class AddNftElements(Operation, summary="admit {address} at {host_interface}, ports {ports}"):
+    """Ensure the Pod's elements in the rules: its interface passes its own address only, and its ports are mapped."""
 
     table: str
-    address: str  # the Pod's, without prefix length
-    host_port: int
-    container_port: int
-    protocol: Literal["tcp", "udp", "sctp"] = "tcp"
-    host_ip: str = ""
+    host_interface: str
+    address: str  # without prefix length
+    ports: tuple[PortMapping, ...] = ()
 
 
 @dataclass(frozen=True)
-class RemovePortMapping(Operation, summary="unmap {host_ip}:{host_port}/{protocol}"):
-    """Ensure that no mapping of this port to this address is left."""
+class RemoveNftElements(Operation, summary="forget {address} at {host_interface}, ports {ports}"):
+    """Ensure that none of the Pod's elements is left in the rules."""
 
     table: str
+    host_interface: str
     address: str
-    host_port: int
-    container_port: int
-    protocol: Literal["tcp", "udp", "sctp"] = "tcp"
-    host_ip: str = ""
+    ports: tuple[PortMapping, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -383,7 +377,7 @@ class LimitCapabilities(Operation, summary="limit the bounding set to {names}"):
 
 @dataclass(frozen=True)
 class SetUser(Operation, summary="become user {user}"):
-    """Become the user, looked up in the root's own /etc/passwd and /etc/group; keeps capabilities until they are set."""
+    """Become the user, looked up in the root's own /etc/passwd and /etc/group. Capabilities stay until they are set."""
 
     user: User
 

@@ -5,14 +5,16 @@ The order is the lesson: what a later step takes away (the host's root, the priv
 
 from dataclasses import dataclass
 
+from minipod.linux.capabilities import NAMES
 from minipod.linux.cgroup import CgroupLayout
 from minipod.runtime import defaults
 from minipod.runtime.operations import (
-    AddPortMapping,
+    AddNftElements,
     AddVeth,
     ChangeDirectory,
     Clone,
     ConfigureNetwork,
+    DeleteLink,
     EnterCgroup,
     Exec,
     ExecPause,
@@ -27,6 +29,7 @@ from minipod.runtime.operations import (
     Operation,
     PivotRoot,
     RemountReadOnly,
+    RemoveNftElements,
     SetCapabilities,
     SetHostname,
     SetNoNewPrivileges,
@@ -148,24 +151,30 @@ def _network_steps(spec: SandboxSpec) -> list[Step]:
     network = spec.network
     if network is None:
         return []
-    veth = AddVeth(network.host_interface, network.bridge, "$pause_pid", mtu=network.mtu)
+    address = network.address.partition("/")[0]
+    table, interface = network.table, network.host_interface
+    veth = AddVeth(interface, network.bridge, "$pause_pid", mtu=network.mtu)
     configure = ConfigureNetwork("$pause_pid", network.address, network.gateway)
-    steps = [
+    admit = AddNftElements(table, interface, address, network.ports)
+    return [
+        Step(admit, "daemon", "no other address from this interface; its hostPorts"),
         Step(veth, "daemon", "a cable between the bridge and the Pod"),
         Step(configure, "daemon", "the Pod's address and the way out"),
     ]
+
+
+def compute_network_removal(spec: SandboxSpec) -> tuple[Step, ...]:
+    """Return the steps that take down what `compute_sandbox_plan` has the daemon make; for a host network, none."""
+    network = spec.network
+    if network is None:
+        return ()
     address = network.address.partition("/")[0]
-    for port in network.ports:
-        mapping = AddPortMapping(
-            network.table,
-            address,
-            port.host_port,
-            port.container_port,
-            port.protocol,
-            port.host_ip,
-        )
-        steps.append(Step(mapping, "daemon", "a hostPort"))
-    return steps
+    interface = network.host_interface
+    forget = RemoveNftElements(network.table, interface, address, network.ports)
+    return (
+        Step(forget, "daemon", "its hostPorts are free again"),
+        Step(DeleteLink(interface), "daemon", "the Pod's end goes with it"),
+    )
 
 
 def compute_container_plan(
@@ -267,8 +276,6 @@ def _program_steps(
 
 
 def _capabilities(security: Security) -> tuple[str, ...]:
-    from minipod.linux.capabilities import NAMES
-
     return NAMES if security.privileged else security.capabilities
 
 
