@@ -1,75 +1,20 @@
 """Upstream's object structure: what fields an object may have, and of which types.
 
-Loaded on first use from the files that `schema_build` generates (2 ms; the descriptions apart, for `explain`).
 Each definition is compiled, when first needed, into two functions: a fast one that only says whether an object is in
 order, and a slow one that runs when it is not and says what is wrong, by path.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 from minipod.api import scalars
+from minipod.api.definitions import definitions, referenced
 from minipod.api.kind import Kind
 
 Object = dict[str, Any]
 Check = Callable[[Any], bool]
-
-DIRECTORY = Path(__file__).parent / "schema"
-
-
-class SchemaMissing(RuntimeError):
-    """The generated files are not there: this is a source tree that was never built."""
-
-
-def _load(name: str) -> Any:
-    try:
-        return json.loads((DIRECTORY / name).read_bytes())
-    except FileNotFoundError:
-        raise SchemaMissing(
-            f"{DIRECTORY / name} does not exist; "
-            "try: pip install kubernetes-validate==1.37.0 && python -m minipod.api.schema_build"
-        ) from None
-
-
-@lru_cache(maxsize=1)
-def definitions() -> Mapping[str, Object]:
-    """Return every definition's structure by name, in the form that `schema_build` documents."""
-    found: Mapping[str, Object] = _load("structure.json")["definitions"]
-    return found
-
-
-@lru_cache(maxsize=1)
-def descriptions() -> Mapping[str, Mapping[str, str]]:
-    """Return every definition's prose: its own under "", its fields' under their names."""
-    found: Mapping[str, Mapping[str, str]] = _load("descriptions.json")
-    return found
-
-
-@lru_cache(maxsize=1)
-def definition_names() -> Mapping[tuple[str, str, str], str]:
-    """Return the definition's name of each (group, version, kind)."""
-    return {
-        (group, version, kind): name
-        for name, each in definitions().items()
-        for group, version, kind in each.get("gvk", ())
-    }
-
-
-def field_type(definition: str, name: str) -> Any:
-    """Return the type of a definition's field, or None: no such field, or an object of any form."""
-    properties = definitions().get(definition, {}).get("properties")
-    return properties.get(name) if properties else None
-
-
-def referenced(kind_of: Any) -> str:
-    """Return the definition that a type, or a list's or map's element type, refers to; "" for none."""
-    if isinstance(kind_of, dict):
-        return referenced(kind_of.get("list") or kind_of.get("map") or kind_of.get("of"))
-    return kind_of[1:] if isinstance(kind_of, str) and kind_of.startswith("#") else ""
 
 
 @dataclass

@@ -1,0 +1,42 @@
+"""Defaulting: what an object that leaves fields open means. Pods have a file of their own (`pod_defaults`)."""
+
+import base64
+from typing import Any
+
+from minipod.api.kind import Kind
+
+Object = dict[str, Any]
+
+
+def apply_defaults(kind: Kind, obj: Object) -> None:
+    """Fill in an object's defaults, in place. Done twice, the second time changes nothing."""
+    obj["apiVersion"], obj["kind"] = kind.api_version, kind.kind
+    if obj.get("metadata") is None:
+        obj["metadata"] = {}
+    kind.hooks.defaults(obj)
+
+
+def default_secret(secret: Object) -> None:
+    """Set the type; move `stringData`, which is write-only, into `data`."""
+    if not secret.get("type"):
+        secret["type"] = "Opaque"
+    plain = secret.pop("stringData", None)
+    if plain:
+        encoded = {key: base64.b64encode(text.encode()).decode() for key, text in plain.items()}
+        secret["data"] = {**(secret.get("data") or {}), **encoded}
+
+
+def default_namespace(namespace: Object) -> None:
+    """Label the namespace with its name, so that selectors can select it."""
+    metadata = namespace["metadata"]
+    if metadata.get("name"):
+        labels = dict(metadata.get("labels") or {})
+        labels["kubernetes.io/metadata.name"] = metadata["name"]
+        metadata["labels"] = labels
+
+
+def default_node(node: Object) -> None:
+    """All of a node's capacity can be allocated, unless it says otherwise."""
+    status = node.get("status") or {}
+    if status.get("capacity"):
+        status["allocatable"] = {**status["capacity"], **(status.get("allocatable") or {})}

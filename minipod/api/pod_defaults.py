@@ -1,0 +1,195 @@
+"""What a Pod that leaves things open means: upstream's defaulting, and what its admission adds to every Pod.
+
+Sources: pkg/apis/core/v1/defaults.go; the admission plugins ServiceAccount, DefaultTolerationSeconds and Priority.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+Object = dict[str, Any]
+
+FILE_MODE = 0o644
+TOKEN_LIFETIME_SECONDS = 3600
+TOLERATION_SECONDS = 300
+SYSTEM_PRIORITIES = {"system-cluster-critical": 2000000000, "system-node-critical": 2000001000}
+
+_SPEC = {
+    "dnsPolicy": "ClusterFirst",
+    "restartPolicy": "Always",
+    "terminationGracePeriodSeconds": 30,
+    "schedulerName": "default-scheduler",
+    "enableServiceLinks": True,
+}
+_PROBE = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
+_VOLUMES: dict[str, Object] = {
+    "hostPath": {"type": ""},
+    "secret": {"defaultMode": FILE_MODE},
+    "configMap": {"defaultMode": FILE_MODE},
+    "downwardAPI": {"defaultMode": FILE_MODE},
+    "projected": {"defaultMode": FILE_MODE},
+    "iscsi": {"iscsiInterface": "default"},
+    "rbd": {"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"},
+    "azureDisk": {
+        "cachingMode": "ReadWrite",
+        "kind": "Shared",
+        "fsType": "ext4",
+        "readOnly": False,
+    },
+    "scaleIO": {"storageMode": "ThinProvisioned", "fsType": "xfs"},
+}
+
+
+def default_pod(pod: Object) -> None:
+    """Fill in a Pod's defaults. Done twice, the second time changes nothing."""
+    spec = _child(pod, "spec")
+    _fill(spec, _SPEC)
+    if spec.get("securityContext") is None:
+        spec["securityContext"] = {}
+    for volume in spec.get("volumes") or ():
+        _default_volume(volume)
+    for container in all_containers(spec):
+        _default_container(container, bool(spec.get("hostNetwork")))
+    _default_requests(spec.get("resources"))
+    _default_service_account(spec)
+    _default_tolerations(spec)
+    _default_priority(spec)
+
+
+def all_containers(spec: Object) -> Iterator[Object]:
+    """Yield init, ordinary and ephemeral containers."""
+    for name in ("initContainers", "containers", "ephemeralContainers"):
+        yield from spec.get(name) or ()
+
+
+def default_pull_policy(image: str) -> str:
+    """Return the policy of an image reference: Always for `latest`, said or meant, otherwise IfNotPresent."""
+    name, _, digest = image.partition("@")
+    if digest:
+        return "IfNotPresent"
+    tag = name.rpartition("/")[2].partition(":")[2]
+    return "Always" if tag in ("", "latest") else "IfNotPresent"
+
+
+def _fill(obj: Object, values: Object) -> None:
+    """Set what is missing; Go's zero values count as missing, except false and pointers to it."""
+    for name, value in values.items():
+        if obj.get(name) in (None, "") or (obj[name] == 0 and obj[name] is not False):
+            obj[name] = value
+
+
+def _child(obj: Object, name: str) -> Object:
+    child: Object = obj.setdefault(name, {})
+    return child
+
+
+def _default_container(container: Object, host_network: bool) -> None:
+    image = container.get("image") or ""
+    if not container.get("imagePullPolicy") and image:
+        container["imagePullPolicy"] = default_pull_policy(image)
+    _fill(
+        container,
+        {"terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"},
+    )
+    for port in container.get("ports") or ():
+        _fill(port, {"protocol": "TCP"})
+        if host_network:
+            _fill(port, {"hostPort": port.get("containerPort", 0)})
+    for variable in container.get("env") or ():
+        _default_field_ref((variable.get("valueFrom") or {}).get("fieldRef"))
+    if container.get("resources") is None:
+        container["resources"] = {}
+    _default_requests(container["resources"])
+    _default_handlers(container)
+
+
+def _default_requests(resources: Object | None) -> None:
+    """A limit without a request means that much is requested."""
+    if not resources or not resources.get("limits"):
+        return
+    requests = resources["requests"] = dict(resources.get("requests") or {})
+    for name, amount in resources["limits"].items():
+        requests.setdefault(name, amount)
+
+
+def _default_handlers(container: Object) -> None:
+    for name in ("livenessProbe", "readinessProbe", "startupProbe"):
+        probe = container.get(name)
+        if probe:
+            _fill(probe, _PROBE)
+            _default_handler(probe)
+    for handler in (container.get("lifecycle") or {}).values():
+        _default_handler(handler or {})
+
+
+def _default_handler(handler: Object) -> None:
+    if handler.get("httpGet"):
+        _fill(handler["httpGet"], {"path": "/", "scheme": "HTTP"})
+    if handler.get("grpc"):
+        handler["grpc"].setdefault("service", "")
+
+
+def _default_field_ref(reference: Object | None) -> None:
+    if reference:
+        _fill(reference, {"apiVersion": "v1"})
+
+
+def _default_volume(volume: Object) -> None:
+    if not any(volume.get(name) is not None for name in volume if name != "name"):
+        volume["emptyDir"] = {}
+    for name, values in _VOLUMES.items():
+        source = volume.get(name)
+        if source is None:
+            continue
+        for key, value in values.items():
+            # A mode of 0 is a mode: only what is absent is filled in.
+            if source.get(key) is None:
+                source[key] = value
+    _default_items(volume.get("downwardAPI"))
+    for source in (volume.get("projected") or {}).get("sources") or ():
+        _default_items(source.get("downwardAPI"))
+        if source.get("serviceAccountToken"):
+            _fill(source["serviceAccountToken"], {"expirationSeconds": TOKEN_LIFETIME_SECONDS})
+
+
+def _default_items(source: Object | None) -> None:
+    for item in (source or {}).get("items") or ():
+        _default_field_ref(item.get("fieldRef"))
+
+
+def _default_service_account(spec: Object) -> None:
+    """`serviceAccount` is the deprecated name of `serviceAccountName`: both always say the same."""
+    name = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
+    spec["serviceAccountName"] = spec["serviceAccount"] = name
+
+
+def _default_tolerations(spec: Object) -> None:
+    """A Pod stays five minutes on a node that is not ready or cannot be reached, unless it says otherwise."""
+    given = spec.get("tolerations") or []
+    for taint in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
+        if not any(_tolerates(each, taint) for each in given):
+            given = [
+                *given,
+                {
+                    "key": taint,
+                    "operator": "Exists",
+                    "effect": "NoExecute",
+                    "tolerationSeconds": TOLERATION_SECONDS,
+                },
+            ]
+    spec["tolerations"] = given
+
+
+def _tolerates(toleration: Object, taint: str) -> bool:
+    return (toleration.get("key") or taint) == taint and (
+        toleration.get("effect") or "NoExecute"
+    ) == "NoExecute"
+
+
+def _default_priority(spec: Object) -> None:
+    """Without a class the priority is 0; a class that does not exist is for admission to refuse."""
+    name = spec.get("priorityClassName") or ""
+    priority = SYSTEM_PRIORITIES.get(name) if name else 0
+    if spec.get("priority") is None and priority is not None:
+        spec["priority"] = priority
+    if spec.get("preemptionPolicy") is None:
+        spec["preemptionPolicy"] = "PreemptLowerPriority"
