@@ -27,6 +27,7 @@ from minipod.runtime.operations import (
     EnterCgroup,
     MakeCgroup,
     MakeDirectory,
+    MakeSymlink,
     MountTmpfs,
     Operation,
     RemoveCgroup,
@@ -147,6 +148,17 @@ def _write_file(operation: WriteFile, _: References) -> None:
             opened.write(content)
             os.fchown(opened.fileno(), operation.uid, operation.gid)
             os.fchmod(opened.fileno(), operation.mode)
+        os.replace(temporary, operation.path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _make_symlink(operation: MakeSymlink, _: References) -> None:
+    temporary = f"{operation.path}.{secrets.token_hex(4)}.new"
+    try:
+        os.symlink(operation.target, temporary)
         os.replace(temporary, operation.path)
     except OSError:
         with contextlib.suppress(OSError):
@@ -327,6 +339,7 @@ def _elements(operation: AddNftElements | RemoveNftElements) -> "list[Element]":
 _ACTIONS: dict[type[Operation], Callable[[Any, References], None]] = {
     MakeDirectory: _make_directory,
     WriteFile: _write_file,
+    MakeSymlink: _make_symlink,
     RemoveTree: _remove_tree,
     MountTmpfs: _mount_tmpfs,
     Unmount: _unmount,

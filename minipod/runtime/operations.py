@@ -61,6 +61,14 @@ class WriteFile(Operation, summary="write file {path}"):
 
 
 @dataclass(frozen=True)
+class MakeSymlink(Operation, summary="link {path} to {target}"):
+    """Ensure a symbolic link at `path`, replaced atomically."""
+
+    path: str
+    target: str
+
+
+@dataclass(frozen=True)
 class MountTmpfs(Operation, summary="mount tmpfs {path}"):
     """Ensure a tmpfs at `path` on the host (an emptyDir of `medium: Memory`, secrets)."""
 
