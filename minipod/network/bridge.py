@@ -1,8 +1,9 @@
 """The Pods' network: a bridge with the gateway's address, its rules, and the host's settings that they need.
 
-Everything is named from the layout: bridge `minipod0` or `mp-XXXXXXXX`, nft tables `inet` and `bridge INSTANCE` (their maps
-and sets, and what a Pod adds to them, are described in `network.rules`; `linux.nft.port_elements` and
-`guard_elements` build them), an `unreachable` route with the instance's own metric for the time when the bridge is gone.
+Everything is named from the layout: bridge `minipod0` or `mp-XXXXXXXX`, nft tables `inet` and `bridge INSTANCE`
+(their maps and sets, and what a Pod adds to them, are described in `network.rules`; `linux.nft.port_elements` and
+`guard_elements` build them), an `unreachable` route with the instance's own metric for the time when the bridge
+is gone.
 
 Functions block (a few milliseconds of netlink); call them from a worker thread. Each converges to the same state
 however often it is called and wherever it was interrupted; two instances on one host take turns on a lock.
@@ -156,8 +157,10 @@ def _ensure_rules(layout: Layout, prefix: IPv4Network) -> None:
     commands = compute_ruleset(layout.instance, layout.bridge, prefix, markers)
     try:
         nft.run(commands, f"table {layout.instance}")
-    except FileExistsError:  # of a former version, with other types: nothing in it is worth keeping
-        _remove_rules(layout)
+    except OSError:
+        if layout.instance not in _instances():
+            raise
+        _remove_rules(layout)  # a former version's, of other types: nothing in it is worth keeping
         nft.run(commands, f"table {layout.instance}")
 
 
@@ -180,9 +183,9 @@ def _is_instance(name: str) -> bool:
 def _set_up_bridge(bridge: str) -> None:
     """Set the bridge's own switches; they vanish with it.
 
-    `route_localnet` lets the host's 127.0.0.1 reach hostPorts, on this interface alone. `rp_filter` refuses packets from
-    addresses that are not Pods'. IPv6 is off until Pods have it: a Pod's router advertisement must not reach the host
-    (CVE-2020-10749).
+    `route_localnet` lets the host's 127.0.0.1 reach hostPorts, on this interface alone. `rp_filter` refuses packets
+    from addresses that are not Pods'. IPv6 is off until Pods have it: a Pod's router advertisement must not reach
+    the host (CVE-2020-10749).
     """
     for name, value in (("forwarding", "1"), ("route_localnet", "1"), ("rp_filter", "1")):
         sysctls.write(f"net/ipv4/conf/{bridge}/{name}", value)
@@ -232,7 +235,7 @@ def _remove_rules(layout: Layout) -> None:
 
 
 def prune(layout: Layout, live: Iterable[tuple[str, str]]) -> None:
-    """Remove the elements and interfaces of Pods that are gone; `live` holds (host interface, address) of all others."""
+    """Remove elements and interfaces of Pods that are gone; `live` holds (host interface, address) of the others."""
     pods = set(live)
     interfaces = {interface for interface, _ in pods}
     addresses = {address for _, address in pods}

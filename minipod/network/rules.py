@@ -9,8 +9,8 @@ Table `inet INSTANCE` (IPv4 now; the family is ready for IPv6):
   hostPort need `route_localnet` on the bridge; without this rule that would open the host's loopback services to Pods
   and to neighbours (CVE-2020-8558).
 - `prerouting` (from outside, and from Pods) and `output` (from the host itself) translate a hostPort's address.
-- `postrouting` gives the host's address to what Pods send beyond the bridge, never between Pods; and the bridge's to what
-  would otherwise be answered past the host: connections from 127.0.0.1, and from Pods through a hostPort.
+- `postrouting` gives the host's address to what Pods send beyond the bridge, never between Pods; and the bridge's
+  to what would otherwise be answered past the host: connections from 127.0.0.1, and from Pods through a hostPort.
 
 Table `bridge INSTANCE` holds each Pod to its own address:
 
