@@ -6,7 +6,7 @@ have the same members and are accepted as well.
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +82,14 @@ def architecture() -> str:
 def compute_digest(data: bytes) -> str:
     """Return the sha256 digest of `data`, with its algorithm prefix."""
     return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def compute_stream_digest(pieces: Iterable[bytes]) -> str:
+    """Return the sha256 digest of all `pieces`."""
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return "sha256:" + digest.hexdigest()
 
 
 def compute_chain_ids(diff_ids: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,7 +14,6 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -28,6 +27,10 @@ HOST_ARCHIVES = Path("/var/cache/apt/archives")
 _WANTED = re.compile(r"'(?P<uri>[^']+)' (?P<file>\S+\.deb) (?P<size>\d+) (?P<hash>\S*)")
 _HASHES = {"MD5Sum": "md5", "SHA1": "sha1", "SHA256": "sha256", "SHA512": "sha512"}
 _AR_HEADER = 8 + 16  # of a .deb: magic, then the first member's name, then its date
+
+_INSTALLED = "Status: install ok installed\n"
+# An excluded package satisfies whoever depends on it, in any version, and needs nothing itself.
+_ABSENT = "Package: {name}\nArchitecture: all\nMulti-Arch: foreign\nVersion: 9999:0\n" + _INSTALLED
 
 _CONFIGURATION = """\
 #clear APT::Update::Pre-Invoke;
@@ -139,10 +142,10 @@ class PackageFolder:
     def _chosen(
         self, names: Sequence[str], excluded: Sequence[str], installed: Sequence[Package]
     ) -> list[_Wanted]:
-        status = "\n\n".join(f"{p.control()}\nStatus: install ok installed" for p in installed)
-        output = self._apt(["-y", "--print-uris", "install", *names], status and f"{status}\n")
-        found = [_Wanted(m["file"], int(m["size"]), m["hash"]) for m in _WANTED.finditer(output)]
-        wanted = [w for w in found if not any(fnmatchcase(w.name, e) for e in excluded)]
+        present = [f"{package.control()}\n{_INSTALLED}" for package in installed]
+        present += [_ABSENT.format(name=name) for name in excluded]
+        output = self._apt(["-y", "--print-uris", "install", *names], "\n".join(present))
+        wanted = [_Wanted(m["file"], int(m["size"]), m["hash"]) for m in _WANTED.finditer(output)]
         self._fetch([each for each in wanted if not self._have(each)])
         return sorted(wanted, key=lambda each: each.file)
 

@@ -1,7 +1,7 @@
 """What an image is built from: `recipe.toml`, read strictly.
 
     [image]        name, base (folder of another recipe, relative), aliases
-    [packages]     install, exclude (patterns of package names that are dependencies on paper only)
+    [packages]     install, exclude (packages that others depend on, which the image can do without)
     [layer]        applets (a busybox whose applets get links beside it), remove, keep (patterns of paths)
     [alternatives] link = target, as update-alternatives(1) makes them
     [[directory]]  path, mode, uid, gid
