@@ -1,0 +1,216 @@
+"""`minipod apply`: client-side apply with the last-applied annotation, exactly as kubectl does it."""
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from minipod.cli import options as flags
+from minipod.cli.api import warn
+from minipod.cli.errors import CliError, ServerError, raise_all
+from minipod.cli.invocation import Invocation
+from minipod.cli.printing import dry_run_query, report
+from minipod.cli.selection import Selection, Target, existing, manifest_targets
+
+if TYPE_CHECKING:
+    from minipod.cli.api import Api
+
+Object = dict[str, Any]
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+MANAGER = "kubectl-client-side-apply"
+ATTEMPTS = 5  # when somebody else writes the object at the same time
+
+
+@dataclass(frozen=True)
+class ApplyOptions:
+    """The flags of `apply`."""
+
+    filenames: tuple[str, ...]
+    recursive: bool
+    dry_run: str
+    output: str
+    validate: str
+    until_ready: bool
+    timeout: float
+
+    def query(self) -> dict[str, str]:
+        """Return the query parameters of every write."""
+        validation = {"true": "Strict", "strict": "Strict", "warn": "Warn"}.get(
+            self.validate, "Ignore"
+        )
+        return {
+            "fieldManager": MANAGER,
+            "fieldValidation": validation,
+            **dry_run_query(self.dry_run),
+        }
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of one object."""
+
+    target: Target
+    object: Object
+    done: str  # created, configured, unchanged
+
+
+@flags.command(
+    examples="""
+    minipod apply -f pod.yaml
+    minipod apply -f examples/13-pod -R
+    minipod apply -f pod.yaml --until-ready --timeout=30s
+    cat pod.yaml | minipod apply -f -
+    """
+)
+@flags.files
+@flags.dry_run
+@flags.output
+@click.option(
+    "--validate",
+    cls=flags.Bare,
+    bare="strict",
+    default="strict",
+    metavar="strict|warn|ignore",
+    help="What to do about unknown fields [default: strict]",
+)
+@flags.flag("--until-ready", help="Then wait until every Pod is Ready or has finished")
+@click.option(
+    "--timeout",
+    type=flags.Duration(),
+    default="2m",
+    help="How long --until-ready waits [default: 2m]",
+)
+@flags.pass_invocation
+def command(invocation: Invocation, **given: Any) -> None:
+    """Make objects what the manifests say: create those that are missing, change those that differ.
+
+    What an earlier apply set and the manifest no longer has is removed; what others set is kept. The annotation
+    kubectl.kubernetes.io/last-applied-configuration remembers what was applied.
+    """
+    options = ApplyOptions(**given)
+    if not options.filenames:
+        raise CliError("must specify one of -f and -k")
+    targets = manifest_targets(invocation, Selection((), options.filenames, options.recursive))
+    applied: list[Applied] = []
+    failures: list[CliError] = []
+    for target in targets:
+        try:
+            applied.append(apply(invocation.api, target, options))
+        except CliError as failed:
+            failures.append(failed)
+            continue
+        last = applied[-1]
+        report(last.target, last.done, options.dry_run, options.output, last.object)
+    raise_all(failures)
+    if options.until_ready and options.dry_run == "none":
+        _wait(invocation.api, applied, options)
+
+
+def apply(api: "Api", target: Target, options: ApplyOptions) -> Applied:
+    """Create or change one object. Raises CliError naming its source."""
+    if not target.name:
+        raise CliError(
+            f'error when applying "{target.source}": cannot use generate name with apply'
+        )
+    assert target.object is not None
+    modified = with_annotation(target.object)
+    for attempt in range(ATTEMPTS):
+        live = existing(api, target)
+        try:
+            if live is None:
+                return _create(api, target, modified, options)
+            return _change(api, target, live, modified, options)
+        except ServerError as failed:
+            if attempt == ATTEMPTS - 1 or failed.reason not in ("Conflict", "AlreadyExists"):
+                raise failed.when(
+                    "creating" if live is None else "applying patch to", target.source
+                ) from failed
+    raise AssertionError("unreachable")
+
+
+def _create(api: "Api", target: Target, modified: Object, options: ApplyOptions) -> Applied:
+    if options.dry_run == "client":
+        return Applied(target, modified, "created")
+    created = api.create(target.resource, target.namespace, modified, options.query())
+    return Applied(target, created, "created")
+
+
+def _change(
+    api: "Api", target: Target, live: Object, modified: Object, options: ApplyOptions
+) -> Applied:
+    original = _last_applied(live)
+    if original is None:
+        warn(
+            f"resource {target.resource.qualified_plural}/{target.name} is missing the {LAST_APPLIED} annotation "
+            "which is required by minipod apply. minipod apply should only be used on resources created "
+            "declaratively by either minipod create --save-config or minipod apply. The missing annotation "
+            "will be patched automatically."
+        )
+    patch = compute_patch(target, original or {}, modified, live)
+    if not patch:
+        return Applied(target, live, "unchanged")
+    if options.dry_run == "client":
+        return Applied(target, modified, "configured")
+    patched = api.patch(
+        target.resource, target.namespace, target.name, patch, "strategic", options.query()
+    )
+    return Applied(target, patched, "configured")
+
+
+def compute_patch(target: Target, original: Object, modified: Object, live: Object) -> Object:
+    """Return the strategic merge patch that brings `live` to `modified`, dropping what only `original` had."""
+    from minipod.api.patch import three_way
+
+    return three_way(target.resource.api_version, target.resource.kind, original, modified, live)
+
+
+def with_annotation(obj: Object) -> Object:
+    """Return the object with the annotation that says what it was applied as: compact JSON, sorted, one line."""
+    metadata = obj.get("metadata") or {}
+    annotations = {
+        key: value
+        for key, value in (metadata.get("annotations") or {}).items()
+        if key != LAST_APPLIED
+    }
+    plain = {**obj, "metadata": {**metadata, "annotations": annotations}}
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026") + "\n"
+    return {**obj, "metadata": {**metadata, "annotations": {**annotations, LAST_APPLIED: text}}}
+
+
+def _last_applied(live: Object) -> Object | None:
+    text = ((live.get("metadata") or {}).get("annotations") or {}).get(LAST_APPLIED)
+    if text is None:
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError as bad:
+        name = live["metadata"]["name"]
+        raise CliError(
+            f'the annotation {LAST_APPLIED} of "{name}" is not JSON: {bad}; remove it'
+        ) from bad
+    return found if isinstance(found, dict) else None
+
+
+def _wait(api: "Api", applied: list[Applied], options: ApplyOptions) -> None:
+    from minipod.cli.readiness import compute_waiting, wait_until_ready
+    from minipod.cli.waiting import Deadline
+
+    deadline = Deadline(options.timeout)
+    failures: list[CliError] = []
+    for each in applied:
+        if each.target.resource.kind != "Pod":
+            continue
+        try:
+            pod = each.object
+            if compute_waiting(pod):
+                pod = wait_until_ready(
+                    api, each.target, deadline, pod["metadata"].get("resourceVersion", "")
+                )
+        except CliError as failed:
+            failures.append(failed)
+            continue
+        phase = (pod.get("status") or {}).get("phase")
+        report(replace(each.target, object=None), "finished" if phase == "Succeeded" else "ready")
+    raise_all(failures)

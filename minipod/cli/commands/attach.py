@@ -1,0 +1,91 @@
+"""`minipod attach`."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from minipod.cli import options as flags
+from minipod.cli.completion import complete_containers
+from minipod.cli.errors import CliError
+from minipod.cli.invocation import Invocation
+from minipod.cli.pods import choose_container, get_pod, pod_name
+from minipod.cli.resources import PODS
+
+if TYPE_CHECKING:
+    from minipod.cli.streams import StreamOptions
+
+Object = dict[str, Any]
+FINISHED = "cannot attach a container in a completed pod; current phase is {}"
+
+
+@flags.command(
+    examples="""
+    minipod attach nginx
+    minipod attach -it nginx -c shell
+    """
+)
+@flags.pod_argument
+@click.option(
+    "-c",
+    "--container",
+    default="",
+    metavar="NAME",
+    shell_complete=complete_containers,
+    help="Which container",
+)
+@flags.flag(
+    "-i", "--stdin", help="Pass this command's standard input on (the container needs stdin: true)"
+)
+@flags.flag("-t", "--tty", help="Use the container's terminal (the container needs tty: true)")
+@flags.flag("-q", "--quiet", help="Print only what the container prints")
+@flags.pass_invocation
+def command(invocation: Invocation, pod: str | None, **given: Any) -> None:
+    """Connect to the streams of a container's own program: see what it prints and, with -i, type to it."""
+    name = pod_name(pod, "POD, TYPE/NAME, or TYPE NAME must be specified for attach")
+    found = get_pod(invocation, name)
+    phase = (found.get("status") or {}).get("phase")
+    if phase in ("Succeeded", "Failed"):
+        raise CliError(FINISHED.format(phase))
+    container = choose_container(found, given["container"], quiet=given["quiet"])
+    attach(
+        invocation, name, container, stdin=given["stdin"], tty=given["tty"], quiet=given["quiet"]
+    )
+
+
+def attach(
+    invocation: Invocation,
+    name: str,
+    container: Object,
+    *,
+    stdin: bool,
+    tty: bool,
+    quiet: bool = False,
+) -> None:
+    """Attach this process's streams. Raises SilentExit with the program's exit code when it ends meanwhile."""
+    from minipod.cli import streams
+
+    options = _options(name, container, stdin, tty, quiet)
+    query = {"container": container["name"]}
+    streams.run(invocation.api, PODS.path(invocation.namespace, name, "attach"), query, options)
+
+
+def _options(name: str, container: Object, stdin: bool, tty: bool, quiet: bool) -> "StreamOptions":
+    from minipod.cli import streams, terminal
+
+    if tty and not container.get("tty"):
+        if not quiet:
+            terminal.progress(
+                f"error: Unable to use a TTY - container {container['name']} did not allocate one"
+            )
+        tty = False
+    elif container.get("tty") and not tty:
+        tty = True  # the container's output is a terminal's, whatever was asked for
+    if tty and stdin and not terminal.is_terminal(0):
+        terminal.progress("Unable to use a TTY - input is not a terminal or the right kind of file")
+    if stdin and not container.get("stdin"):
+        raise CliError(
+            f'container "{container["name"]}" of pod "{name}" has no stdin (spec: stdin: true); leave out -i'
+        )
+    if stdin and not quiet and tty:
+        terminal.progress("If you don't see a command prompt, try pressing enter.")
+    return streams.StreamOptions(stdin, tty, quiet=quiet)

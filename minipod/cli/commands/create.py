@@ -1,0 +1,247 @@
+"""`minipod create`: from a manifest, or one of a few kinds straight from the command line."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from minipod.cli import options as flags
+from minipod.cli.errors import CliError, ServerError, raise_all
+from minipod.cli.generators import configmap_data, secret_data
+from minipod.cli.invocation import Invocation
+from minipod.cli.printing import dry_run_query, report
+from minipod.cli.resources import CONFIGMAPS, NAMESPACES, SECRETS, SERVICEACCOUNTS, Resource
+from minipod.cli.selection import Selection, Target, manifest_targets
+
+Object = dict[str, Any]
+MANAGER = "kubectl-create"
+
+
+@dataclass(frozen=True)
+class CreateOptions:
+    """The flags of `create` and of everything below it."""
+
+    dry_run: str
+    output: str
+    validate: str = "strict"
+    save_config: bool = False
+
+    def query(self) -> dict[str, str]:
+        """Return the query parameters of the request."""
+        validation = {"true": "Strict", "strict": "Strict", "warn": "Warn"}.get(
+            self.validate, "Ignore"
+        )
+        return {
+            "fieldManager": MANAGER,
+            "fieldValidation": validation,
+            **dry_run_query(self.dry_run),
+        }
+
+
+@flags.group(
+    invoke_without_command=True,
+    examples="""
+    minipod create -f pod.yaml
+    minipod create namespace lab
+    minipod create secret generic user --from-file=./username.txt
+    minipod create configmap settings --from-literal=colour=blue
+    """,
+)
+@flags.files
+@flags.dry_run
+@flags.output
+@click.option(
+    "--validate",
+    cls=flags.Bare,
+    bare="strict",
+    default="strict",
+    metavar="strict|warn|ignore",
+    help="What to do about unknown fields [default: strict]",
+)
+@flags.flag("--save-config", help="Remember the manifest in the annotation that apply uses")
+@flags.pass_invocation
+def command(
+    invocation: Invocation, filenames: tuple[str, ...], recursive: bool, **given: Any
+) -> None:
+    """Create objects from manifests, or a namespace, secret, configmap or serviceaccount from the command line.
+
+    An object that exists already is an error; `apply` changes it instead.
+    """
+    if click.get_current_context().invoked_subcommand is not None:
+        return
+    if not filenames:
+        raise CliError("must specify one of -f and -k")
+    options = CreateOptions(**given)
+    failures: list[CliError] = []
+    for target in manifest_targets(invocation, Selection((), filenames, recursive)):
+        try:
+            create(invocation, target, options)
+        except ServerError as failed:
+            failures.append(failed.when("creating", target.source))
+    raise_all(failures)
+
+
+def create(invocation: Invocation, target: Target, options: CreateOptions) -> Object:
+    """Create one object and report it. Raises ServerError."""
+    obj = target.object or {}
+    if options.save_config:
+        from minipod.cli.commands.apply import with_annotation
+
+        obj = with_annotation(obj)
+    if options.dry_run != "client":
+        obj = invocation.api.create(target.resource, target.namespace, obj, options.query())
+    name = str(obj["metadata"].get("name") or "")
+    report(
+        Target(target.resource, target.namespace, name),
+        "created",
+        options.dry_run,
+        options.output,
+        obj,
+    )
+    return obj
+
+
+def _make(
+    invocation: Invocation, resource: Resource, name: str, options: CreateOptions, **fields: Any
+) -> None:
+    namespace = invocation.namespace if resource.namespaced else ""
+    metadata: Object = {"name": name}
+    if namespace and (invocation.given_namespace or options.dry_run != "client"):
+        metadata["namespace"] = namespace
+    obj = {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": metadata,
+        **fields,
+    }
+    try:
+        create(invocation, Target(resource, namespace, name, object=obj), options)
+    except ServerError as failed:
+        if failed.reason == "Invalid":
+            raise
+        raise CliError(f"failed to create {resource.kind.lower()}: {failed.message}") from failed
+
+
+def _source_flags(function: Any) -> Any:
+    for option in (
+        click.option(
+            "--from-env-file", multiple=True, metavar="FILE", help="A file of KEY=VALUE lines"
+        ),
+        click.option(
+            "--from-literal",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="A key and its value; several times",
+        ),
+        click.option(
+            "--from-file",
+            multiple=True,
+            metavar="[KEY=]FILE",
+            help="A file (the key is its name unless given), or a directory of files; several times",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+@command.command(
+    "namespace",
+    examples="""
+    minipod create namespace lab
+    """,
+)
+@click.argument("name")
+@flags.dry_run
+@flags.output
+@flags.pass_invocation
+def namespace_command(invocation: Invocation, name: str, **given: Any) -> None:
+    """Create a namespace."""
+    _make(invocation, NAMESPACES, name, CreateOptions(**given))
+
+
+command.add_command(namespace_command, "ns")
+
+
+@command.command(
+    "serviceaccount",
+    examples="""
+    minipod create serviceaccount builder
+    """,
+)
+@click.argument("name")
+@flags.dry_run
+@flags.output
+@flags.pass_invocation
+def serviceaccount_command(invocation: Invocation, name: str, **given: Any) -> None:
+    """Create a service account."""
+    _make(invocation, SERVICEACCOUNTS, name, CreateOptions(**given))
+
+
+command.add_command(serviceaccount_command, "sa")
+
+
+@command.command(
+    "configmap",
+    examples="""
+    minipod create configmap ui-config --from-file=ui.properties
+    minipod create configmap settings --from-literal=colour=blue --from-literal=size=3
+    """,
+)
+@click.argument("name")
+@_source_flags
+@flags.dry_run
+@flags.output
+@flags.pass_invocation
+def configmap_command(
+    invocation: Invocation,
+    name: str,
+    from_file: tuple[str, ...],
+    from_literal: tuple[str, ...],
+    from_env_file: tuple[str, ...],
+    **given: Any,
+) -> None:
+    """Create a ConfigMap from files, directories, literal values or files of variables."""
+    data = configmap_data(from_file, from_literal, from_env_file)
+    _make(invocation, CONFIGMAPS, name, CreateOptions(**given), **data)
+
+
+command.add_command(configmap_command, "cm")
+
+
+@command.group(
+    "secret",
+    cls=flags.Group,
+    examples="""
+    minipod create secret generic user --from-file=./username.txt
+    """,
+)
+def secret_group() -> None:
+    """Create a Secret. `generic` makes one from files, literal values or files of variables."""
+
+
+@secret_group.command(
+    "generic",
+    examples="""
+    minipod create secret generic user --from-file=./username.txt
+    minipod create secret generic pass --from-literal=password=s3cret
+    """,
+)
+@click.argument("name")
+@_source_flags
+@click.option("--type", "secret_type", default="", help="The Secret's type [default: Opaque]")
+@flags.dry_run
+@flags.output
+@flags.pass_invocation
+def generic_command(
+    invocation: Invocation,
+    name: str,
+    from_file: tuple[str, ...],
+    from_literal: tuple[str, ...],
+    from_env_file: tuple[str, ...],
+    secret_type: str,
+    **given: Any,
+) -> None:
+    """Create a Secret from files, directories, literal values or files of variables."""
+    data = secret_data(from_file, from_literal, from_env_file)
+    fields: Object = {"type": secret_type or "Opaque", **data}
+    _make(invocation, SECRETS, name, CreateOptions(**given), **fields)

@@ -1,0 +1,51 @@
+"""The daemon's own flags, as `daemon` and `up` take them."""
+
+from typing import Any
+
+import click
+
+from minipod.cli import options as flags
+
+
+def daemon_flags(function: Any) -> Any:
+    """Add the flags to a command."""
+    for decorate in (
+        click.option(
+            "--node-name", default="", metavar="NAME", help="The node's name [default: the host's]"
+        ),
+        click.option(
+            "--backoff-max",
+            type=flags.Duration(),
+            default=None,
+            metavar="DURATION",
+            help="The longest pause between restarts of a failing container [default: 5m]",
+        ),
+        click.option(
+            "--backoff-base",
+            type=flags.Duration(),
+            default=None,
+            metavar="DURATION",
+            help="The first pause between restarts of a failing container [default: 10s]",
+        ),
+        click.option(
+            "--pod-cidr",
+            default="",
+            metavar="CIDR",
+            help="The range of Pod addresses [default: 10.85.0.0/16]",
+        ),
+    ):
+        function = decorate(function)
+    return function
+
+
+def daemon_arguments(given: dict[str, Any]) -> list[str]:
+    """Return the flags as arguments of `python -m minipod.daemon`."""
+    arguments: list[str] = []
+    for name in ("pod_cidr", "backoff_base", "backoff_max", "node_name"):
+        if given.get(name):
+            value = given[name]
+            arguments += [
+                f"--{name.replace('_', '-')}",
+                f"{value:g}" if isinstance(value, float) else value,
+            ]
+    return arguments

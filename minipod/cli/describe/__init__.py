@@ -1,0 +1,1 @@
+"""`minipod describe`: one module per family of kinds, kubectl's layout."""

@@ -1,0 +1,104 @@
+"""When a Pod is up, and what it still waits for (`apply --until-ready`, `run --rm`)."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from minipod.cli.errors import CliError
+from minipod.cli.terminal import progress
+from minipod.cli.waiting import Deadline, TimedOut, condition, wait_for
+
+if TYPE_CHECKING:
+    from minipod.cli.api import Api
+    from minipod.cli.selection import Target
+
+Object = dict[str, Any]
+
+
+def compute_waiting(pod: Object) -> str:
+    """Return what a Pod waits for, in one line; "" when it is Ready or has finished."""
+    status = pod.get("status") or {}
+    phase = status.get("phase", "Pending")
+    ready = condition(pod, "Ready")
+    if phase in ("Succeeded", "Failed") or (ready and ready.get("status") == "True"):
+        return ""
+    for each in [
+        *(status.get("initContainerStatuses") or []),
+        *(status.get("containerStatuses") or []),
+    ]:
+        reason = _container_waits(each)
+        if reason:
+            return reason
+    scheduled = condition(pod, "PodScheduled")
+    if scheduled and scheduled.get("status") == "False":
+        return str(scheduled.get("message") or scheduled.get("reason") or "not scheduled")
+    return str(status.get("message") or (ready or {}).get("message") or f"phase {phase}")
+
+
+def _container_waits(status: Object) -> str:
+    name, state = status.get("name"), status.get("state") or {}
+    waiting, ended = state.get("waiting"), state.get("terminated")
+    if waiting:
+        detail = waiting.get("message")
+        return f'container "{name}": {waiting.get("reason", "waiting")}' + (
+            f": {detail}" if detail else ""
+        )
+    if ended and ended.get("exitCode"):
+        return f'container "{name}": {ended.get("reason", "Error")}, exit code {ended["exitCode"]}'
+    if "running" in state and not status.get("ready"):
+        return f'container "{name}": running, not ready yet'
+    return ""
+
+
+def wait_until_ready(api: "Api", target: "Target", deadline: Deadline, since: str = "") -> Object:
+    """Return the Pod once it is Ready or has finished well, showing on the way what it waits for.
+
+    Raises CliError when it fails or is deleted, TimedOut with what it was waiting for last.
+    """
+    shown = ""
+
+    def settled(pod: Object | None) -> Object | None:
+        nonlocal shown
+        if pod is None:
+            raise CliError(f"{target.label} was deleted while waiting for it")
+        waits = compute_waiting(pod)
+        if waits and waits != shown:
+            shown = waits
+            if sys.stderr.isatty() or _worth_telling(waits):
+                progress(f"{target.label} waits: {waits}")
+        return None if waits else pod
+
+    try:
+        pod = wait_for(api, target, settled, deadline, since=since)
+    except TimedOut as late:
+        raise TimedOut(
+            f"timed out waiting for {target.label}: {shown or 'it never appeared'}"
+        ) from late
+    if (pod.get("status") or {}).get("phase") == "Failed":
+        raise CliError(f"{target.label} failed: {_failure(pod)}")
+    return pod
+
+
+def _worth_telling(waits: str) -> bool:
+    """Tell whether a reason is more than the ordinary way up (which a log need not have)."""
+    ordinary = (
+        "phase Pending",
+        "ContainerCreating",
+        "PodInitializing",
+        "containers with un",
+        "not ready yet",
+    )
+    return not any(each in waits for each in ordinary)
+
+
+def _failure(pod: Object) -> str:
+    status = pod["status"]
+    if status.get("reason") or status.get("message"):
+        return ": ".join(str(status[key]) for key in ("reason", "message") if status.get(key))
+    for each in [
+        *(status.get("initContainerStatuses") or []),
+        *(status.get("containerStatuses") or []),
+    ]:
+        ended = (each.get("state") or {}).get("terminated") or {}
+        if ended.get("exitCode"):
+            return f'container "{each["name"]}": {ended.get("reason", "Error")}, exit code {ended["exitCode"]}'
+    return "no reason given"
