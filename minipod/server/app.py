@@ -1,0 +1,135 @@
+"""The API server: one store, one Unix socket, one in-process transport.
+
+    store = await Store.open(layout.database)
+    server = ApiServer(store, layout)
+    await server.start()
+    client = Client(server.transport)
+    ...
+    await server.stop()   # before store.close()
+
+Constructor:
+
+- `store`: an open Store. The server does not close it.
+- `layout`: names the socket to listen on (`api_socket`, made 0600 in a 0700 directory) and the kubelet's
+  (`kubelet_socket`), to which logs, exec, attach and the node proxy are forwarded.
+- `unready`: called for /readyz; returns why the daemon is not ready, or "" when it is. Default: always ready.
+- `administrators`: user IDs that may connect, by SO_PEERCRED; each is system:admin of system:masters. Default: root.
+- `max_watches`: watch streams over HTTP at one time; more are refused with 429.
+
+`start()` first makes the namespaces that every cluster has, each with its `default` ServiceAccount, then listens. It
+raises ServerError when another server answers on the socket, or the socket cannot be made. `transport` works as soon
+as the server exists. `stop()` ends every watch and stream and returns within about STOP_SECONDS; calling it twice is
+no error.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from aiohttp import web
+
+from minipod.paths import Layout
+from minipod.server.http import HttpFrontend
+from minipod.server.resources import Resources
+from minipod.server.streams import NodeStreams
+from minipod.server.transport import InProcessTransport
+from minipod.store import Store
+
+STOP_SECONDS = 2.0  # for requests under way; watches are told to end at once
+_LINE_LIMIT = 64 << 10  # bytes of a request line: an exec's command is part of it
+logger = logging.getLogger(__name__)
+
+
+class ServerError(Exception):
+    """The server cannot start; the message is one line."""
+
+
+class ApiServer:
+    """Serves the Kubernetes API. See the module's docstring."""
+
+    def __init__(
+        self,
+        store: Store,
+        layout: Layout,
+        *,
+        unready: Callable[[], str] = lambda: "",
+        administrators: frozenset[int] = frozenset({0}),
+        max_watches: int = 5000,
+    ) -> None:
+        self._layout = layout
+        self._resources = Resources(store)
+        self._streams = NodeStreams(layout.kubelet_socket)
+        self._frontend = HttpFrontend(
+            self._resources, self._streams, unready, administrators, max_watches
+        )
+        self.transport = InProcessTransport(self._resources)
+        self._http: web.Server | None = None
+        self._listening: asyncio.AbstractServer | None = None
+
+    async def start(self) -> None:
+        """Make the first namespaces and listen. Raises ServerError, StatusError."""
+        await self._resources.bootstrap()
+        listener = bind(self._layout.api_socket)
+        self._http = web.Server(
+            self._frontend.handle,
+            handler_cancellation=True,
+            access_log=None,
+            tcp_keepalive=False,
+            max_line_size=_LINE_LIMIT,
+            max_field_size=_LINE_LIMIT,
+            lingering_time=1.0,
+            logger=logger,
+        )
+        loop = asyncio.get_running_loop()
+        self._listening = await loop.create_unix_server(self._http, sock=listener, backlog=1024)
+
+    async def stop(self) -> None:
+        """Stop listening, end watches, let requests finish, close connections. Idempotent."""
+        listening, self._listening = self._listening, None
+        if listening is None or self._http is None:
+            return
+        with contextlib.suppress(FileNotFoundError):
+            self._layout.api_socket.unlink()
+        listening.close()
+        self._frontend.stop_watches()
+        self._http.pre_shutdown()
+        await self._http.shutdown(STOP_SECONDS)
+        await self._streams.close()
+
+
+def bind(path: Path) -> socket.socket:
+    """Return a socket bound at `path` for its owner alone; a dead server's leftover is replaced. Raises ServerError."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.parent.chmod(0o700)
+    _remove_stale(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        listener.bind(os.fspath(path))
+        path.chmod(0o600)
+    except OSError as error:
+        listener.close()
+        raise ServerError(f'cannot listen on "{path}": {error.strerror or error}') from error
+    listener.setblocking(False)
+    return listener
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove a socket nobody listens on (connect(2): ECONNREFUSED). Raises ServerError when somebody does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(os.fspath(path))
+        except FileNotFoundError:
+            return
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+        except BlockingIOError:
+            pass  # its backlog is full: somebody is there
+        except OSError as error:
+            raise ServerError(f'cannot use "{path}": {error.strerror or error}') from error
+    raise ServerError(f'another server answers on "{path}"; stop it or choose another --root')

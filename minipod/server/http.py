@@ -1,0 +1,314 @@
+"""HTTP requests to verbs, and answers to responses. Every failure is a metav1.Status, whatever went wrong."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from aiohttp import web
+
+from minipod.api import kinds
+from minipod.api.errors import (
+    StatusError,
+    bad_request,
+    internal_error,
+    method_not_supported,
+    page_not_found,
+    timeout,
+    too_large,
+    too_many_requests,
+    unauthorized,
+    unsupported_media_type,
+)
+from minipod.api.kind import Kind
+from minipod.client import PatchType, Request
+from minipod.server import discovery, wire
+from minipod.server.answers import Answer
+from minipod.server.bodies import BODY_LIMIT, decode_body, reading_error
+from minipod.server.identity import Identity, identify
+from minipod.server.options import flag
+from minipod.server.pod_streams import exec_target, log_target
+from minipod.server.representation import (
+    JSON,
+    PLAIN,
+    Representation,
+    negotiate,
+    render,
+    render_object,
+)
+from minipod.server.resources import Resources, authorize, find_kind
+from minipod.server.routes import Target, parse_target
+from minipod.server.streams import NodeStreams
+from minipod.server.watching import Change, ResourceWatch
+
+logger = logging.getLogger(__name__)
+
+BODY_SECONDS = 60.0  # patience with a client that sends its body
+_PATCH_TYPES: dict[str, PatchType] = {
+    "application/json-patch+json": "json",
+    "application/merge-patch+json": "merge",
+    "application/strategic-merge-patch+json": "strategic",
+    "application/apply-patch+yaml": "apply",
+    "application/apply-patch+cbor": "apply",
+}
+_HEALTH = ("/healthz", "/livez", "/readyz")
+_STREAMS = ("log", "exec", "attach", "proxy")
+_METHODS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+
+class HttpFrontend:
+    """Answers one request at a time per connection. `unready` returns why the server is not ready, or ""."""
+
+    def __init__(
+        self,
+        resources: Resources,
+        streams: NodeStreams,
+        unready: Callable[[], str],
+        administrators: frozenset[int],
+        max_watches: int,
+    ) -> None:
+        self._resources = resources
+        self._streams = streams
+        self._unready = unready
+        self._administrators = administrators
+        self._max_watches = max_watches
+        self._watches: set[ResourceWatch] = set()
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer a request; never raises but when the client is gone."""
+        try:
+            return await self._answer(request)
+        except StatusError as error:
+            return _status_response(error)
+        except ConnectionError:
+            raise
+        except Exception as error:  # no traceback ever reaches a client, and none hides in the log
+            logger.exception("%s %s failed", request.method, request.rel_url.path)
+            return _status_response(internal_error(f"{type(error).__name__}: {error}"))
+
+    def stop_watches(self) -> None:
+        """End every watch stream, as its timeout would."""
+        for watch in list(self._watches):
+            watch.stop()
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        transport = request.transport
+        connection = transport.get_extra_info("socket") if transport else None
+        identity = identify(connection, self._administrators)
+        if identity is None:
+            raise unauthorized()
+        path = request.rel_url.raw_path
+        target = parse_target(path)
+        if target is None:
+            return self._without_resource(request, path)
+        return await self._resource(request, target, identity)
+
+    def _without_resource(self, request: web.BaseRequest, path: str) -> web.Response:
+        """Answer health checks and discovery."""
+        if request.method not in ("GET", "HEAD"):
+            raise page_not_found()
+        if path in _HEALTH:
+            problem = self._unready() if path == "/readyz" else ""
+            text = f"not ready: {problem}\n" if problem else "ok"
+            return web.Response(text=text, status=503 if problem else 200)
+        found = discovery.discover_encoded(path)
+        if found is None:
+            raise page_not_found()
+        return web.Response(body=found, content_type=JSON)
+
+    async def _resource(
+        self, http: web.BaseRequest, target: Target, identity: Identity
+    ) -> web.StreamResponse:
+        kind = _kind(target)
+        query = http.rel_url.query
+        verb = _verb(http.method, target, query.get("watch", ""), kind)
+        request = Request(
+            verb,  # type: ignore[arg-type]
+            target.resource,
+            target.namespace,
+            target.name,
+            target.subresource,
+            None,
+            None,
+            query,
+            identity.user,
+            identity.groups,
+        )
+        if target.subresource in _STREAMS and kind.subresource(target.subresource):
+            return await self._stream(http, request, target, kind)
+        accept = http.headers.get("Accept", "")
+        if verb == "watch":
+            return await self._watch(http, request, negotiate(accept, query, streaming=True))
+        representation = negotiate(accept, query)
+        if http.method != "GET":
+            request = await _with_body(http, request)
+        answer = await self._resources.perform(request)
+        return _response(answer, representation)
+
+    async def _stream(
+        self, http: web.BaseRequest, request: Request, target: Target, kind: Kind
+    ) -> web.StreamResponse:
+        """Find the Pod or node, then let its kubelet answer."""
+        find_kind(request)
+        authorize(request, kind)
+        found = self._resources.get_object(kind.resource, target.namespace, target.name)
+        if target.subresource == "proxy":
+            query = http.rel_url.raw_query_string
+            rest = target.rest or "/"
+            return await self._streams.forward(http, f"{rest}?{query}" if query else rest)
+        pod, query_items = wire.decode(found.value), list(http.rel_url.query.items())
+        if target.subresource != "log":
+            return await self._streams.forward(
+                http, exec_target(pod, target.subresource, query_items)
+            )
+        where = log_target(pod, query_items)
+        if where is None:
+            return web.Response(body=b"", content_type="text/plain")
+        return await self._streams.forward(http, where)
+
+    async def _watch(
+        self, http: web.BaseRequest, request: Request, representation: Representation
+    ) -> web.StreamResponse:
+        if len(self._watches) >= self._max_watches:
+            raise too_many_requests(f"{self._max_watches} watches are open, which is the limit")
+        watch = self._resources.watch(request)
+        self._watches.add(watch)
+        try:
+            return await _stream_watch(http, watch, representation)
+        finally:
+            watch.stop()
+            self._watches.discard(watch)
+
+
+async def _stream_watch(
+    http: web.BaseRequest, watch: ResourceWatch, representation: Representation
+) -> web.StreamResponse:
+    response = web.StreamResponse(
+        headers={"Content-Type": JSON, "Cache-Control": "no-cache, private"}
+    )
+    await response.prepare(http)
+    lines = _Lines(watch.kind, representation)
+    while (changes := await _next(watch)) is not None:
+        await response.write(b"".join(map(lines.encode, changes)))
+    await response.write_eof()
+    return response
+
+
+async def _next(watch: ResourceWatch) -> list[Change] | None:
+    """Return the next changes; once the stream has begun, a failure is an ERROR event."""
+    try:
+        return await watch.next()
+    except StatusError as error:
+        watch.stop()
+        return [Change("ERROR", wire.encode(error.status))]
+
+
+class _Lines:
+    """Encodes changes as lines; a Table names its columns once."""
+
+    def __init__(self, kind: Kind, representation: Representation) -> None:
+        self._kind = kind
+        self._representation = representation
+        self._headers = True
+
+    def encode(self, change: Change) -> bytes:
+        value = change.value
+        if self._representation is not PLAIN and change.type not in ("ERROR", "BOOKMARK"):
+            value = render_object(self._kind, value, self._representation, headers=self._headers)
+            self._headers = False
+        return b'{"type":"%b","object":%b}\n' % (change.type.encode(), value)
+
+
+def _kind(target: Target) -> Kind:
+    try:
+        plural = target.resource.partition(".")[0]
+        return kinds.by_path(target.group, target.version, plural)
+    except kinds.UnknownKind:
+        raise page_not_found() from None
+
+
+def _verb(method: str, target: Target, watch: str, kind: Kind) -> str:
+    if method in ("GET", "HEAD"):
+        if watch and flag({"watch": watch}, "watch") and not target.subresource:
+            return "watch"
+        return "get" if target.of_one else "list"
+    if method == "DELETE" and not target.of_one:
+        return "deletecollection"
+    if method not in _METHODS:
+        raise method_not_supported(kind, method.lower())
+    return _METHODS[method]
+
+
+async def _with_body(http: web.BaseRequest, request: Request) -> Request:
+    data = await _read(http)
+    media_type = http.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    patch_type = None
+    if request.verb == "patch":
+        patch_type = _PATCH_TYPES.get(media_type)
+        if patch_type is None:
+            raise unsupported_media_type(list(_PATCH_TYPES)[:4])
+        media_type = "application/yaml" if patch_type == "apply" else JSON
+    if patch_type == "apply":
+        body = None  # refused by the verb, with its reason
+    elif data:
+        body = decode_body(data, media_type)
+    elif request.verb in ("delete", "deletecollection"):
+        body = None
+    else:
+        raise bad_request("the request has no body")
+    return Request(
+        request.verb,
+        request.resource,
+        request.namespace,
+        request.name,
+        request.subresource,
+        body,
+        patch_type,
+        request.options,
+        request.user,
+        request.groups,
+    )
+
+
+async def _read(http: web.BaseRequest) -> bytes:
+    """Read the body within bounds of size and time. Raises RequestEntityTooLarge, Timeout, BadRequest."""
+    if (http.content_length or 0) > BODY_LIMIT:
+        raise too_large(f"limit is {BODY_LIMIT}")
+    if not http.body_exists:
+        return b""
+    received = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for piece in http.content.iter_any():
+                received += piece
+                if len(received) > BODY_LIMIT:
+                    raise too_large(f"limit is {BODY_LIMIT}")
+    except TimeoutError:
+        raise timeout(f"the body did not arrive within {BODY_SECONDS:.0f} seconds") from None
+    except web.RequestPayloadError as error:
+        raise reading_error(error) from error
+    return bytes(received)
+
+
+def _response(answer: Answer, representation: Representation) -> web.Response:
+    response = web.Response(
+        body=render(answer, representation),
+        status=answer.code,
+        headers={"Content-Type": representation.media_type, "Cache-Control": "no-cache, private"},
+    )
+    for warning in answer.warnings:
+        response.headers.add("Warning", f'299 - "{_quoted(warning)}"')
+    return response
+
+
+def _quoted(text: str) -> str:
+    """Return the text as a quoted-string of RFC 9110 may hold it, on one line."""
+    plain = " ".join(text.split())
+    return plain.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _status_response(error: StatusError) -> web.Response:
+    response = web.Response(body=wire.encode(error.status), status=error.code, content_type=JSON)
+    seconds = (error.status.get("details") or {}).get("retryAfterSeconds")
+    if seconds:
+        response.headers["Retry-After"] = str(seconds)
+    return response

@@ -1,0 +1,105 @@
+"""ObjectMeta's server side: what a client may not choose, and what it may not change."""
+
+import secrets
+import uuid
+from datetime import UTC, datetime, timedelta
+
+from minipod.api.errors import bad_request, conflict
+from minipod.api.kind import Kind
+from minipod.api.names import GENERATED_SUFFIX_ALPHABET, GENERATED_SUFFIX_LENGTH, generated
+from minipod.client import Object
+
+# what the server alone decides, carried over from version to version
+_KEPT = (
+    "uid",
+    "creationTimestamp",
+    "generation",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+)
+_DROPPED = ("selfLink", "managedFields", *_KEPT)
+
+
+def timestamp(moment: datetime) -> str:
+    """Return metav1.Time's form: RFC 3339, UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_timestamp(text: str) -> datetime:
+    """Return the moment of a metav1.Time."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def shifted(text: str, seconds: int) -> str:
+    """Return a metav1.Time `seconds` later."""
+    return timestamp(parse_timestamp(text) + timedelta(seconds=seconds))
+
+
+def generate_name(prefix: str) -> str:
+    """Return a name that starts with (as much as fits of) `prefix`."""
+    suffix = "".join(
+        secrets.choice(GENERATED_SUFFIX_ALPHABET) for _ in range(GENERATED_SUFFIX_LENGTH)
+    )
+    return generated(prefix, suffix)
+
+
+def prepare_new(kind: Kind, obj: Object, now: datetime) -> None:
+    """Give a new object its identity. Raises BadRequest when it claims a version."""
+    given = obj["metadata"]
+    if given.get("resourceVersion"):
+        raise bad_request("resourceVersion should not be set on objects to be created")
+    if not given.get("name") and given.get("generateName"):
+        given["name"] = generate_name(given["generateName"])
+    for name in (*_DROPPED, "resourceVersion"):
+        given.pop(name, None)
+    metadata: Object = {"name": given.pop("name", "")}
+    metadata.update(given)
+    metadata["uid"] = str(uuid.uuid4())
+    metadata["creationTimestamp"] = timestamp(now)
+    if kind.generation:
+        metadata["generation"] = 1
+    obj["metadata"] = metadata
+    if kind.has_status and kind.resource != "nodes":  # a node reports what it is as it registers
+        obj.pop("status", None)
+
+
+def carry_over(kind: Kind, new: Object, old: Object) -> None:
+    """Keep what only the server changes. Raises Conflict when the body speaks of another object."""
+    given, kept = new["metadata"], old["metadata"]
+    if given.get("uid") and given["uid"] != kept["uid"]:
+        raise uid_conflict(kind, kept["name"], given["uid"], kept["uid"])
+    for name in _DROPPED:
+        given.pop(name, None)
+    given.update({name: kept[name] for name in _KEPT if name in kept})
+    given["resourceVersion"] = kept["resourceVersion"]
+
+
+def bump_generation(kind: Kind, new: Object, old: Object) -> None:
+    """Count a changed spec."""
+    if kind.generation and new.get("spec") != old.get("spec"):
+        new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+
+
+def check_version(kind: Kind, given: str, old: Object) -> None:
+    """Refuse a change of any version but the newest, when the caller names one. Raises Conflict."""
+    if given and given != old["metadata"]["resourceVersion"]:
+        raise conflict(kind, old["metadata"]["name"])
+
+
+def check_preconditions(kind: Kind, uid: str, resource_version: str, old: Object) -> None:
+    """Refuse to delete another object, or another version, than the caller means. Raises Conflict."""
+    found = old["metadata"]
+    if uid and uid != found["uid"]:
+        raise uid_conflict(kind, found["name"], uid, found["uid"])
+    if resource_version and resource_version != found["resourceVersion"]:
+        why = (
+            f"Precondition failed: ResourceVersion in precondition: {resource_version}, "
+            f"ResourceVersion in object meta: {found['resourceVersion']}"
+        )
+        raise conflict(kind, found["name"], why)
+
+
+def uid_conflict(kind: Kind, name: str, wanted: str, found: str) -> Exception:
+    """Return the answer to a caller who means an object of the same name that is gone."""
+    why = f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
+    return conflict(kind, name, why)

@@ -1,0 +1,138 @@
+"""Query parameters and delete options, by their wire names. Everything malformed is a BadRequest that names it."""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from minipod.api.errors import StatusError, bad_request, status_error
+from minipod.client import Object
+
+
+def flag(options: Mapping[str, str], name: str) -> bool:
+    """Return a boolean parameter, as Go reads one: absent or "" is false, any other nonsense is refused."""
+    value = options.get(name, "")
+    if value in ("1", "t", "T", "true", "True", "TRUE"):
+        return True
+    if value in ("", "0", "f", "F", "false", "False", "FALSE"):
+        return False
+    raise bad_request(f'{name}: Invalid value: "{value}": must be true or false')
+
+
+def number(options: Mapping[str, str], name: str) -> int | None:
+    """Return a whole number, None when absent."""
+    value = options.get(name, "")
+    if not value:
+        return None
+    try:
+        return int(value)
+    except ValueError:
+        raise bad_request(f'{name}: Invalid value: "{value}": must be a whole number') from None
+
+
+def version(options: Mapping[str, str]) -> int:
+    """Return `resourceVersion`; 0 when it is absent or "0", which both mean "any"."""
+    value = options.get("resourceVersion", "")
+    if not value:
+        return 0
+    if not value.isascii() or not value.isdigit() or len(value) > 19:
+        raise bad_request(f'resourceVersion: Invalid value: "{value}": must be a resource version')
+    return int(value)
+
+
+def dry_run(options: Mapping[str, str]) -> bool:
+    """Return whether nothing may be stored."""
+    value = options.get("dryRun", "")
+    if value not in ("", "All"):
+        raise bad_request(f'dryRun: Unsupported value: "{value}": supported values: "All"')
+    return value == "All"
+
+
+def field_validation(options: Mapping[str, str]) -> str:
+    """Return what to do about unknown and repeated fields: Ignore, Warn (the default) or Strict."""
+    value = options.get("fieldValidation", "") or "Warn"
+    if value not in ("Ignore", "Warn", "Strict"):
+        raise bad_request(
+            f'fieldValidation: Unsupported value: "{value}": supported values: "", "Ignore", "Strict", "Warn"'
+        )
+    return value
+
+
+@dataclass(frozen=True)
+class DeleteOptions:
+    """What a delete asks for. `grace` is in seconds, None for the object's own."""
+
+    grace: int | None = None
+    uid: str = ""
+    resource_version: str = ""
+    dry_run: bool = False
+
+
+_POLICIES = ("Orphan", "Background", "Foreground")
+
+
+def delete_options(options: Mapping[str, str], body: Any) -> DeleteOptions:
+    """Read delete options from the body, or from the query when there is none. Raises BadRequest."""
+    given = _delete_body(body)
+    grace = given.get("gracePeriodSeconds", number(options, "gracePeriodSeconds"))
+    policy = given.get("propagationPolicy") or options.get("propagationPolicy") or "Background"
+    conditions = given.get("preconditions") or {}
+    dry = given.get("dryRun") or ([options["dryRun"]] if options.get("dryRun") else [])
+    if grace is not None and type(grace) is not int:
+        raise bad_request(
+            f"gracePeriodSeconds: Invalid value: {json.dumps(grace)}: must be a whole number"
+        )
+    if policy not in _POLICIES:
+        supported = ", ".join(f'"{each}"' for each in _POLICIES)
+        raise bad_request(
+            f"propagationPolicy: Unsupported value: {json.dumps(policy)}: supported values: {supported}"
+        )
+    if dry not in ([], ["All"]):
+        raise bad_request(f'dryRun: Unsupported value: {json.dumps(dry)}: supported values: "All"')
+    if not isinstance(conditions, dict):
+        raise bad_request("preconditions: must be an object")
+    return DeleteOptions(
+        grace,
+        str(conditions.get("uid") or ""),
+        str(conditions.get("resourceVersion") or ""),
+        bool(dry),
+    )
+
+
+def _delete_body(body: Any) -> Object:
+    if not body:
+        return {}
+    if not isinstance(body, dict):
+        raise bad_request("the body must be a DeleteOptions object")
+    if body.get("kind", "DeleteOptions") != "DeleteOptions":
+        raise bad_request(f"the body is a {json.dumps(body['kind'])}, a delete takes DeleteOptions")
+    return body
+
+
+def encode_token(revision: int, start: str) -> str:
+    """Return an opaque continue token: the list's version and the key that the next page starts at."""
+    text = json.dumps({"v": "meta.k8s.io/v1", "rv": revision, "start": start})
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def decode_token(token: str) -> tuple[int, str]:
+    """Return the version and start key of a continue token. Raises BadRequest."""
+    try:
+        found = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        revision, start = found["rv"], found["start"]
+        if type(revision) is not int or not isinstance(start, str) or revision <= 0:
+            raise ValueError
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise bad_request("continue key is not valid") from None
+    return revision, start
+
+
+def too_large_version(wanted: int, current: int) -> StatusError:
+    """Return the answer to a version that does not exist yet (its client talked to another store)."""
+    details = {
+        "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+        "retryAfterSeconds": 1,
+    }
+    message = f"Timeout: Too large resource version: {wanted}, current: {current}"
+    return status_error(504, "Timeout", message, details)

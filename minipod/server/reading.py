@@ -1,0 +1,160 @@
+"""get, list and the beginning of a watch."""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+from minipod.api.errors import (
+    bad_request,
+    expired,
+    not_found,
+    resource_version_too_old,
+)
+from minipod.api.kind import Kind
+from minipod.client import Object, Request
+from minipod.server import keys, options, wire
+from minipod.server.answers import Many, One
+from minipod.server.selection import Selection, SharedDecoder, select
+from minipod.server.watching import Initial, ResourceWatch, WatchPlan
+from minipod.store import Compacted, Entry, Page, Store
+
+_LIST_EXPIRED = (
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list "
+    "without the continue parameter."
+)
+WATCH_SECONDS = (
+    1800.0  # a watch without timeoutSeconds lasts this long to twice as long, as upstream's
+)
+
+
+class Reader:
+    """The reading verbs over a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._decoder = SharedDecoder()
+
+    def get(self, request: Request, kind: Kind) -> One:
+        """Return one object. Raises NotFound."""
+        entry = self._store.get(keys.object_key(kind, request.namespace, request.name))
+        if entry is None:
+            raise not_found(kind, request.name)
+        self._check_not_ahead(options.version(request.options))
+        return One(entry.value, kind)
+
+    def list_objects(self, request: Request, kind: Kind) -> Many:
+        """Return the selected objects, paged by `limit` and `continue`. Raises BadRequest, Expired."""
+        selection = select(kind, request)
+        at, start = self._list_position(request)
+        limit = options.number(request.options, "limit") or 0
+        if limit < 0:
+            raise bad_request(f"limit: Invalid value: {limit}: must not be negative")
+        try:
+            if selection.single:
+                return Many(kind, self._single(selection), self._store.revision)
+            if selection.selected is None:
+                page = self._store.list(selection.prefix, start=start, limit=limit, at=at)
+                return self._page(kind, page, [entry.value for entry in page.entries])
+            return self._selected(selection, start, limit, at)
+        except Compacted as error:
+            raise expired(_LIST_EXPIRED) from error
+
+    def watch(self, request: Request, kind: Kind) -> ResourceWatch:
+        """Return a watch. Raises BadRequest, and Expired when its version is no longer kept."""
+        selection = select(kind, request)
+        since = options.version(request.options)
+        self._check_not_ahead(since)
+        initial = _initial(request, since)
+        bookmarks = options.flag(request.options, "allowWatchBookmarks")
+        seconds = options.number(request.options, "timeoutSeconds")
+        patience = float(seconds) if seconds else WATCH_SECONDS * (1 + random.random())
+        plan = WatchPlan(
+            selection, initial, bookmarks, asyncio.get_running_loop().time() + patience
+        )
+        if initial is not Initial.NOTHING:
+            page = self._matching(selection)
+            watch = self._store.watch(selection.prefix, page.revision)
+            return ResourceWatch(plan, watch, self._decoder, page.entries)
+        try:
+            watch = self._store.watch(selection.prefix, since)
+        except Compacted as error:
+            raise resource_version_too_old(since, error.oldest) from error
+        return ResourceWatch(plan, watch, self._decoder, [])
+
+    def matching(self, request: Request, kind: Kind) -> list[Entry]:
+        """Return the entries that a request selects, all of them, as they are now."""
+        return self._matching(select(kind, request)).entries
+
+    def _matching(self, selection: Selection) -> Page:
+        if selection.single:
+            entry = self._store.get(selection.prefix)
+            page = Page([entry] if entry else [], self._store.revision)
+        else:
+            page = self._store.list(selection.prefix)
+        if selection.selected is None:
+            return page
+        return Page(_filter(selection.selected, page.entries), page.revision)
+
+    def _single(self, selection: Selection) -> list[bytes]:
+        return [entry.value for entry in self._matching(selection).entries]
+
+    def _selected(self, selection: Selection, start: str, limit: int, at: int) -> Many:
+        """Filter all of one moment, then cut the page: `limit` counts selected objects."""
+        page = self._store.list(selection.prefix, start=start, at=at)
+        assert selection.selected is not None
+        found = _filter(selection.selected, page.entries)
+        if not limit or len(found) <= limit:
+            return Many(selection.kind, [entry.value for entry in found], page.revision)
+        token = options.encode_token(page.revision, found[limit].key)
+        items = [entry.value for entry in found[:limit]]
+        return Many(
+            selection.kind, items, page.revision, token
+        )  # upstream does not count on either
+
+    def _page(self, kind: Kind, page: Page, items: list[bytes]) -> Many:
+        token = options.encode_token(page.revision, page.next_key) if page.next_key else ""
+        return Many(kind, items, page.revision, token, page.remaining)
+
+    def _list_position(self, request: Request) -> tuple[int, str]:
+        """Return the version to read at (0: the newest) and the key to start from."""
+        token = request.options.get("continue", "")
+        version = options.version(request.options)
+        match = request.options.get("resourceVersionMatch", "")
+        if token:
+            if version or match:
+                raise bad_request("specifying resource version is not allowed when using continue")
+            at, start = options.decode_token(token)
+            self._check_not_ahead(at)
+            return at, start
+        if match not in ("", "Exact", "NotOlderThan"):
+            supported = 'supported values: "Exact", "NotOlderThan"'
+            raise bad_request(f'resourceVersionMatch: Unsupported value: "{match}": {supported}')
+        if match and "resourceVersion" not in request.options:
+            raise bad_request(
+                "resourceVersionMatch is forbidden unless resourceVersion is provided"
+            )
+        if match == "Exact" and not version:
+            raise bad_request('resourceVersionMatch "Exact" is forbidden for resourceVersion "0"')
+        self._check_not_ahead(version)
+        return (version if match == "Exact" else 0), ""
+
+    def _check_not_ahead(self, version: int) -> None:
+        if version > self._store.revision:
+            raise options.too_large_version(version, self._store.revision)
+
+
+def _filter(selected: Callable[[Object], bool], entries: list[Entry]) -> list[Entry]:
+    return [entry for entry in entries if selected(wire.decode(entry.value))]
+
+
+def _initial(request: Request, since: int) -> Initial:
+    """Return what a watch begins with (KEP-3157 for `sendInitialEvents`)."""
+    if not request.options.get("sendInitialEvents"):
+        return Initial.NOTHING if since else Initial.OBJECTS
+    if request.options.get("resourceVersionMatch") != "NotOlderThan":
+        raise bad_request(
+            'sendInitialEvents requires setting resourceVersionMatch to "NotOlderThan"'
+        )
+    if not options.flag(request.options, "sendInitialEvents"):
+        return Initial.NOTHING if since else Initial.OBJECTS
+    return Initial.OBJECTS_AND_BOOKMARK

@@ -1,0 +1,127 @@
+"""How an answer looks: the object itself, a Table for people, or its metadata alone, as JSON or YAML.
+
+`Accept` chooses, as upstream's content negotiation does:
+`application/json;as=Table;g=meta.k8s.io;v=v1,application/json`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import yaml
+
+from minipod.api import columns
+from minipod.api.errors import bad_request, not_acceptable
+from minipod.api.kind import Kind
+from minipod.client import Object
+from minipod.server import wire
+from minipod.server.answers import Answer, Many
+
+JSON = "application/json"
+YAML = "application/yaml"
+_META = "meta.k8s.io/v1"
+_TRANSFORMS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
+_INCLUDE = ("None", "Metadata", "Object")
+
+
+@dataclass(frozen=True, slots=True)
+class Representation:
+    """A media type and ("" for none) a transformation; `include` says what a Table's rows carry."""
+
+    media_type: str = JSON
+    transform: str = ""
+    include: str = "Metadata"
+
+
+PLAIN = Representation()
+
+
+def negotiate(
+    accept: str, options: Mapping[str, str], *, streaming: bool = False
+) -> Representation:
+    """Choose the first acceptable representation. Raises NotAcceptable."""
+    if not accept or accept == "*/*" or accept == JSON:
+        return PLAIN
+    include = options.get("includeObject") or "Metadata"
+    if include not in _INCLUDE:
+        raise bad_request(f'includeObject: Unsupported value: "{include}"')
+    for clause in accept.split(","):
+        media_type, *parameters = (part.strip() for part in clause.split(";"))
+        chosen = _media_type(media_type, streaming)
+        given = dict(each.partition("=")[::2] for each in parameters)
+        transform = given.get("as", "")
+        if chosen is None or (transform and not _known(transform, given)):
+            continue
+        return Representation(chosen, transform.removesuffix("List"), include)
+    raise not_acceptable((JSON,) if streaming else (JSON, YAML))
+
+
+def _media_type(media_type: str, streaming: bool) -> str | None:
+    if media_type in (JSON, "*/*", "application/*"):
+        return JSON
+    if media_type in (YAML, "application/x-yaml", "text/yaml") and not streaming:
+        return YAML
+    return None
+
+
+def _known(transform: str, given: Mapping[str, str]) -> bool:
+    named = given.get("g") == "meta.k8s.io" and given.get("v") == "v1"
+    return transform in _TRANSFORMS and named
+
+
+def render(answer: Answer, wanted: Representation) -> bytes:
+    """Return the body of an answer."""
+    value = (
+        answer.value
+        if not wanted.transform or answer.kind is None
+        else _transformed(answer, wanted)
+    )
+    if wanted.media_type == YAML:
+        return yaml.dump(
+            json.loads(value), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True
+        ).encode()
+    return value
+
+
+def _transformed(answer: Answer, wanted: Representation) -> bytes:
+    assert answer.kind is not None
+    if not isinstance(answer, Many):
+        return render_object(answer.kind, answer.value, wanted)
+    head = json.loads(Many(answer.kind, [], answer.revision, answer.token, answer.remaining).value)
+    objects = [wire.decode(item) for item in answer.items]
+    if wanted.transform == "Table":
+        return wire.encode(_table(answer.kind, objects, wanted) | {"metadata": head["metadata"]})
+    items = [_metadata_only(obj) for obj in objects]
+    found = {"kind": "PartialObjectMetadataList", "apiVersion": _META, "metadata": head["metadata"]}
+    return wire.encode({**found, "items": items})
+
+
+def render_object(
+    kind: Kind, value: bytes, wanted: Representation, *, headers: bool = True
+) -> bytes:
+    """Return one encoded object in the wanted representation; `headers` says whether a Table names its columns."""
+    if not wanted.transform:
+        return value
+    obj = wire.decode(value)
+    if wanted.transform != "Table":
+        return wire.encode(_metadata_only(obj))
+    version = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+    table = _table(kind, [obj], wanted) | {"metadata": version}
+    if not headers:
+        table["columnDefinitions"] = None
+    return wire.encode(table)
+
+
+def _table(kind: Kind, objects: list[Object], wanted: Representation) -> Object:
+    table: Object = columns.table(kind, objects, True, datetime.now(UTC))
+    for row, obj in zip(table["rows"], objects, strict=True):
+        row.pop("object", None)
+        if wanted.include != "None":
+            row["object"] = obj if wanted.include == "Object" else _metadata_only(obj)
+    return {"kind": "Table", "apiVersion": _META, **table}
+
+
+def _metadata_only(obj: Any) -> Object:
+    return {"kind": "PartialObjectMetadata", "apiVersion": _META, "metadata": obj["metadata"]}

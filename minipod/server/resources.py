@@ -1,0 +1,161 @@
+"""Requests to verbs: the one way in, for HTTP and in-process callers alike.
+
+Authorize, find the kind, do the verb. What comes out is encoded and shared with nobody.
+"""
+
+from minipod.api import kinds
+from minipod.api.errors import (
+    StatusError,
+    bad_request,
+    expired,
+    forbidden,
+    internal_error,
+    method_not_supported,
+    page_not_found,
+    service_unavailable,
+)
+from minipod.api.kind import Kind
+from minipod.client import Object, Request
+from minipod.server import subresources, wire
+from minipod.server.admission import DEFAULT_ACCOUNT, SYSTEM_NAMESPACES, Admission
+from minipod.server.answers import Answer, One
+from minipod.server.deletion import Deleter
+from minipod.server.reading import Reader
+from minipod.server.watching import ResourceWatch
+from minipod.server.writing import Writer
+from minipod.store import Closed, CommitFailed, Compacted, Store, StoreError
+
+MASTERS = "system:masters"
+
+
+class Resources:
+    """Every verb on every kind, over one store."""
+
+    def __init__(self, store: Store) -> None:
+        admission = Admission(store)
+        self._admission = admission
+        self._reader = Reader(store)
+        self._writer = Writer(store, admission)
+        self._deleter = Deleter(store, admission, self._reader)
+
+    async def bootstrap(self) -> None:
+        """Make the namespaces that every cluster has, with their default ServiceAccounts. Idempotent."""
+        for name in SYSTEM_NAMESPACES:
+            body = {"metadata": {"name": name}}
+            try:
+                await self.perform(Request("create", "namespaces", body=body))
+            except StatusError as error:
+                if error.reason != "AlreadyExists":
+                    raise
+
+    async def perform(self, request: Request) -> Answer:
+        """Perform any verb but watch. Raises StatusError, and nothing else that can be foreseen."""
+        kind = find_kind(request)
+        authorize(request, kind)
+        try:
+            return await self._perform(request, kind)
+        except StoreError as error:
+            raise store_failure(error) from error
+
+    def watch(self, request: Request) -> ResourceWatch:
+        """Begin a watch. Raises StatusError."""
+        kind = find_kind(request)
+        authorize(request, kind)
+        if "watch" not in kind.verbs or request.subresource:
+            raise method_not_supported(kind, "watch")
+        try:
+            return self._reader.watch(request, kind)
+        except StoreError as error:
+            raise store_failure(error) from error
+
+    def get_object(self, resource: str, namespace: str, name: str) -> Answer:
+        """Return one object to the server's own parts. Raises NotFound."""
+        kind = kinds.by_resource(resource)
+        return self._reader.get(Request("get", resource, namespace, name), kind)
+
+    async def _perform(self, request: Request, kind: Kind) -> Answer:
+        match request.verb, request.subresource:
+            case "get", "" | "status" if request.name:
+                return self._reader.get(request, kind)
+            case "list", "":
+                return self._reader.list_objects(request, kind)
+            case "create", "" if not request.name:
+                return await self._create(request, kind)
+            case "create", "binding" if kind.resource == "pods" and request.name:
+                return await subresources.bind(self._writer, request, kind)
+            case "update", "" | "status" if request.name:
+                return await self._writer.update(request, kind)
+            case "update", "finalize" if kind.resource == "namespaces" and request.name:
+                return await subresources.finalize(self._writer, request, kind)
+            case "patch", "" | "status" if request.name:
+                return await self._writer.patch(request, kind)
+            case "delete", "" if request.name:
+                return await self._deleter.delete(request, kind)
+            case "deletecollection", "":
+                return await self._deleter.delete_collection(request, kind)
+        raise method_not_supported(kind, request.verb)
+
+    async def _create(self, request: Request, kind: Kind) -> One:
+        """Create an object; a namespace's default ServiceAccount is there before anybody can ask for it."""
+        if kind.resource == "pods":
+            await self._ensure_account(request.namespace)
+        made = await self._writer.create(request, kind)
+        if kind.resource == "namespaces" and not request.options.get("dryRun"):
+            await self._ensure_account(wire.decode(made.value)["metadata"]["name"])
+        return made
+
+    async def _ensure_account(self, namespace: str) -> None:
+        """Make the default ServiceAccount of a namespace when it is missing (and the namespace is there to stay)."""
+        if not self._admission.account_missing(namespace):
+            return
+        body: Object = {"metadata": {"name": DEFAULT_ACCOUNT}}
+        request = Request("create", "serviceaccounts", namespace, body=body)
+        try:
+            await self._writer.create(request, kinds.by_resource("serviceaccounts"))
+        except StatusError as error:
+            if error.reason not in ("AlreadyExists", "NotFound", "Forbidden"):
+                raise
+
+
+def find_kind(request: Request) -> Kind:
+    """Return the kind of a request, after checking that its shape fits. Raises NotFound, BadRequest."""
+    try:
+        kind = kinds.by_resource(request.resource)
+    except kinds.UnknownKind:
+        raise page_not_found() from None
+    if request.subresource and kind.subresource(request.subresource) is None:
+        raise page_not_found()
+    if not request.subresource and request.verb not in kind.verbs:
+        raise method_not_supported(kind, request.verb)
+    everywhere = request.verb in ("list", "watch", "deletecollection") and not request.name
+    if (
+        kind.namespaced
+        and not request.namespace
+        and not (everywhere and request.verb != "deletecollection")
+    ):
+        raise bad_request(f"{kind.resource} are namespaced: the request needs a namespace")
+    if "/" in request.namespace or "/" in request.name:
+        raise bad_request("a name or namespace cannot contain '/'")
+    return kind
+
+
+def authorize(request: Request, kind: Kind) -> None:
+    """Refuse everybody but the host's administrators. Raises Forbidden."""
+    if MASTERS in request.groups:
+        return
+    where = (
+        f' in the namespace "{request.namespace}"' if request.namespace else " at the cluster scope"
+    )
+    why = f'User "{request.user}" cannot {request.verb} resource "{kind.plural}" in API group "{kind.group}"{where}'
+    raise forbidden(kind, request.name, why)
+
+
+def store_failure(error: StoreError) -> StatusError:
+    """Return what a caller is told about a failure of the store."""
+    if isinstance(error, Compacted):
+        return expired(str(error))
+    if isinstance(error, Closed):
+        return service_unavailable("the server is shutting down")
+    if isinstance(error, CommitFailed):
+        return internal_error(f"{error}; nothing was changed, try again when there is space")
+    return internal_error(str(error))

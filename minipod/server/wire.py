@@ -1,0 +1,35 @@
+"""JSON as it travels and is stored: compact, UTF-8, encoded once per version."""
+
+import json
+import marshal
+from typing import Any
+
+from minipod.client import Object
+from minipod.store import Entry
+
+
+def encode(obj: Any) -> bytes:
+    """Return compact JSON."""
+    return json.dumps(obj, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def decode(data: bytes) -> Any:
+    """Parse JSON that this server wrote."""
+    return json.loads(data)
+
+
+def copy(obj: Any) -> Any:
+    """Return a deep copy of plain JSON data (marshal does in 10 µs what copy.deepcopy does in 300)."""
+    return marshal.loads(marshal.dumps(obj))
+
+
+def stored(entry: Entry) -> Object:
+    """Return the caller's own copy of a stored object."""
+    found: Object = json.loads(entry.value)
+    return found
+
+
+def with_version(obj: Object, revision: int) -> bytes:
+    """Encode `obj` as the version that `revision` writes. Changes its resourceVersion in place."""
+    obj["metadata"]["resourceVersion"] = str(revision)
+    return encode(obj)

@@ -1,0 +1,204 @@
+"""create, update and patch: read the newest version, compute the next, swap it in if nobody was faster."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from minipod.api import defaults, validation
+from minipod.api import warnings as api_warnings
+from minipod.api.errors import (
+    already_exists,
+    conflict,
+    generate_name_conflict,
+    invalid,
+    not_found,
+    status_error,
+)
+from minipod.api.kind import Kind
+from minipod.client import Object, Request
+from minipod.server import keys, metadata, options, wire
+from minipod.server.admission import Admission
+from minipod.server.answers import One
+from minipod.server.bodies import Parsed
+from minipod.server.decoding import decode_object, parsed
+from minipod.server.patching import apply_patch
+from minipod.store import Conflict, Entry, Store
+
+_NAME_ATTEMPTS = 8  # as upstream's for generateName
+_SWAP_ATTEMPTS = 50  # a patch meets at most as many faster writers before it gives up
+Change = Callable[[Object, list[str]], Object]
+
+
+class Writer:
+    """The writing verbs over a store, apart from deletion (which `finish` hands finalized objects to)."""
+
+    def __init__(self, store: Store, admission: Admission) -> None:
+        self._store = store
+        self._admission = admission
+
+    async def create(self, request: Request, kind: Kind) -> One:
+        """Store a new object. Raises AlreadyExists, Invalid, Forbidden, NotFound, BadRequest."""
+        warnings: list[str] = []
+        obj = decode_object(kind, request.body, request, warnings)
+        generated = not obj["metadata"].get("name") and obj["metadata"].get("generateName")
+        metadata.prepare_new(kind, obj, datetime.now(UTC))
+        self._admit_new(kind, obj, warnings)
+        for _ in range(_NAME_ATTEMPTS if generated else 1):
+            try:
+                value = await self._store_new(request, kind, obj)
+                return One(value, kind, 201, tuple(warnings))
+            except Conflict:
+                if generated:
+                    obj["metadata"]["name"] = metadata.generate_name(
+                        obj["metadata"]["generateName"]
+                    )
+                    defaults.apply_defaults(kind, obj)  # some follow the name
+        if generated:
+            raise generate_name_conflict(kind, obj["metadata"]["name"])
+        raise already_exists(kind, obj["metadata"]["name"])
+
+    async def update(self, request: Request, kind: Kind) -> One:
+        """Replace an object, or with subresource "status" its status. Raises Conflict, NotFound, Invalid."""
+        given = parsed(request.body)
+
+        def replace(old: Object, warnings: list[str]) -> Object:
+            body = Parsed(wire.copy(given.value), given.duplicates)
+            return decode_object(kind, body, request, warnings)
+
+        return await self._change(request, kind, replace)
+
+    async def patch(self, request: Request, kind: Kind) -> One:
+        """Change parts of an object or of its status. Raises as `update` does, and BadRequest."""
+        if request.patch_type is None or request.patch_type == "apply":
+            raise status_error(
+                415,
+                "UnsupportedMediaType",
+                "server-side apply is not supported by this server; use a strategic merge patch "
+                '(kubectl apply without "--server-side")',
+            )
+        patch_type = request.patch_type
+
+        def patched(old: Object, warnings: list[str]) -> Object:
+            made = apply_patch(kind, patch_type, old, wire.copy(parsed(request.body).value))
+            return decode_object(kind, made, request, warnings)
+
+        return await self._change(request, kind, patched)
+
+    async def transform(
+        self, request: Request, kind: Kind, compute: Callable[[Object], Object | None]
+    ) -> Entry:
+        """Swap in `compute(newest)`, computed again when somebody was faster; None leaves it as it is."""
+        key = keys.object_key(kind, request.namespace, request.name)
+        for _ in range(_SWAP_ATTEMPTS):
+            entry = self._entry(kind, key, request.name)
+            made = compute(wire.stored(entry))
+            if made is None or options.dry_run(request.options):
+                return entry if made is None else Entry(key, entry.revision, wire.encode(made))
+            try:
+                return await self.swap(entry, made)
+            except Conflict:
+                continue
+        raise conflict(kind, request.name)
+
+    async def swap(self, entry: Entry, made: Object) -> Entry:
+        """Write the next version of `entry`, or remove it when its deletion waited for this. Raises Conflict."""
+        write = self._store.delete if _is_finished(made) else self._store.put
+        return await write(
+            entry.key, lambda revision: wire.with_version(made, revision), expected=entry.revision
+        )
+
+    async def _change(self, request: Request, kind: Kind, change: Change) -> One:
+        warnings: list[str] = []
+
+        def compute(old: Object) -> Object | None:
+            warnings.clear()
+            new = change(old, warnings)
+            return self._next(request, kind, new, old, warnings)
+
+        entry = await self.transform(request, kind, compute)
+        return One(entry.value, kind, 200, tuple(warnings))
+
+    def _next(
+        self, request: Request, kind: Kind, new: Object, old: Object, warnings: list[str]
+    ) -> Object | None:
+        """Return the version that follows `old`, None when nothing changes. Raises Conflict, Invalid."""
+        metadata.check_version(kind, new["metadata"].get("resourceVersion") or "", old)
+        metadata.carry_over(kind, new, old)
+        if request.subresource == "status":
+            new = _with_status(new, old)
+            kind.hooks.prepare_status_update(new, old)
+            causes = validation.validate_status_update(kind, new, old)
+        else:
+            _keep_status(kind, new, old)
+            defaults.apply_defaults(kind, new)
+            kind.hooks.prepare_update(new, old)
+            metadata.bump_generation(kind, new, old)
+            causes = validation.validate_update(kind, new, old)
+        if causes:
+            raise invalid(kind, old["metadata"]["name"], causes)
+        if new == old:
+            return None
+        if request.subresource != "status" and new.get("spec") != old.get("spec"):
+            warnings += api_warnings.unsupported(kind, new)
+        return new
+
+    def _admit_new(self, kind: Kind, obj: Object, warnings: list[str]) -> None:
+        """Default, admit and validate in upstream's order; changes `obj` in place."""
+        self._admission.check_create(kind, obj)
+        defaults.apply_defaults(kind, obj)
+        kind.hooks.prepare_create(obj)
+        warnings += api_warnings.unsupported(kind, obj)
+        if kind.resource == "pods" and isinstance(obj.get("spec"), dict):
+            self._admission.admit_pod(obj)
+        causes = validation.validate_create(kind, obj)
+        if causes:
+            raise invalid(kind, obj["metadata"]["name"], causes)
+
+    async def _store_new(self, request: Request, kind: Kind, obj: Object) -> bytes:
+        name = obj["metadata"]["name"]
+        key = keys.object_key(kind, request.namespace, name)
+        if options.dry_run(request.options):
+            if self._store.get(key) is not None:
+                raise Conflict(key, 0, 1)
+            return wire.encode(obj)
+        entry = await self._store.put(
+            key,
+            lambda revision: wire.with_version(obj, revision),
+            expected=0,
+            guard=self._admission.guard(kind, obj),
+        )
+        return entry.value
+
+    def _entry(self, kind: Kind, key: str, name: str) -> Entry:
+        entry = self._store.get(key)
+        if entry is None:
+            raise not_found(kind, name)
+        return entry
+
+
+def _with_status(given: Object, old: Object) -> Object:
+    """A status update changes the status; of the rest, only what it says about itself is compared."""
+    new = dict(old)
+    if "status" in given:
+        new["status"] = given["status"]
+    else:
+        new.pop("status", None)
+    return new
+
+
+def _keep_status(kind: Kind, new: Object, old: Object) -> None:
+    """An update of the object leaves its status alone."""
+    if not kind.has_status:
+        return
+    new.pop("status", None)
+    if "status" in old:
+        new["status"] = old["status"]
+
+
+def _is_finished(obj: Object) -> bool:
+    """Whether an object that is being deleted has nothing left to wait for."""
+    found = obj["metadata"]
+    if not found.get("deletionTimestamp") or found.get("finalizers"):
+        return False
+    if obj["kind"] == "Namespace" and (obj.get("spec") or {}).get("finalizers"):
+        return False
+    return not found.get("deletionGracePeriodSeconds")
