@@ -1,0 +1,145 @@
+"""The files of secret, configMap, downwardAPI and projected volumes, and how they come into place. Pure.
+
+The content lies in a hidden directory named from its digest; `..data` is a link to it, replaced by one rename, and each
+visible name is a link through `..data`: a reader sees all files of one version, never a mixture (the kubelet's
+AtomicWriter does the same).
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from minipod.client import Object
+from minipod.node.errors import StepError
+from minipod.node.fields import field_value, resource_value
+from minipod.runtime.operations import MakeDirectory, MakeSymlink, Operation, WriteFile
+
+DEFAULT_MODE = 0o644
+
+
+@dataclass(frozen=True)
+class ProjectedFile:
+    """One file of a volume."""
+
+    content: bytes
+    mode: int = DEFAULT_MODE
+
+
+Payload = dict[str, ProjectedFile]
+Found = Mapping[str, Object | None]
+
+
+def compute_payload(
+    pod: Object, kind: str, source: Object, secrets: Found, config_maps: Found
+) -> Payload:
+    """Return the files by path. StepError when something referred to is missing and not optional."""
+    mode = source.get("defaultMode")
+    mode = DEFAULT_MODE if mode is None else mode
+    if kind == "secret":
+        return _secret(pod, source, source["secretName"], mode, secrets)
+    if kind == "configMap":
+        return _config_map(pod, source, source["name"], mode, config_maps)
+    if kind == "downwardAPI":
+        return _downward(pod, source, mode)
+    payload: Payload = {}
+    for part in source.get("sources") or ():
+        payload |= _source(pod, part, mode, secrets, config_maps)
+    return payload
+
+
+def _source(pod: Object, part: Object, mode: int, secrets: Found, config_maps: Found) -> Payload:
+    if "secret" in part:
+        return _secret(pod, part["secret"], part["secret"]["name"], mode, secrets)
+    if "configMap" in part:
+        return _config_map(pod, part["configMap"], part["configMap"]["name"], mode, config_maps)
+    if "downwardAPI" in part:
+        return _downward(pod, part["downwardAPI"], mode)
+    kind = next(iter(part), "nothing")
+    raise StepError("FailedMount", f"projected sources of kind {kind} are not supported by minipod")
+
+
+def _secret(pod: Object, source: Object, name: str, mode: int, secrets: Found) -> Payload:
+    secret = _find("secret", pod, source, name, secrets)
+    data = {key: base64.b64decode(text or "") for key, text in (secret.get("data") or {}).items()}
+    return _select(source, data, mode, "secret", pod, name)
+
+
+def _config_map(pod: Object, source: Object, name: str, mode: int, config_maps: Found) -> Payload:
+    found = _find("configmap", pod, source, name, config_maps)
+    data = {key: str(text).encode() for key, text in (found.get("data") or {}).items()}
+    for key, text in (found.get("binaryData") or {}).items():
+        data[key] = base64.b64decode(text)
+    return _select(source, data, mode, "configmap", pod, name)
+
+
+def _find(what: str, pod: Object, source: Object, name: str, objects: Found) -> Object:
+    found = objects.get(name)
+    if found is None and not source.get("optional"):
+        raise StepError("FailedMount", f'{what} "{name}" not found')
+    return found or {}
+
+
+def _select(
+    source: Object, data: Mapping[str, bytes], mode: int, what: str, pod: Object, name: str
+) -> Payload:
+    items = source.get("items")
+    if not items:
+        return {key: ProjectedFile(content, mode) for key, content in data.items()}
+    chosen: Payload = {}
+    for item in items:
+        if item["key"] in data:
+            own = item.get("mode")
+            content = data[item["key"]]
+            chosen[_safe(item["path"])] = ProjectedFile(content, mode if own is None else own)
+        elif not source.get("optional"):
+            where = f"{pod['metadata']['namespace']}/{name}"
+            raise StepError(
+                "FailedMount", f"references non-existent {what} key: {item['key']} in {where}"
+            )
+    return chosen
+
+
+def _downward(pod: Object, source: Object, mode: int) -> Payload:
+    payload: Payload = {}
+    for item in source.get("items") or ():
+        if "fieldRef" in item:
+            text = field_value(pod, item["fieldRef"]["fieldPath"])
+        else:
+            text = resource_value(pod, item["resourceFieldRef"])
+        own = item.get("mode")
+        payload[_safe(item["path"])] = ProjectedFile(text.encode(), mode if own is None else own)
+    return payload
+
+
+def _safe(path: str) -> str:
+    if path.startswith(("/", "..")) or ".." in path.split("/"):
+        raise StepError("FailedMount", f'invalid path "{path}": it must stay inside the volume')
+    return path
+
+
+def compute_projection(payload: Payload, place: str, group: int | None) -> tuple[Operation, ...]:
+    """Return the operations that bring the files to `place`, all at once."""
+    version = f"..{_digest(payload)}"
+    directory_mode = 0o755 if group is None else 0o2775
+    owner = group or 0
+    steps: list[Operation] = [MakeDirectory(f"{place}/{version}", directory_mode, gid=owner)]
+    for path, file in sorted(payload.items()):
+        parent, _, _ = f"{version}/{path}".rpartition("/")
+        if parent != version:
+            steps.append(MakeDirectory(f"{place}/{parent}", directory_mode, gid=owner))
+        mode = file.mode if group is None else file.mode | (0o440 if file.mode & 0o400 else 0)
+        content = file.content.decode(errors="surrogateescape")  # as WriteFile encodes it again
+        steps.append(WriteFile(f"{place}/{version}/{path}", content, mode, gid=owner))
+    steps.append(MakeSymlink(f"{place}/..data", version))
+    for name in sorted({path.partition("/")[0] for path in payload}):
+        steps.append(MakeSymlink(f"{place}/{name}", f"..data/{name}"))
+    return tuple(steps)
+
+
+def _digest(payload: Payload) -> str:
+    digest = hashlib.sha256()
+    for path, file in sorted(payload.items()):
+        digest.update(f"{path}\0{file.mode}\0{len(file.content)}\0".encode())
+        digest.update(file.content)
+    return digest.hexdigest()[:16]

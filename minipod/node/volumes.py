@@ -1,0 +1,188 @@
+"""Volumes: from a Pod's `volumes` to operations that prepare them on the host, and from `volumeMounts` to mounts. Pure.
+
+The directories are the kubelet's: PODS/UID/volumes/kubernetes.io~KIND/NAME. What is mounted on the host for a Pod (a
+tmpfs) is below its directory, so that it can be found again and taken down by the path alone.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from minipod.api.quantity import value
+from minipod.client import Object
+from minipod.node.errors import StepError
+from minipod.node.projection import Payload, compute_payload, compute_projection
+from minipod.node.security import pod_context
+from minipod.runtime.operations import CheckHostPath, MakeDirectory, MountTmpfs, Operation
+from minipod.runtime.spec import Mount, Propagation
+
+PROJECTED_KINDS = ("secret", "configMap", "downwardAPI", "projected")
+KINDS = ("emptyDir", "hostPath", *PROJECTED_KINDS)
+
+_PROPAGATION: dict[str, Propagation] = {
+    "None": "private",
+    "HostToContainer": "rslave",
+    "Bidirectional": "rshared",
+}
+_CONFIG_ERROR = "CreateContainerConfigError"
+
+
+@dataclass(frozen=True)
+class References:
+    """The objects that a Pod refers to, as they are now; None for one that does not exist."""
+
+    secrets: Mapping[str, Object | None]
+    config_maps: Mapping[str, Object | None]
+
+
+@dataclass(frozen=True)
+class PreparedVolume:
+    """One volume: where it is on the host, and the operations that bring it there."""
+
+    name: str
+    path: str
+    operations: tuple[Operation, ...]
+    read_only: bool = False
+
+
+def kind_of(volume: Object) -> str:
+    """Return the volume's kind: its one key beside the name."""
+    return next((key for key in volume if key != "name"), "emptyDir")
+
+
+def compute_volumes(
+    pod: Object, directory: Path, references: References
+) -> dict[str, PreparedVolume]:
+    """Return the Pod's volumes by name. StepError("FailedMount") names what cannot be had."""
+    found = {}
+    for volume in pod["spec"].get("volumes") or ():
+        try:
+            found[volume["name"]] = _compute_volume(pod, volume, directory, references)
+        except StepError as error:
+            raise mount_failure(volume["name"], error.message) from None
+    return found
+
+
+def mount_failure(name: str, message: str) -> StepError:
+    """Return the kubelet's sentence for a volume that could not be prepared."""
+    return StepError("FailedMount", f'MountVolume.SetUp failed for volume "{name}" : {message}')
+
+
+def _compute_volume(
+    pod: Object, volume: Object, directory: Path, references: References
+) -> PreparedVolume:
+    kind, name = kind_of(volume), volume["name"]
+    source = volume.get(kind) or {}
+    place = str(directory / "volumes" / f"kubernetes.io~{_directory_name(kind)}" / name)
+    if kind == "hostPath":
+        return _host_path(name, source)
+    if kind == "emptyDir":
+        return _empty_dir(pod, name, source, place)
+    if kind in PROJECTED_KINDS:
+        payload = compute_payload(pod, kind, source, references.secrets, references.config_maps)
+        return _projected(pod, name, payload, place)
+    raise StepError(
+        "FailedMount",
+        f"volumes of kind {kind} are not supported by minipod; use emptyDir, hostPath, configMap, secret, "
+        "downwardAPI or projected",
+    )
+
+
+def _directory_name(kind: str) -> str:
+    return {
+        "emptyDir": "empty-dir",
+        "hostPath": "host-path",
+        "configMap": "configmap",
+        "downwardAPI": "downward-api",
+    }.get(kind, kind)
+
+
+def _host_path(name: str, source: Object) -> PreparedVolume:
+    path = str(source["path"])
+    return PreparedVolume(name, path, (CheckHostPath(path, source.get("type") or ""),))
+
+
+def _empty_dir(pod: Object, name: str, source: Object, place: str) -> PreparedVolume:
+    group = pod_context(pod).get("fsGroup")
+    mode = 0o777 if group is None else 0o2777
+    if source.get("medium") not in ("Memory", "", None):
+        raise StepError("FailedMount", f"unknown storage medium {source['medium']!r}")
+    operation: Operation = MakeDirectory(place, mode, gid=group or 0)
+    if source.get("medium") == "Memory":
+        limit = value(source["sizeLimit"]) if source.get("sizeLimit") else _memory_limit(pod)
+        operation = MountTmpfs(place, limit or None, mode, gid=group or 0)
+    return PreparedVolume(name, place, (operation,))
+
+
+def _memory_limit(pod: Object) -> int:
+    """Return the Pod's memory limit, beyond which a tmpfs could never be filled; 0 when there is none."""
+    limits = [
+        ((each.get("resources") or {}).get("limits") or {}).get("memory")
+        for each in pod["spec"]["containers"]
+    ]
+    known = [value(each) for each in limits if each]
+    return sum(known) if len(known) == len(limits) else 0
+
+
+def _projected(pod: Object, name: str, payload: Payload, place: str) -> PreparedVolume:
+    """Return a volume of files: on a tmpfs of its own, since what is secret shall not reach a disk."""
+    group = pod_context(pod).get("fsGroup")
+    mode = 0o777 if group is None else 0o2777
+    tmpfs = MountTmpfs(place, None, mode, gid=group or 0)
+    return PreparedVolume(name, place, (tmpfs, *compute_projection(payload, place, group)), True)
+
+
+# -- mounts ----------------------------------------------------------------------------------------
+
+
+def compute_mounts(
+    container: Object, volumes: Mapping[str, PreparedVolume], expand: Callable[[str], str]
+) -> list[Mount]:
+    """Return the mounts of a container's volumeMounts; `expand` replaces $(VAR) in subPathExpr."""
+    return [_compute_mount(each, volumes, expand) for each in container.get("volumeMounts") or ()]
+
+
+def _compute_mount(
+    wanted: Object, volumes: Mapping[str, PreparedVolume], expand: Callable[[str], str]
+) -> Mount:
+    volume = volumes.get(wanted["name"])
+    if volume is None:
+        raise StepError(_CONFIG_ERROR, f"cannot find volume {wanted['name']!r} to mount")
+    if wanted.get("recursiveReadOnly") == "Enabled":
+        raise StepError(
+            _CONFIG_ERROR,
+            f'volume "{wanted["name"]}" requested recursive read-only mount, but it is not supported by the '
+            "runtime; use recursiveReadOnly: IfPossible",
+        )
+    return Mount(
+        destination=_absolute(wanted["mountPath"]),
+        source=volume.path,
+        source_subpath=_subpath(wanted, expand),
+        read_only=bool(wanted.get("readOnly")) or volume.read_only,
+        propagation=_PROPAGATION[wanted.get("mountPropagation") or "None"],
+    )
+
+
+def _absolute(path: str) -> str:
+    return path if path.startswith("/") else f"/{path}"
+
+
+def _subpath(wanted: Object, expand: Callable[[str], str]) -> str:
+    """Return the sub path. StepError for one that leaves its volume (links are the executor's to refuse)."""
+    path = str(wanted.get("subPath") or "")
+    if wanted.get("subPathExpr"):
+        path = expand(wanted["subPathExpr"])
+    if path.startswith("/"):
+        raise StepError(_CONFIG_ERROR, f"error SubPath `{path}` must not be an absolute path")
+    if ".." in path.split("/"):
+        raise StepError(
+            _CONFIG_ERROR, f"unable to provision SubPath `{path}`: must not contain '..'"
+        )
+    return path
+
+
+def order_mounts(mounts: list[Mount]) -> tuple[Mount, ...]:
+    """Return the mounts with parents before what is mounted inside them."""
+    return tuple(
+        sorted(mounts, key=lambda each: len([p for p in each.destination.split("/") if p]))
+    )
