@@ -1,10 +1,64 @@
 """The built-in kinds of the core group, declared."""
 
-from minipod.api.kind import Kind, Subresource
+from typing import Any
+
+from minipod.api import defaults, pod_defaults, strategy
+from minipod.api.kind import Hooks, Kind, Subresource
+from minipod.api.validation import config_map, event, namespace, node, pod, pod_update, secret
+
+Object = dict[str, Any]
 
 _CORE = "io.k8s.api.core.v1"
 
 _STATUS_VERBS = ("get", "patch", "update")
+
+
+def _text(value: Any) -> str:
+    """Return a field as field selectors compare it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
+def _namespace_fields(obj: Object) -> dict[str, str]:
+    return {"status.phase": _text((obj.get("status") or {}).get("phase"))}
+
+
+def _node_fields(obj: Object) -> dict[str, str]:
+    return {"spec.unschedulable": _text(bool((obj.get("spec") or {}).get("unschedulable")))}
+
+
+def _pod_fields(obj: Object) -> dict[str, str]:
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    addresses = status.get("podIPs") or [{}]
+    return {
+        "spec.nodeName": _text(spec.get("nodeName")),
+        "spec.restartPolicy": _text(spec.get("restartPolicy")),
+        "spec.schedulerName": _text(spec.get("schedulerName")),
+        "spec.serviceAccountName": _text(spec.get("serviceAccountName")),
+        "spec.hostNetwork": _text(bool(spec.get("hostNetwork"))),
+        "status.phase": _text(status.get("phase")),
+        "status.podIP": _text(status.get("podIP") or addresses[0].get("ip")),
+        "status.nominatedNodeName": _text(status.get("nominatedNodeName")),
+    }
+
+
+def _event_fields(obj: Object) -> dict[str, str]:
+    involved, source = obj.get("involvedObject") or {}, obj.get("source") or {}
+    names = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
+    fields = {f"involvedObject.{name}": _text(involved.get(name)) for name in names}
+    return {
+        **fields,
+        "reason": _text(obj.get("reason")),
+        "reportingComponent": _text(obj.get("reportingComponent")),
+        "source": _text(source.get("component") or obj.get("reportingComponent")),
+        "type": _text(obj.get("type")),
+    }
+
+
+def _secret_fields(obj: Object) -> dict[str, str]:
+    return {"type": _text(obj.get("type"))}
+
 
 NAMESPACE = Kind(
     group="",
@@ -21,6 +75,14 @@ NAMESPACE = Kind(
     schema_name=f"{_CORE}.Namespace",
     has_status=True,
     name_rule="dns1123_label",
+    hooks=Hooks(
+        defaults=defaults.default_namespace,
+        prepare_create=strategy.prepare_namespace_create,
+        prepare_update=strategy.prepare_namespace_update,
+        validate_create=namespace.validate_namespace,
+        validate_update=namespace.validate_namespace_update,
+        fields=_namespace_fields,
+    ),
 )
 
 NODE = Kind(
@@ -36,6 +98,13 @@ NODE = Kind(
     ),
     schema_name=f"{_CORE}.Node",
     has_status=True,
+    hooks=Hooks(
+        defaults=defaults.default_node,
+        validate_create=node.validate_node,
+        validate_update=node.validate_node_update,
+        validate_status_update=node.validate_node_update,
+        fields=_node_fields,
+    ),
 )
 
 POD = Kind(
@@ -56,6 +125,15 @@ POD = Kind(
     has_status=True,
     generation=True,
     graceful_deletion=True,
+    hooks=Hooks(
+        defaults=pod_defaults.default_pod,
+        prepare_create=strategy.prepare_pod_create,
+        prepare_status_update=strategy.prepare_pod_status_update,
+        validate_create=pod.validate_pod_create,
+        validate_update=pod_update.validate_pod_update,
+        validate_status_update=pod_update.validate_pod_status_update,
+        fields=_pod_fields,
+    ),
 )
 
 EVENT = Kind(
@@ -65,6 +143,11 @@ EVENT = Kind(
     plural="events",
     short_names=("ev",),
     schema_name=f"{_CORE}.Event",
+    hooks=Hooks(
+        validate_create=event.validate_event,
+        validate_update=event.validate_event_update,
+        fields=_event_fields,
+    ),
 )
 
 SECRET = Kind(
@@ -73,6 +156,12 @@ SECRET = Kind(
     kind="Secret",
     plural="secrets",
     schema_name=f"{_CORE}.Secret",
+    hooks=Hooks(
+        defaults=defaults.default_secret,
+        validate_create=secret.validate_secret,
+        validate_update=secret.validate_secret_update,
+        fields=_secret_fields,
+    ),
 )
 
 CONFIG_MAP = Kind(
@@ -82,6 +171,10 @@ CONFIG_MAP = Kind(
     plural="configmaps",
     short_names=("cm",),
     schema_name=f"{_CORE}.ConfigMap",
+    hooks=Hooks(
+        validate_create=config_map.validate_config_map,
+        validate_update=config_map.validate_config_map_update,
+    ),
 )
 
 SERVICE_ACCOUNT = Kind(

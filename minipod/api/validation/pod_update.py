@@ -1,0 +1,212 @@
+"""What may change of a Pod, and what may happen to its status."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+from minipod.api import names, quantity
+from minipod.api.field import Cause, duplicate, forbidden, invalid, required
+from minipod.api.validation.metadata import causes_of, immutable
+from minipod.api.validation.pod import validate_pod
+from minipod.api.validation.scheduling import validate_tolerations
+from minipod.api.validation.values import INT32_MAX, in_range
+
+Object = dict[str, Any]
+
+UPDATABLE = (
+    "`spec.containers[*].image`",
+    "`spec.initContainers[*].image`",
+    "`spec.activeDeadlineSeconds`",
+    "`spec.tolerations` (only additions to existing tolerations)",
+    "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
+)
+_SYSTEM_CONDITIONS = ("PodScheduled", "Ready", "Initialized")
+_AMOUNTS = ("limits", "requests", "overhead")
+# Go's zero value of these is the same as not saying anything; of other booleans and numbers it is not.
+_PLAIN_ZEROS = frozenset(
+    ("hostNetwork", "hostPID", "hostIPC", "stdin", "stdinOnce", "tty", "readOnly", "hostPort")
+)
+
+
+def validate_pod_update(new: Object, old: Object) -> list[Cause]:
+    """Return what is wrong with changing the Pod `old` into `new`."""
+    return [*validate_pod(new), *_changes(new["spec"], old["spec"])]
+
+
+def validate_pod_status_update(new: Object, old: Object) -> list[Cause]:
+    """Return what is wrong with a Pod's new status: classes do not change, the dead stay dead."""
+    return list(_status_changes(new, old))
+
+
+def _changes(new: Object, old: Object) -> Iterator[Cause]:
+    for name in ("containers", "initContainers"):
+        if len(new.get(name) or ()) != len(old.get(name) or ()):
+            yield forbidden(f"spec.{name}", "pod updates may not add or remove containers")
+            return
+    yield from _deadline(new.get("activeDeadlineSeconds"), old.get("activeDeadlineSeconds"))
+    yield from _tolerations(new.get("tolerations") or [], old.get("tolerations") or [])
+    yield from _gates(new.get("schedulingGates") or [], old.get("schedulingGates") or [])
+    munged = _munged(new, old)
+    if munged == old:
+        return
+    changed = _differences(_canonical(munged), _canonical(old), "spec")
+    if changed:
+        allowed = ",".join(UPDATABLE)
+        listed = "\n".join(f"changed: {each}" for each in changed)
+        yield forbidden("spec", f"pod updates may not change fields other than {allowed}\n{listed}")
+
+
+def _munged(new: Object, old: Object) -> Object:
+    """Return the new spec with all that may change put back, to compare the rest."""
+    munged = deepcopy(new)
+    for name in ("containers", "initContainers"):
+        for container, before in zip(munged.get(name) or (), old.get(name) or (), strict=True):
+            container["image"] = before.get("image")
+    for name in ("activeDeadlineSeconds", "tolerations", "schedulingGates"):
+        munged.pop(name, None)
+        if name in old:
+            munged[name] = old[name]
+    grace = "terminationGracePeriodSeconds"
+    if (old.get(grace) or 0) < 0 and munged.get(grace) == 1:
+        munged[grace] = old[grace]
+    return munged
+
+
+def _deadline(new: int | None, old: int | None) -> Iterator[Cause]:
+    path = "spec.activeDeadlineSeconds"
+    if new is None:
+        if old is not None:
+            yield invalid(path, new, "must not update from a positive integer to nil value")
+        return
+    yield from in_range(new, 0, INT32_MAX, path)
+    if old is not None and old < new:
+        yield invalid(path, new, "must be less than or equal to previous value")
+
+
+def _tolerations(new: list[Object], old: list[Object]) -> Iterator[Cause]:
+    path = "spec.tolerations"
+    remaining = [_without_seconds(each) for each in new]
+    if any(_without_seconds(each) not in remaining for each in old):
+        yield forbidden(
+            path, "existing toleration can not be modified except its tolerationSeconds"
+        )
+    elif new != old:
+        yield from validate_tolerations(new, path)
+
+
+def _without_seconds(toleration: Object) -> Object:
+    return {name: each for name, each in toleration.items() if name != "tolerationSeconds"}
+
+
+def _gates(new: list[Object], old: list[Object]) -> Iterator[Cause]:
+    known = [each.get("name") for each in old]
+    for index, gate in enumerate(new):
+        if gate.get("name") not in known:
+            why = f"only deletion is allowed, but found new scheduling gate '{gate.get('name')}'"
+            yield forbidden(f"spec.schedulingGates[{index}].name", why)
+
+
+def _canonical(value: Any, name: str = "") -> Any:
+    """Return a value without what means nothing, so that what is semantically equal compares equal."""
+    if isinstance(value, list):
+        return [_canonical(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if name in _AMOUNTS:
+        return {key: quantity.canonical(quantity_text) for key, quantity_text in value.items()}
+    kept = {key: _canonical(each, key) for key, each in value.items()}
+    return {key: each for key, each in kept.items() if not _says_nothing(key, each)}
+
+
+def _says_nothing(name: str, value: Any) -> bool:
+    if value is None or value == "" or value == []:
+        return True
+    return (name in _PLAIN_ZEROS and not value) or (name in _AMOUNTS and not value)
+
+
+def _differences(new: Any, old: Any, path: str) -> list[str]:
+    """Return the paths at which two values differ, the deepest that say it."""
+    if isinstance(new, dict) and isinstance(old, dict):
+        names_of = dict.fromkeys((*old, *new))
+        return [
+            found
+            for name in names_of
+            for found in _differences(new.get(name), old.get(name), f"{path}.{name}")
+        ]
+    if isinstance(new, list) and isinstance(old, list) and len(new) == len(old):
+        pairs = enumerate(zip(new, old, strict=True))
+        return [
+            found
+            for at, (one, other) in pairs
+            for found in _differences(one, other, f"{path}[{at}]")
+        ]
+    return [] if new == old else [path]
+
+
+def _status_changes(new: Object, old: Object) -> Iterator[Cause]:
+    status, before = new.get("status") or {}, old.get("status") or {}
+    for index, condition in enumerate(status.get("conditions") or ()):
+        name = condition.get("type") or ""
+        if name not in _SYSTEM_CONDITIONS:
+            yield from causes_of(
+                names.qualified_name(name), f"status.conditions[{index}].type", name
+            )
+    yield from immutable(status.get("qosClass"), before.get("qosClass"), "status.qosClass")
+    policy = (old.get("spec") or {}).get("restartPolicy") or "Always"
+    sidecars = {
+        each.get("name")
+        for each in (old.get("spec") or {}).get("initContainers") or ()
+        if each.get("restartPolicy") == "Always"
+    }
+    for name in ("containerStatuses", "initContainerStatuses"):
+        yield from _transitions(status, before, name, policy, sidecars)
+    yield from _transitions(status, before, "ephemeralContainerStatuses", "Never", set())
+    for name in ("podIPs", "hostIPs"):
+        yield from _addresses(status.get(name) or [], f"status.{name}")
+    if status.get("hostIPs") and status["hostIPs"][0].get("ip") != status.get("hostIP"):
+        yield invalid(
+            "status.hostIPs[0].ip", status["hostIPs"][0].get("ip"), "must be equal to `hostIP`"
+        )
+
+
+def _transitions(
+    status: Object, before: Object, name: str, policy: str, sidecars: set[Any]
+) -> Iterator[Cause]:
+    """A terminated container that is not to be restarted must not be reported alive again."""
+    if policy == "Always":
+        return
+    now = {each.get("name"): each for each in status.get(name) or ()}
+    for index, earlier in enumerate(before.get(name) or ()):
+        ended = (earlier.get("state") or {}).get("terminated")
+        if ended is None or earlier.get("name") in sidecars:
+            continue
+        if ended.get("exitCode") and policy == "OnFailure":
+            continue
+        later = now.get(earlier.get("name"))
+        if later is not None and (later.get("state") or {}).get("terminated") is None:
+            why = "may not be transitioned to non-terminated state"
+            yield forbidden(f"status.{name}[{index}].state", why)
+
+
+def _addresses(addresses: list[Object], path: str) -> Iterator[Cause]:
+    seen: set[str] = set()
+    for index, each in enumerate(addresses):
+        address = each.get("ip") or ""
+        yield from causes_of(names.ip(address), f"{path}[{index}]", address)
+        if address in seen:
+            yield duplicate(f"{path}[{index}]", each)
+        seen.add(address)
+    families = [":" in each for each in seen]
+    if len(families) != len(set(families)):
+        yield invalid(path, addresses, "may specify no more than one IP for each IP family")
+
+
+def validate_binding(binding: Object) -> list[Cause]:
+    """Return what is wrong with a Binding, which puts a Pod on a node."""
+    target = binding.get("target") or {}
+    causes = []
+    if target.get("kind") not in (None, "", "Node"):
+        causes.append(invalid("target.kind", target["kind"], "must be Node or empty"))
+    if not target.get("name"):
+        causes.append(required("target.name"))
+    return causes

@@ -1,0 +1,68 @@
+"""Resource requirements: known names, sane amounts, requests within limits."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from minipod.api import names, quantity
+from minipod.api.field import Cause, forbidden, invalid, not_found, required
+from minipod.api.validation.metadata import causes_of
+
+Object = dict[str, Any]
+
+_STANDARD = ("cpu", "memory", "ephemeral-storage")
+_POD_LEVEL = ("cpu", "memory")
+
+
+def validate_resources(
+    resources: Object | None, claims: frozenset[str], path: str, pod_level: bool = False
+) -> Iterator[Cause]:
+    """Check a container's, or the Pod's own, requirements. `claims` are the names of the Pod's resource claims."""
+    resources = resources or {}
+    limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
+    for which, amounts in (("limits", limits), ("requests", requests)):
+        for name, amount in amounts.items():
+            yield from _amount(name, amount, f"{path}.{which}[{name}]", pod_level)
+    yield from _within(limits, requests, path)
+    hugepages = [each for each in (*limits, *requests) if each.startswith("hugepages-")]
+    if hugepages and not any(each in limits or each in requests for each in _POD_LEVEL):
+        yield forbidden(path, "HugePages require cpu or memory")
+    for index, claim in enumerate(resources.get("claims") or ()):
+        if claim.get("name") not in claims:
+            yield not_found(f"{path}.claims[{index}].name", claim.get("name") or "")
+
+
+def _amount(name: str, amount: str, path: str, pod_level: bool) -> Iterator[Cause]:
+    yield from causes_of(names.qualified_name(name), path, name)
+    standard = name in _STANDARD or name.startswith("hugepages-")
+    if "/" not in name and not standard:
+        yield invalid(path, name, "must be a standard resource for containers")
+    if pod_level and name not in _POD_LEVEL and not name.startswith("hugepages-"):
+        yield invalid(path, name, "must be a standard resource for pods")
+    value = quantity.parse(amount)
+    if value < 0:
+        yield invalid(path, amount, "must be greater than or equal to 0")
+    if not _is_divisible(name) and value.denominator != 1:
+        yield invalid(path, amount, "must be an integer")
+
+
+def _is_divisible(name: str) -> bool:
+    return name in _STANDARD
+
+
+def _within(limits: Mapping[str, str], requests: Mapping[str, str], path: str) -> Iterator[Cause]:
+    at = f"{path}.requests"
+    for name, amount in requests.items():
+        limit = limits.get(name)
+        if limit is None:
+            if not _is_divisible(name):
+                yield required(
+                    f"{path}.limits", "Limit must be set for non overcommitable resources"
+                )
+            continue
+        wanted, bound = quantity.parse(amount), quantity.parse(limit)
+        if wanted != bound and not _is_divisible(name):
+            why = f"must be equal to {name} limit of {quantity.canonical(limit)}"
+            yield invalid(at, quantity.canonical(amount), why)
+        elif wanted > bound:
+            why = f"must be less than or equal to {name} limit of {quantity.canonical(limit)}"
+            yield invalid(at, quantity.canonical(amount), why)

@@ -1,0 +1,61 @@
+"""Small rules that many fields share: relative paths, ranges, file modes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from minipod.api.field import Cause, invalid, not_supported, required
+
+INT32_MAX = 2**31 - 1
+FILE_MODE_TEXT = "must be a number between 0 and 0777 (octal), both inclusive"
+
+
+def no_backsteps(value: str, path: str) -> Iterator[Cause]:
+    """Check that no element of a path is `..`."""
+    if ".." in value.split("/"):
+        yield invalid(path, value, "must not contain '..'")
+
+
+def descending_path(value: str, path: str) -> Iterator[Cause]:
+    """Check that a path is relative and never goes up."""
+    if value.startswith("/"):
+        yield invalid(path, value, "must be a relative path")
+    yield from no_backsteps(value, path)
+
+
+def non_reserved_path(value: str, path: str) -> Iterator[Cause]:
+    """Check a path below a projected volume, whose own entries start with `..`."""
+    yield from descending_path(value, path)
+    if value.startswith("..") and not value.startswith("../") and value != "..":
+        yield invalid(path, value, "must not start with '..'")
+
+
+def file_mode(value: int | None, path: str) -> Iterator[Cause]:
+    """Check the permission bits of a file."""
+    if value is not None and not 0 <= value <= 0o777:
+        yield invalid(path, value, FILE_MODE_TEXT)
+
+
+def in_range(value: int, low: int, high: int, path: str) -> Iterator[Cause]:
+    """Check that a number is within bounds, which belong to the range."""
+    if not low <= value <= high:
+        yield invalid(path, value, f"must be between {low} and {high}, inclusive")
+
+
+def non_negative(value: int | None, path: str) -> Iterator[Cause]:
+    """Check that a number is not below zero."""
+    if value is not None and value < 0:
+        yield invalid(path, value, "must be greater than or equal to 0")
+
+
+def one_of(value: Any, supported: tuple[str, ...], path: str) -> Iterator[Cause]:
+    """Check that a value is there and is one of an enumeration."""
+    if not value:
+        yield required(path)
+    elif value not in supported:
+        yield not_supported(path, value, supported)
+
+
+def optional_one_of(value: Any, supported: tuple[str, ...], path: str) -> Iterator[Cause]:
+    """Check that a value, if it is there, is one of an enumeration."""
+    if value is not None and value not in supported:
+        yield not_supported(path, value, supported)
