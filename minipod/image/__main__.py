@@ -63,7 +63,8 @@ def _build(options: argparse.Namespace) -> None:
     progress = _progress(options)
     place = layout(options.root)
     packages = options.packages or os.environ.get("MINIPOD_PACKAGES") or place.state / "packages"
-    folder = PackageFolder(Path(packages), progress.step, update=options.update)
+    sources = Path(options.sources) if options.sources else None
+    folder = PackageFolder(Path(packages), progress.step, options.update, sources)
     store = ImageStore(place.images)
     for recipe in options.recipes:
         built = build(store, Path(recipe), folder, progress)
@@ -212,6 +213,7 @@ def _parser() -> argparse.ArgumentParser:
     verb = _verb(verbs, "build", _build, "build images from recipes and Debian packages")
     verb.add_argument("recipes", nargs="+", metavar="FOLDER", help="folder of a recipe.toml")
     verb.add_argument("--packages", metavar="DIR", help="folder to keep packages in")
+    verb.add_argument("--sources", metavar="FILE", help="apt sources instead of the host's")
     verb.add_argument("--update", action="store_true", help="fetch fresh package lists first")
 
     verb = _verb(verbs, "load", _load, "load a docker save or OCI archive, or an OCI layout folder")

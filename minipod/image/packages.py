@@ -53,6 +53,10 @@ APT::Sandbox::User "root";
 Acquire::Languages "none";
 Acquire::Retries "2";
 """
+_SOURCES = """\
+Dir::Etc::sourcelist "{path}";
+Dir::Etc::sourceparts "/dev/null";
+"""
 
 
 @dataclass(frozen=True)
@@ -96,12 +100,21 @@ class _Wanted:
 class PackageFolder:
     """The folder that packages are kept in, and the way to get more."""
 
-    def __init__(self, folder: Path, progress: Progress, update: bool = False) -> None:
+    def __init__(
+        self, folder: Path, progress: Progress, update: bool = False, sources: Path | None = None
+    ) -> None:
+        """`update` fetches fresh lists first; `sources` is a sources.list(5) to use instead of the host's."""
         self.folder = folder
         self._progress = progress
         self._update = update
+        self._sources = sources.resolve() if sources else None
+        self._own_lists = folder / "lists"
+        if sources:
+            self._own_lists = (
+                folder / f"lists-{hashlib.sha256(sources.read_bytes()).hexdigest()[:16]}"
+            )
         (folder / "resolved").mkdir(parents=True, exist_ok=True)
-        (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
+        (self._own_lists / "partial").mkdir(parents=True, exist_ok=True)
 
     def resolve(
         self, names: Sequence[str], excluded: Sequence[str], installed: Sequence[Package]
@@ -126,7 +139,7 @@ class PackageFolder:
         self, names: Sequence[str], excluded: Sequence[str], installed: Sequence[Package]
     ) -> list[_Wanted]:
         """Ask apt, and fetch what is missing; once more with fresh lists when the mirror has moved on."""
-        fresh = self._update or not self._has_lists()
+        fresh = self._update or not _package_lists(self._lists())
         self._update = False
         if fresh:
             self._refresh_lists()
@@ -135,7 +148,7 @@ class PackageFolder:
         except ImageError:
             if fresh:
                 raise
-            self._progress("package lists of the host are out of date: fetching fresh ones")
+            self._progress("the package lists seem to be out of date")
             self._refresh_lists()
             return self._chosen(names, excluded, installed)
 
@@ -151,24 +164,21 @@ class PackageFolder:
 
     # -- lists -----------------------------------------------------------------------------------
 
-    def _has_lists(self) -> bool:
-        return any(_package_lists(directory) for directory in (self.folder / "lists", HOST_LISTS))
-
     def _lists(self) -> Path:
-        """The newer of our own lists and the host's."""
-        own = self.folder / "lists"
-        ages = {path: _newest(_package_lists(path)) for path in (HOST_LISTS, own)}
-        return own if ages[own] > ages[HOST_LISTS] else HOST_LISTS
+        """Our own lists, or the host's when they are newer and it is the host's sources that count."""
+        own = self._own_lists
+        if self._sources or _newest(_package_lists(own)) > _newest(_package_lists(HOST_LISTS)):
+            return own
+        return HOST_LISTS
 
     def _refresh_lists(self) -> None:
         self._progress("fetching package lists")
-        own = self.folder / "lists"
         try:
-            self._apt(["update"], "", lists=own)
+            self._apt(["update"], "", lists=self._own_lists)
         except ImageError:
-            if not _package_lists(own):  # one broken source of several does not matter
+            if not _package_lists(self._own_lists):  # one broken source of several does not matter
                 raise
-        for path in _package_lists(own):
+        for path in _package_lists(self._own_lists):
             os.utime(path)
 
     # -- files -----------------------------------------------------------------------------------
@@ -249,6 +259,8 @@ class PackageFolder:
                 lists=lists or self._lists(),
                 pkgcache=f"{state}/pkgcache.bin",
             )
+            if self._sources:
+                text += _SOURCES.format(path=self._sources)
             configuration.write_text(text)
             command = ["apt-get", "-c", str(configuration), "-q", *arguments]
             return _run(command, "apt-get", directory)
