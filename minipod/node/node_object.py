@@ -1,0 +1,140 @@
+"""This host as a Node object: what it has, how it is, what it is called."""
+
+import os
+import platform
+import socket
+from functools import lru_cache
+from pathlib import Path
+
+from minipod import __version__
+from minipod.client import Object
+from minipod.clock import format_time
+from minipod.node.config import NodeConfig
+
+KUBERNETES_VERSION = "v1.36.0"  # whose API and behaviour this node follows
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
+_FINE = (
+    ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+)
+
+
+def detect_host_ip() -> str:
+    """Return the address this host uses towards others, 127.0.0.1 when it has no route. Sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # TEST-NET-1: only the routing table is asked
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
+
+
+def compute_node(config: NodeConfig, now: float, ready: bool) -> Object:
+    """Return the Node object as it should be now."""
+    name = config.node_name
+    labels = {
+        "kubernetes.io/hostname": name,
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": architecture(),
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": labels},
+        "spec": {},
+        "status": compute_status(config, now, ready, {}),
+    }
+
+
+def compute_status(config: NodeConfig, now: float, ready: bool, previous: Object) -> Object:
+    """Return the Node's status; transition times are kept from `previous`."""
+    amounts = _amounts(config)
+    return {
+        "capacity": amounts,
+        "allocatable": amounts,
+        "conditions": _conditions(now, ready, previous),
+        "addresses": [
+            {"type": "InternalIP", "address": config.host_ip},
+            {"type": "Hostname", "address": config.node_name},
+        ],
+        "nodeInfo": dict(_node_info()),
+    }
+
+
+def architecture() -> str:
+    """Return the machine's name as Kubernetes has it."""
+    machine = platform.machine()
+    return _ARCHITECTURES.get(machine, machine)
+
+
+def _amounts(config: NodeConfig) -> Object:
+    return {
+        "cpu": str(os.cpu_count() or 1),
+        "memory": f"{config.memory_bytes // 1024}Ki",
+        "pods": str(config.max_pods),
+        "ephemeral-storage": f"{_disk_bytes(config.layout.state) // 1024}Ki",
+    }
+
+
+@lru_cache(maxsize=8)
+def _disk_bytes(path: Path) -> int:
+    while not path.exists():
+        path = path.parent
+    found = os.statvfs(path)
+    return found.f_blocks * found.f_frsize
+
+
+def _conditions(now: float, ready: bool, previous: Object) -> list[Object]:
+    known = {each["type"]: each for each in previous.get("conditions") or ()}
+    wanted = [(kind, "False", reason, message) for kind, reason, message in _FINE]
+    if ready:
+        wanted.append(("Ready", "True", "KubeletReady", "kubelet is posting ready status"))
+    else:
+        wanted.append(("Ready", "False", "KubeletNotReady", "container runtime is down"))
+    return [_condition(*each, now, known.get(each[0])) for each in wanted]
+
+
+def _condition(
+    kind: str, status: str, reason: str, message: str, now: float, old: Object | None
+) -> Object:
+    time = format_time(now)
+    kept = old.get("lastTransitionTime") if old and old["status"] == status else None
+    return {
+        "type": kind,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastHeartbeatTime": time,
+        "lastTransitionTime": kept or time,
+    }
+
+
+@lru_cache(maxsize=1)
+def _node_info() -> Object:
+    return {
+        "machineID": _read("/etc/machine-id"),
+        "systemUUID": _read("/sys/class/dmi/id/product_uuid") or _read("/etc/machine-id"),
+        "bootID": _read("/proc/sys/kernel/random/boot_id"),
+        "kernelVersion": platform.release(),
+        "osImage": _os_image(),
+        "containerRuntimeVersion": f"minipod://{__version__}",
+        "kubeletVersion": f"{KUBERNETES_VERSION}+minipod-{__version__}",
+        "kubeProxyVersion": "",
+        "operatingSystem": "linux",
+        "architecture": architecture(),
+    }
+
+
+def _os_image() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
+    except OSError:
+        return "Linux"
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""

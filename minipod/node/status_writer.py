@@ -1,0 +1,121 @@
+"""Pod statuses on their way to the API: never awaited by a sync, the newest wins, written only if it changed.
+
+At most one write per Pod is under way. A status that only tells of progress waits a moment, because a better one is
+usually about to follow; one that tells of something finished goes at once.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+
+from minipod import fault
+from minipod.api.errors import StatusError
+from minipod.client import Client, Object
+from minipod.clock import Clock
+
+logger = logging.getLogger(__name__)
+
+PATIENCE = 0.03  # seconds that a status of mere progress waits
+_RETRY = 1.0
+
+
+@dataclass
+class _Slot:
+    namespace: str
+    name: str
+    written: Object  # as the API is known to have it
+    wanted: Object
+    task: asyncio.Task[None] | None = None
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class StatusWriter:
+    """Writes statuses through pods/status."""
+
+    def __init__(self, client: Client, clock: Clock) -> None:
+        self._client = client
+        self._clock = clock
+        self._slots: dict[str, _Slot] = {}
+
+    def get(self, uid: str) -> Object | None:
+        """Return the newest status given, written or not."""
+        slot = self._slots.get(uid)
+        return slot.wanted if slot else None
+
+    def set(self, pod: Object, status: Object, *, urgent: bool) -> None:
+        """Take a Pod's newest status."""
+        metadata = pod["metadata"]
+        slot = self._slots.get(metadata["uid"])
+        if slot is None:
+            slot = _Slot(metadata["namespace"], metadata["name"], pod.get("status") or {}, {})
+            self._slots[metadata["uid"]] = slot
+        slot.wanted = status
+        if slot.written == status:
+            return
+        if urgent:
+            slot.hurry.set()
+        if slot.task is None or slot.task.done():
+            work = self._write(metadata["uid"], slot)
+            slot.task = asyncio.create_task(work, name=f"status of {slot.name}")
+
+    def forget(self, uid: str) -> None:
+        """Forget a Pod that is gone."""
+        self._slots.pop(uid, None)
+
+    async def flush(self, uid: str) -> None:
+        """Wait until the Pod's newest status is written, or cannot be."""
+        while (slot := self._slots.get(uid)) and slot.task and not slot.task.done():
+            slot.hurry.set()
+            await asyncio.wait({slot.task})
+
+    async def flush_all(self) -> None:
+        """Wait until everything is written."""
+        await asyncio.gather(*(self.flush(uid) for uid in list(self._slots)))
+
+    async def stop(self) -> None:
+        """Write what is still waiting, for at most a second."""
+        tasks = {slot.task for slot in self._slots.values() if slot.task and not slot.task.done()}
+        for slot in self._slots.values():
+            slot.hurry.set()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _write(self, uid: str, slot: _Slot) -> None:
+        if not slot.hurry.is_set():
+            timer = self._clock.call_at(self._clock.now() + PATIENCE, slot.hurry.set)
+            await slot.hurry.wait()
+            timer.cancel()
+        while slot.wanted != slot.written:
+            slot.hurry.clear()
+            status = slot.wanted
+            if not await self._patch(uid, slot, status):
+                return
+            fault.point("node.status.written")
+
+    async def _patch(self, uid: str, slot: _Slot, status: Object) -> bool:
+        """Write one status; False when there is nothing to write to any more. A failure that may pass is waited out."""
+        patch = {"metadata": {"uid": uid}, "status": make_patch(slot.written, status)}
+        try:
+            await self._client.patch("pods", slot.namespace, slot.name, patch, subresource="status")
+        except StatusError as error:
+            if error.code in (404, 409):
+                return False  # gone, or another Pod of the same name
+            logger.warning('pod "%s/%s": writing status: %s', slot.namespace, slot.name, error)
+            await self._pause()
+            return True
+        slot.written = status
+        return True
+
+    async def _pause(self) -> None:
+        wake = asyncio.Event()
+        self._clock.call_at(self._clock.now() + _RETRY, wake.set)
+        await wake.wait()
+
+
+def make_patch(old: Object, new: Object) -> Object:
+    """Return the merge patch from one status to another: changed members whole, vanished ones null."""
+    patch = {key: value for key, value in new.items() if old.get(key) != value}
+    return patch | {key: None for key in old if key not in new}

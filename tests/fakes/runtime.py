@@ -1,0 +1,219 @@
+"""A runtime that only pretends: it keeps what it was asked for, and a test decides what happens to it.
+
+Containers run until `exit(...)`; those named in `exits_at_once` end as they start. `fail_next[...]` makes the next
+call of that name fail. `calls` records names and IDs in order.
+"""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Sequence
+from typing import Literal
+
+from minipod.runtime.operations import Operation
+from minipod.runtime.service import RuntimeEvent, RuntimeFailure, RuntimeState, Streams
+from minipod.runtime.spec import (
+    ContainerSpec,
+    ContainerStatus,
+    ExecSpec,
+    Resources,
+    SandboxSpec,
+    SandboxStatus,
+    TracedStep,
+)
+from tests.fakes.clock import FakeClock
+
+LABEL_CONTAINER = "io.kubernetes.container.name"
+Call = tuple[str, str]
+
+
+class FakeStreams:
+    """Streams with given output; what is written is kept."""
+
+    def __init__(
+        self, output: Sequence[tuple[Literal["stdout", "stderr"], bytes]], code: int
+    ) -> None:
+        self.output = list(output)
+        self.code = code
+        self.written: list[bytes] = []
+        self.sizes: list[tuple[int, int]] = []
+        self.stdin_closed = False
+        self.closed = False
+
+    async def read(self) -> tuple[Literal["stdout", "stderr"], bytes] | None:
+        return self.output.pop(0) if self.output else None
+
+    async def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    async def close_stdin(self) -> None:
+        self.stdin_closed = True
+
+    async def resize(self, columns: int, rows: int) -> None:
+        self.sizes.append((columns, rows))
+
+    async def wait(self) -> int:
+        return self.code
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class FakeRuntime:
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.calls: list[Call] = []
+        self.performed: list[Operation] = []
+        self.sandboxes: dict[str, SandboxStatus] = {}
+        self.sandbox_specs: dict[str, SandboxSpec] = {}
+        self.containers: dict[str, ContainerStatus] = {}
+        self.specs: dict[str, ContainerSpec] = {}
+        self.exits_at_once: dict[str, int] = {}  # container name -> exit code
+        self.ignores_term: set[str] = set()  # container names
+        self.fail_next: dict[str, RuntimeFailure] = {}
+        self.gates: dict[str, asyncio.Event] = {}  # call name -> held until set
+        self.reached: dict[str, asyncio.Event] = {}  # call name -> set when a gate is reached
+        self.streams = FakeStreams((), 0)
+        self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()
+        self._pid = 1000
+
+    # -- what a test does ------------------------------------------------------------------------
+
+    def exit(self, name: str, code: int = 0, signal: int = 0, reason: str = "") -> None:
+        """End the running container of that name."""
+        for status in list(self.containers.values()):
+            if status.labels[LABEL_CONTAINER] == name and status.state == "running":
+                self._end(status, code, signal, reason)
+
+    def kill_sandbox(self, sandbox_id: str) -> None:
+        """End a pause process and with it nothing else, as `kill -9` would."""
+        self.sandboxes[sandbox_id] = dataclasses.replace(self.sandboxes[sandbox_id], ready=False)
+        self._events.put_nowait(RuntimeEvent("sandbox-exited", sandbox_id))
+
+    def emit(self, event: RuntimeEvent) -> None:
+        self._events.put_nowait(event)
+
+    def running(self) -> list[str]:
+        return [
+            each.labels[LABEL_CONTAINER]
+            for each in self.containers.values()
+            if each.state == "running"
+        ]
+
+    def gate(self, call: str) -> tuple[asyncio.Event, asyncio.Event]:
+        """Hold calls of that name: return the event set when one waits, and the event that lets it go on."""
+        self.gates[call], self.reached[call] = asyncio.Event(), asyncio.Event()
+        return self.reached[call], self.gates[call]
+
+    # -- the runtime -----------------------------------------------------------------------------
+
+    async def perform(self, operations: Sequence[Operation]) -> list[TracedStep]:
+        await self._called("perform", "")
+        self.performed.extend(operations)
+        return [TracedStep("daemon", {}, operation.summary(), 0, 1) for operation in operations]
+
+    async def run_sandbox(self, spec: SandboxSpec) -> tuple[SandboxStatus, list[TracedStep]]:
+        await self._called("run_sandbox", spec.id)
+        known = self.sandboxes.get(spec.id)
+        if known is None or not known.ready:
+            address = spec.network.address.partition("/")[0] if spec.network else ""
+            known = SandboxStatus(
+                spec.id, True, self._next_pid(), self.clock.now(), address, spec.labels
+            )
+            self.sandboxes[spec.id], self.sandbox_specs[spec.id] = known, spec
+        return known, [TracedStep("shim", {}, "make sandbox", 0, 10)]
+
+    async def remove_sandbox(self, sandbox_id: str) -> None:
+        await self._called("remove_sandbox", sandbox_id)
+        for status in list(self.containers.values()):
+            if status.sandbox_id == sandbox_id and status.state == "running":
+                self._end(status, 137, 9, "Error")
+        self.sandboxes.pop(sandbox_id, None)
+
+    async def start_container(
+        self, spec: ContainerSpec
+    ) -> tuple[ContainerStatus, list[TracedStep]]:
+        await self._called("start_container", spec.id)
+        if spec.id not in self.containers:
+            now = self.clock.now()
+            status = ContainerStatus(
+                id=spec.id,
+                sandbox_id=spec.sandbox_id,
+                state="running",
+                pid=self._next_pid(),
+                created_at=now,
+                started_at=now,
+                labels=spec.labels,
+                log_path=spec.log_path,
+            )
+            self.containers[spec.id], self.specs[spec.id] = status, spec
+            name = spec.labels[LABEL_CONTAINER]
+            if name in self.exits_at_once:
+                self._end(status, self.exits_at_once[name], 0, "")
+                return status, []
+        return self.containers[spec.id], [TracedStep("child", {}, "execute", 0, 5)]
+
+    async def stop_container(self, container_id: str, grace_seconds: float) -> ContainerStatus:
+        await self._called("stop_container", container_id)
+        status = self.containers[container_id]
+        if status.state == "running":
+            heeds = status.labels[LABEL_CONTAINER] not in self.ignores_term
+            if heeds and grace_seconds > 0:
+                self._end(status, 143, 15, "Error")
+            else:
+                self._end(status, 137, 9, "Error")
+        return self.containers[container_id]
+
+    async def remove_container(self, container_id: str) -> None:
+        await self._called("remove_container", container_id)
+        self.containers.pop(container_id, None)
+
+    async def update_resources(self, container_id: str, resources: Resources) -> None:
+        await self._called("update_resources", container_id)
+
+    async def exec(self, container_id: str, spec: ExecSpec) -> Streams:
+        await self._called("exec", container_id)
+        return self.streams
+
+    async def attach(self, container_id: str) -> Streams:
+        await self._called("attach", container_id)
+        return self.streams
+
+    async def reopen_log(self, container_id: str) -> None:
+        await self._called("reopen_log", container_id)
+
+    async def state(self) -> RuntimeState:
+        await self._called("state", "")
+        return RuntimeState(tuple(self.sandboxes.values()), tuple(self.containers.values()))
+
+    async def events(self) -> AsyncIterator[RuntimeEvent]:
+        while True:
+            yield await self._events.get()
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    async def _called(self, name: str, identifier: str) -> None:
+        self.calls.append((name, identifier))
+        gate = self.gates.pop(name, None)
+        if gate:
+            self.reached[name].set()
+            await gate.wait()
+        failure = self.fail_next.pop(name, None)
+        if failure:
+            raise failure
+
+    def _end(self, status: ContainerStatus, code: int, signal: int, reason: str) -> None:
+        ended = dataclasses.replace(
+            status,
+            state="exited",
+            pid=0,
+            exit_code=code,
+            signal=signal,
+            finished_at=self.clock.now(),
+            reason=reason or ("Completed" if code == 0 else "Error"),
+        )
+        self.containers[status.id] = ended
+        self._events.put_nowait(RuntimeEvent("container-exited", status.sandbox_id, ended))
+
+    def _next_pid(self) -> int:
+        self._pid += 1
+        return self._pid
