@@ -1,0 +1,310 @@
+"""Bad days: kills of daemon, shim and host, bad input, exhausted ranges, and nothing lost or leaked."""
+
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from minipod.node.faults import FAULTS
+from tests import leaks
+from tests.e2e.instance import Instance, wait_readable, wait_until
+from tests.e2e.pods import container, inside, pod, status_of, wait_gone, wait_phase, wait_pod
+
+COUNTING = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done"
+
+
+def _container_pid(instance: Instance, name: str) -> int:
+    import json
+
+    inspected = json.loads(instance.out("inspect", f"pod/{name}", "-o", "json"))
+    return next(p["pid"] for p in inspected["processes"] if not p["command"].startswith("/pause"))
+
+
+def _shim_pid(instance: Instance) -> int:
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.connect(str(instance.layout.shim_socket))
+        return int.from_bytes(
+            peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[:4], "little"
+        )
+
+
+def test_a_killed_daemon_loses_no_pod_no_exit_code_and_no_log_line(fresh: Instance) -> None:
+    fresh.apply(
+        pod(
+            "counts",
+            container("c0", COUNTING),
+            container("c1", "sleep 1; exit 5"),
+            restartPolicy="Never",
+        ),
+        options=("--until-ready",),
+    )
+    pid = _container_pid(fresh, "counts")
+    fresh.kill_daemon()
+    os.kill(pid, 0)
+    fresh.up()
+    found = wait_pod(
+        fresh, "counts", lambda p: "terminated" in status_of(p, "c1")["state"], "the exit code"
+    )
+    assert status_of(found, "c1")["state"]["terminated"]["exitCode"] == 5
+    assert status_of(found, "c0")["restartCount"] == 0
+    assert _container_pid(fresh, "counts") == pid
+    lines = [int(line) for line in fresh.out("logs", "counts", "-c", "c0").split()]
+    assert lines == list(range(1, len(lines) + 1))
+
+
+def test_a_stopped_daemon_leaves_pods_running_and_starts_once(fresh: Instance) -> None:
+    fresh.apply(pod("stays"), options=("--until-ready",))
+    pid = _container_pid(fresh, "stays")
+    again = fresh.run("daemon", *fresh.options, check=False, timeout=20)
+    assert again.returncode != 0
+    assert "already running" in again.stderr
+    assert len(again.stderr.strip().splitlines()) == 1
+    fresh.down(pods=False)
+    os.kill(pid, 0)
+    refused = fresh.run("get", "pods", check=False)
+    assert refused.returncode == 1
+    assert "minipod up" in refused.stderr
+    fresh.up()
+    assert inside(fresh, "stays", "echo still here") == "still here"
+    assert _container_pid(fresh, "stays") == pid
+
+
+def test_a_killed_shim_has_its_containers_restarted_by_policy(fresh: Instance) -> None:
+    fresh.apply(pod("always"), pod("never", restartPolicy="Never"), options=("--until-ready",))
+    old = _container_pid(fresh, "always")
+    shim = os.pidfd_open(_shim_pid(fresh))
+    signal.pidfd_send_signal(shim, signal.SIGKILL)
+    wait_readable(shim)
+    os.close(shim)
+    wait_pod(
+        fresh,
+        "always",
+        lambda p: (
+            status_of(p, "c0")["restartCount"] >= 1 and "running" in status_of(p, "c0")["state"]
+        ),
+        "the restart",
+    )
+    wait_phase(fresh, "never", "Failed")
+    assert _container_pid(fresh, "always") != old
+    assert not os.path.exists(f"/proc/{old}") or os.readlink(f"/proc/{old}/exe") == ""
+
+
+def test_a_rebooted_host_starts_its_pods_again(fresh: Instance) -> None:
+    fresh.apply(pod("boots"), pod("done", "exit 0", restartPolicy="Never"))
+    wait_phase(fresh, "boots", "Running")
+    wait_phase(fresh, "done", "Succeeded")
+    shim = os.pidfd_open(_shim_pid(fresh))
+    fresh.kill_daemon()
+    signal.pidfd_send_signal(shim, signal.SIGKILL)
+    wait_readable(shim)
+    os.close(shim)
+    shutil.rmtree(fresh.layout.run)
+    fresh.up()
+    found = wait_pod(
+        fresh,
+        "boots",
+        lambda p: (
+            status_of(p, "c0")["restartCount"] >= 1 and "running" in status_of(p, "c0")["state"]
+        ),
+        "the Pod after the reboot",
+    )
+    assert found["status"]["phase"] == "Running"
+    assert fresh.get("pod", "done")["status"]["phase"] == "Succeeded"
+
+
+def test_the_shim_upgrades_itself_in_place(fresh: Instance) -> None:
+    fresh.apply(pod("counts", COUNTING), options=("--until-ready",))
+    pid, shim = _container_pid(fresh, "counts"), _shim_pid(fresh)
+    os.kill(shim, signal.SIGHUP)
+    before = len(fresh.out("logs", "counts").split())
+    wait_until(
+        lambda: len(fresh.out("logs", "counts").split()) > before + 10, "lines after the upgrade"
+    )
+    assert _shim_pid(fresh) == shim
+    assert _container_pid(fresh, "counts") == pid
+    lines = [int(line) for line in fresh.out("logs", "counts").split()]
+    assert lines == list(range(1, len(lines) + 1))
+    assert status_of(fresh.get("pod", "counts"), "c0")["restartCount"] == 0
+
+
+@pytest.mark.parametrize("point", FAULTS)
+def test_killed_at_a_fault_point_the_pod_is_finished_or_undone(
+    make_instance: Callable[..., Instance], point: str
+) -> None:
+    instance = make_instance(options=("--backoff-base", "0.5"))
+    instance.up(MINIPOD_FAULT=point)
+    daemon = os.pidfd_open(instance.daemon_pid())
+    mounts = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    manifest = pod(
+        "victim",
+        container("c0", **mounts),
+        initContainers=[container("init", "echo x > /v/x", **mounts)],
+        volumes=[{"name": "v", "emptyDir": {"medium": "Memory"}}],
+    )
+    try:
+        instance.apply(manifest)
+        wait_phase(instance, "victim", "Running", 5)
+        instance.run("delete", "pod", "victim", "--wait=false")
+    except AssertionError:
+        pass  # the daemon died under us: that is what the point is for
+    wait_readable(daemon, 15)
+    os.close(daemon)
+    instance.up()
+    found = instance.run("get", "pod", "victim", check=False)
+    if found.returncode == 0 and "Terminating" not in found.stdout:
+        wait_phase(instance, "victim", "Running")
+        assert inside(instance, "victim", "cat /v/x") == "x"
+        instance.run("delete", "pod", "victim", "--now")
+    wait_gone(instance, "victim")
+    instance.down()
+    instance.remove()
+
+
+def _manifest(spec: str, name: str = "a") -> str:
+    return f"apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+
+
+BOMB = "a0: &a0 [x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        (
+            _manifest("{containers: [{name: a, image: b}]}", "Not_Valid"),
+            "metadata.name: Invalid value",
+        ),
+        (_manifest("{containers: [{name: a}]}"), "spec.containers[0].image: Required value"),
+        (
+            _manifest("{containers: [{name: a, image: b, imagePullPolice: Always}]}"),
+            'unknown field "spec.containers[0].imagePullPolice"',
+        ),
+        (_manifest("{containers: 5}"), "spec.containers"),
+        ("apiVersion: v1\nkind: Nothing\nmetadata: {name: a}", "Nothing"),
+        ("a: [unclosed", "line"),
+        (BOMB, "alias"),
+    ],
+)
+def test_bad_manifests_get_one_clear_error(shared: Instance, manifest: str, said: str) -> None:
+    done = shared.run("apply", "-f", "-", check=False, input=manifest)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_two_pods_cannot_have_one_host_port(shared: Instance) -> None:
+    ports = {"ports": [{"containerPort": 80, "hostPort": 18080}]}
+    for name in ("holder", "waiter"):
+        shared.apply(pod(name, container("c0", **ports)))
+    wait_phase(shared, "holder", "Running")
+    wait_until(
+        lambda: "FailedScheduling" in shared.out("events", "--for", "pod/waiter"),
+        "FailedScheduling",
+    )
+    assert "free ports" in shared.out("events", "--for", "pod/waiter")
+    shared.run("delete", "pod", "holder", "--now")
+    wait_phase(shared, "waiter", "Running")
+    shared.run("delete", "pod", "waiter", "--now")
+
+
+def test_an_exhausted_address_range_is_said_and_heals(
+    make_instance: Callable[..., Instance],
+) -> None:
+    instance = make_instance(pod_cidr="10.99.240.0/30")
+    instance.up()
+    instance.apply(pod("one"), options=("--until-ready",))
+    instance.apply(pod("two"))
+    wait_until(
+        lambda: "FailedCreatePodSandBox" in instance.out("events", "--for", "pod/two"), "the event"
+    )
+    assert "10.99.240.0/30" in instance.out("events", "--for", "pod/two")
+    instance.run("delete", "pod", "one", "--now")
+    wait_phase(instance, "two", "Running", 30)
+    instance.down()
+    instance.remove()
+
+
+def test_a_full_disk_is_reported_and_loses_nothing(make_instance: Callable[..., Instance]) -> None:
+    import subprocess
+
+    instance = make_instance()
+    state = instance.layout.state
+    kept = state.with_name("kept")
+    state.rename(kept)
+    state.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", str(state)], check=True)
+    try:
+        subprocess.run(["cp", "-a", f"{kept}/.", str(state)], check=True)
+        instance.up()
+        instance.apply(pod("before"), options=("--until-ready",))
+        filler = state / "filler"
+        with filler.open("wb") as file:
+            try:
+                while True:
+                    file.write(b"\0" * 65536)
+                    file.flush()
+            except OSError:
+                pass
+        failures = [
+            done
+            for number in range(40)
+            if (
+                done := instance.run(
+                    "create",
+                    "configmap",
+                    f"filler-{number}",
+                    f"--from-literal=a={'x' * 20000}",
+                    check=False,
+                )
+            ).returncode
+        ]
+        assert failures, "the full disk was never noticed"
+        assert "Traceback" not in failures[0].stderr
+        filler.unlink()
+        wait_until(
+            lambda: (
+                instance.run(
+                    "create", "configmap", "after", "--from-literal=a=b", check=False
+                ).returncode
+                == 0
+            ),
+            "writes after space came back",
+        )
+        assert inside(instance, "before", "echo alive") == "alive"
+        instance.down()
+    finally:
+        subprocess.run(["umount", "-l", str(state)], check=False)
+        instance.remove()
+
+
+def test_two_roots_live_side_by_side(shared: Instance, fresh: Instance) -> None:
+    for instance in (shared, fresh):
+        instance.apply(pod("same-name"), options=("--until-ready",))
+    addresses = {i.get("pod", "same-name")["status"]["podIP"] for i in (shared, fresh)}
+    assert len(addresses) == 2
+    fresh.run("delete", "pod", "same-name", "--now")
+    assert inside(shared, "same-name", "echo untouched") == "untouched"
+    shared.run("delete", "pod", "same-name", "--now")
+
+
+def test_many_pods_come_and_go_without_a_trace(shared: Instance) -> None:
+    shared.apply(pod("warm"), options=("--until-ready",))
+    shared.run("delete", "pod", "warm", "--now")
+    pids = shared.daemon_pid(), _shim_pid(shared)
+    before, descriptors = leaks.look(), [len(os.listdir(f"/proc/{pid}/fd")) for pid in pids]
+    for _ in range(3):
+        names = [f"many-{number}" for number in range(25)]
+        shared.apply(*(pod(name, "exec sleep 3600") for name in names), options=("--until-ready",))
+        shared.run("delete", "pod", *names, "--now", timeout=60)
+    assert leaks.wait_until_clean(before) == {}
+    wait_until(
+        lambda: (
+            [len(os.listdir(f"/proc/{pid}/fd")) for pid in pids] <= [n + 2 for n in descriptors]
+        ),
+        f"descriptors back to {descriptors}",
+    )

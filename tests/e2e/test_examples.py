@@ -1,0 +1,40 @@
+"""The examples' own checks, run as their READMEs say, against a fresh daemon."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.instance import REPOSITORY, Instance
+
+IMAGES = ("debian", "nginx", "tomcat", "sample")
+
+
+@pytest.fixture(scope="module")
+def lab(make_instance: Callable[..., Instance]) -> Instance:
+    """A daemon with every image of the labs, built by minipod."""
+    instance = make_instance()
+    for name in IMAGES:
+        instance.run("image", "build", str(REPOSITORY / "images" / name), timeout=600)
+    instance.up()
+    yield instance
+    instance.down()
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "example", sorted(path.name for path in (REPOSITORY / "examples").iterdir() if path.is_dir())
+)
+def test_the_examples_check_passes(lab: Instance, example: str) -> None:
+    check = Path(REPOSITORY, "examples", example, "check.sh")
+    done = subprocess.run(
+        ["sh", str(check)],
+        env=lab.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{lab.daemon_log()}"
