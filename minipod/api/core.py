@@ -4,6 +4,7 @@ from typing import Any
 
 from minipod.api import defaults, pod_defaults, strategy
 from minipod.api.kind import Hooks, Kind, Subresource
+from minipod.api.printers import events, nodes, pods, simple
 from minipod.api.validation import config_map, event, namespace, node, pod, pod_update, secret
 
 Object = dict[str, Any]
@@ -82,6 +83,8 @@ NAMESPACE = Kind(
         validate_create=namespace.validate_namespace,
         validate_update=namespace.validate_namespace_update,
         fields=_namespace_fields,
+        columns=simple.NAMESPACE_COLUMNS,
+        cells=simple.namespace_cells,
     ),
 )
 
@@ -104,6 +107,8 @@ NODE = Kind(
         validate_update=node.validate_node_update,
         validate_status_update=node.validate_node_update,
         fields=_node_fields,
+        columns=nodes.COLUMNS,
+        cells=nodes.cells,
     ),
 )
 
@@ -133,6 +138,8 @@ POD = Kind(
         validate_update=pod_update.validate_pod_update,
         validate_status_update=pod_update.validate_pod_status_update,
         fields=_pod_fields,
+        columns=pods.COLUMNS,
+        cells=pods.cells,
     ),
 )
 
@@ -147,6 +154,8 @@ EVENT = Kind(
         validate_create=event.validate_event,
         validate_update=event.validate_event_update,
         fields=_event_fields,
+        columns=events.COLUMNS,
+        cells=events.cells,
     ),
 )
 
@@ -161,6 +170,8 @@ SECRET = Kind(
         validate_create=secret.validate_secret,
         validate_update=secret.validate_secret_update,
         fields=_secret_fields,
+        columns=simple.SECRET_COLUMNS,
+        cells=simple.secret_cells,
     ),
 )
 
@@ -174,6 +185,8 @@ CONFIG_MAP = Kind(
     hooks=Hooks(
         validate_create=config_map.validate_config_map,
         validate_update=config_map.validate_config_map_update,
+        columns=simple.CONFIG_MAP_COLUMNS,
+        cells=simple.config_map_cells,
     ),
 )
 
@@ -184,6 +197,7 @@ SERVICE_ACCOUNT = Kind(
     plural="serviceaccounts",
     short_names=("sa",),
     schema_name=f"{_CORE}.ServiceAccount",
+    hooks=Hooks(columns=simple.SERVICE_ACCOUNT_COLUMNS, cells=simple.service_account_cells),
 )
 
 # Discovery lists them alphabetically by plural name, as upstream does.

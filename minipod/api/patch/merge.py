@@ -1,0 +1,17 @@
+"""JSON merge patch (RFC 7396): objects are merged, null removes, everything else replaces."""
+
+from copy import deepcopy
+from typing import Any
+
+
+def apply_merge(original: Any, patch: Any) -> Any:
+    """Return the original with the patch applied."""
+    if not isinstance(patch, dict):
+        return deepcopy(patch)
+    merged = dict(original) if isinstance(original, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = apply_merge(merged.get(name), value)
+    return merged
