@@ -31,13 +31,21 @@ class Api:
         self._verbosity = verbosity
         self._path = str(layout.api_socket)
         self._start_with = start_with
+        self._connections: list[Connection] = []
         self._connection = self.connection()
         self._discovered: list[Resource] | None = None
         self._warned: set[str] = set()
 
     def connection(self) -> Connection:
         """Return a connection of its own, for a stream beside other calls."""
-        return Connection(self._path, start_with=self._start_with)
+        made = Connection(self._path, start_with=self._start_with)
+        self._connections.append(made)
+        return made
+
+    def close(self) -> None:
+        """Close every connection."""
+        for each in self._connections:
+            each.close()
 
     def set_timeout(self, seconds: float | None) -> None:
         """Let each wait for the server (other than in streams) end after `seconds` with TimeoutError."""

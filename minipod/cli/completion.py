@@ -1,5 +1,7 @@
 """Completion of names: what a shell asks while somebody types. Never fails, never waits long."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,7 +12,8 @@ if TYPE_CHECKING:
 LIMIT_SECONDS = 1.0
 
 
-def _api(ctx: "click.Context") -> "tuple[Api, str]":
+@contextmanager
+def _api(ctx: "click.Context") -> "Iterator[tuple[Api, str]]":
     from minipod.cli.api import Api
     from minipod.cli.invocation import Invocation
     from minipod.paths import layout
@@ -19,17 +22,21 @@ def _api(ctx: "click.Context") -> "tuple[Api, str]":
     params = {**ctx.params}
     root = params.get("root") or (invocation.root if invocation else None)
     namespace = invocation.namespace if invocation else "default"
-    return Api(layout(root)), namespace
+    api = Api(layout(root))
+    api.set_timeout(LIMIT_SECONDS)
+    try:
+        yield api, namespace
+    finally:
+        api.close()
 
 
 def _names(ctx: "click.Context", resource_name: str) -> list[str]:
     from minipod.cli.resources import find
 
     try:
-        api, namespace = _api(ctx)
-        api.set_timeout(LIMIT_SECONDS)
-        resource = find(api, resource_name)[0]
-        listed = api.list(resource, namespace if resource.namespaced else "")
+        with _api(ctx) as (api, namespace):
+            resource = find(api, resource_name)[0]
+            listed = api.list(resource, namespace if resource.namespaced else "")
         return [each["metadata"]["name"] for each in listed.get("items") or []]
     except Exception:  # noqa: BLE001  a shell's line must never be disturbed by an error
         return []
@@ -52,9 +59,8 @@ def complete_containers(ctx: "click.Context", _parameter: Any, incomplete: str) 
 
     pod = str(ctx.params.get("pod") or "").removeprefix("pod/")
     try:
-        api, namespace = _api(ctx)
-        api.set_timeout(LIMIT_SECONDS)
-        spec = api.get(PODS, namespace, pod)["spec"]
+        with _api(ctx) as (api, namespace):
+            spec = api.get(PODS, namespace, pod)["spec"]
     except Exception:  # noqa: BLE001  as above
         return []
     containers = [*(spec.get("initContainers") or []), *spec["containers"]]

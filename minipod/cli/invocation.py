@@ -44,6 +44,11 @@ class Invocation:
             self._api = Api(self.layout, self.command_line("up"), self.verbosity)
         return self._api
 
+    def close(self) -> None:
+        """Close what was opened."""
+        if self._api is not None:
+            self._api.close()
+
     def command_line(self, verb: str) -> str:
         """Return what to type to run another verb on the same root."""
         root = self.root or os.environ.get("MINIPOD_ROOT")

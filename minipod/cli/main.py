@@ -133,16 +133,27 @@ def _help_without_command(ctx: click.Context) -> None:
 
 def main() -> NoReturn:
     """Run the command line of this process and exit."""
+    _open_standard_descriptors()
     code = run(sys.argv[1:])
     sys.exit(_flushed(code))
+
+
+def _open_standard_descriptors() -> None:
+    """Give closed standard streams /dev/null, lest a socket gets their number and is taken for them."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line; return its exit code. Prints errors, never a traceback (unless MINIPOD_DEBUG=1)."""
     debug = os.environ.get("MINIPOD_DEBUG") == "1"
+    invocation = Invocation()
     try:
         result = root_command().main(
-            arguments, prog_name="minipod", standalone_mode=False, obj=Invocation()
+            arguments, prog_name="minipod", standalone_mode=False, obj=invocation
         )
         return result if isinstance(result, int) else 0
     except KeyboardInterrupt:
@@ -157,6 +168,8 @@ def run(arguments: list[str]) -> int:
         if debug:
             raise
         return _explain(failed)
+    finally:
+        invocation.close()
 
 
 def _explain(failed: Exception) -> int:

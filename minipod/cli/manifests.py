@@ -15,6 +15,7 @@ from minipod.cli.errors import CliError, raise_all
 
 Object = dict[str, Any]
 SUFFIXES = (".json", ".yaml", ".yml")
+PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 MAX_BYTES = 16 << 20
 MAX_DEPTH = 100
 MAX_VALUES = 200_000  # of one document, aliases expanded
@@ -134,14 +135,11 @@ def _documents(text: str, source: str) -> Iterator[tuple[int, int, Any]]:
     """Yield (document number, line, value). JSON is tried first when it looks like JSON: it loads faster."""
     if text.lstrip()[:1] == "{":
         try:
-            yield (
-                1,
-                1,
-                json.loads(text, object_pairs_hook=lambda pairs: _no_duplicates(pairs, source)),
-            )
-        except ValueError:
-            pass
-        else:
+            found = json.loads(text, object_pairs_hook=lambda pairs: _no_duplicates(pairs, source))
+        except (ValueError, RecursionError):
+            found = None  # said better by the reader of YAML, which takes JSON too
+        if found is not None:
+            yield 1, 1, found
             return
     yield from _yaml_documents(text, source)
 
@@ -229,6 +227,8 @@ class _Builder:
             return self._scalar(node)
         if id(node) in self._open:
             raise self._wrong(node, "an alias contains itself")
+        if node.tag not in PLAIN_TAGS:
+            raise self._wrong(node, f'the tag "{node.tag}" has no meaning in a manifest')
         self._open.add(id(node))
         built = (
             self._mapping(node)
@@ -282,7 +282,7 @@ class _Builder:
             if isinstance(value, float) and value - value != 0:  # infinite, or not a number
                 raise self._wrong(node, f'"{node.value}" is not a number of JSON')
             return value
-        if kind == "binary" or node.tag.startswith("!"):
+        if kind == "binary" or not node.tag.startswith("tag:yaml.org,2002:") or "/" in kind:
             raise self._wrong(node, f'the tag "{node.tag}" has no meaning in a manifest')
         return node.value
 

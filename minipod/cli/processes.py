@@ -69,8 +69,8 @@ def start_detached(
 ) -> int:
     """Start a program of minipod's in a session of its own and return its PID once it says that it is ready.
 
-    Readiness is one byte on the descriptor named by MINIPOD_READY_FD, or by `ready_flag`; a program that ends before is an error that
-    quotes what it wrote to its log.
+    Readiness is one byte on the descriptor named by MINIPOD_READY_FD, or by `ready_flag`; a program that ends
+    before is an error that quotes what it wrote to its log.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     reading, writing = os.pipe2(os.O_CLOEXEC)

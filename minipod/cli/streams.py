@@ -126,8 +126,6 @@ class _Copier:
         try:
             if self._resizes >= 0:
                 self._send_size()
-            if self._stdin_open and not _is_open(0):
-                self._end_stdin()
             self._deliver()
             while True:
                 self._copy_once()
@@ -195,14 +193,6 @@ class _Copier:
                 self._status = _status(data)
                 if self._status is not None:
                     raise Closed
-
-
-def _is_open(descriptor: int) -> bool:
-    try:
-        os.fstat(descriptor)
-    except OSError:
-        return False
-    return True
 
 
 def _write(descriptor: int, data: bytes) -> None:

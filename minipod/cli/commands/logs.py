@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 USAGE = (
-    "expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'.
-"
+    "expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'.\n"
     "POD or TYPE/NAME is a required argument for the logs command"
 )
 SELECTED_TAIL = 10  # lines of each log when -l chooses the Pods
