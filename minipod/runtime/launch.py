@@ -241,7 +241,7 @@ class Launching:
         text = self._receive()
         self._channel.close()
         report: dict[str, list[list[int]]] = {}
-        for line in text.splitlines():
+        for line in filter(None, text.splitlines()):
             message = json.loads(line)
             if "errno" in message:
                 self._reap()

@@ -1,0 +1,36 @@
+"""Keeps this program's own file out of reach of the containers it starts (CVE-2019-5736).
+
+Between clone and exec a container's process still has our interpreter as /proc/self/exe, and an image may make that
+the interpreter of its own program ("#!/proc/self/exe"): the container would then run our file, open it, and write to it
+once nobody executes it any more. So whoever starts containers executes itself through a private read-only mount first.
+The mount belongs to no namespace, costs no memory, and goes with the process; through it not even root can write.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from minipod.linux.kernel import AT_FDCWD
+from minipod.linux.mount import MOUNT_ATTR_RDONLY, mount_setattr, open_tree
+
+EXECUTABLE = "/proc/self/exe"
+
+
+def is_protected() -> bool:
+    """Tell whether this process's own executable lies on a read-only mount."""
+    descriptor = os.open(EXECUTABLE, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return bool(os.fstatvfs(descriptor).f_flag & os.ST_RDONLY)
+    finally:
+        os.close(descriptor)
+
+
+def execute_protected(arguments: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    """Replace this process by its own interpreter with these arguments, executed through a read-only mount.
+
+    `arguments[0]` should be `sys.executable`, by which Python finds its libraries. Open descriptors are kept as in
+    execve(2). OSError where the kernel refuses (CAP_SYS_ADMIN is needed).
+    """
+    tree = open_tree(EXECUTABLE, directory=AT_FDCWD)
+    mount_setattr(tree, attributes=MOUNT_ATTR_RDONLY)
+    os.execve(tree, arguments, environment)

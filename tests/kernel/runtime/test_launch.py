@@ -1,0 +1,351 @@
+"""Containers as their programs see them."""
+
+import errno
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from minipod.linux import capabilities, seccomp
+from minipod.runtime import execute
+from minipod.runtime.launch import LaunchError, Stdio, launch
+from minipod.runtime.operations import Exec, MakeDirectory, Operation, Step
+from minipod.runtime.spec import ExecSpec, Mount, Resources, Security, User
+from tests.kernel.runtime.world import SECURITY, World, end
+
+pytestmark = pytest.mark.kernel
+
+
+def namespace(pid: int | str, name: str) -> str:
+    return os.readlink(f"/proc/{pid}/ns/{name}")
+
+
+def test_program_is_pid_1_in_the_pods_namespaces(pod: World) -> None:
+    script = "echo $$; hostname; for n in net uts ipc pid mnt; do readlink /proc/self/ns/$n; done"
+    finished = pod.run("sh", "-c", script)
+
+    assert finished.code == 0
+    pid, hostname, net, uts, ipc, own_pid, mnt = finished.lines()
+    assert (pid, hostname) == ("1", "pod-1")
+    assert pod.pause is not None
+    for name, seen in (("net", net), ("uts", uts), ("ipc", ipc)):
+        assert seen == namespace(pod.pause.pid, name) != namespace("self", name)
+    for name, seen in (("pid", own_pid), ("mnt", mnt)):
+        assert seen not in (namespace(pod.pause.pid, name), namespace("self", name))
+
+
+def test_exit_codes_and_the_default_environment_reach_the_program(pod: World) -> None:
+    finished = pod.run("sh", "-c", "env; exit 7", env=("A=1", "A=2", "B="), hostname="pod-1")
+
+    assert finished.code == 7
+    found = dict(line.split("=", 1) for line in finished.lines() if "=" in line)
+    assert (found["A"], found["B"], found["HOSTNAME"], found["HOME"]) == ("2", "", "pod-1", "/root")
+    assert "/usr/local/sbin:" in found["PATH"]
+
+
+def mount_table(text: str) -> dict[str, tuple[str, str]]:
+    fields = [line.split() for line in text.splitlines()]
+    return {each[4]: (each[each.index("-") + 1], each[5]) for each in fields}
+
+
+def test_root_is_an_overlay_and_the_kernel_is_out_of_reach(pod: World) -> None:
+    finished = pod.run("cat", "/proc/self/mountinfo")
+
+    mounts = mount_table(finished.output)
+    kinds = {point: kind for point, (kind, _) in mounts.items()}
+    assert kinds["/"] == "overlay"
+    assert [kinds[f"/dev{each}"] for each in ("", "/pts", "/mqueue", "/shm")] == [
+        *("tmpfs", "devpts", "mqueue", "tmpfs")
+    ]
+    assert "ro" in mounts["/sys"][1].split(",")
+    assert "ro" in mounts["/proc/sys"][1].split(",")
+    assert any(kind.startswith("cgroup") for kind in kinds.values())
+    # Nothing of the host's is left: only what the container was given.
+    assert not [point for point in kinds if str(pod.directory) in point]
+
+
+def test_masked_and_read_only_paths(pod: World) -> None:
+    script = "ls /sys/firmware | wc -l; cat /proc/keys | wc -c; echo x > /proc/sys/kernel/panic"
+    finished = pod.run("sh", "-c", script)
+
+    assert finished.lines()[:2] == ["0", "0"]
+    assert "Read-only file system" in finished.output
+
+
+def test_read_only_root_keeps_its_volumes_writable(pod: World) -> None:
+    volume = pod.directory / "volume"
+    volume.mkdir()
+    spec = pod.spec(
+        *("sh", "-c", "touch /data/yes; touch /no"), mounts=(Mount("/data", str(volume)),)
+    )
+    finished = pod.run_spec(replace(spec, rootfs=replace(spec.rootfs, read_only=True)))
+
+    assert (volume / "yes").exists()
+    assert "Read-only file system" in finished.output
+
+
+def status(text: str) -> dict[str, str]:
+    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+
+
+def test_default_powers(pod: World) -> None:
+    finished = pod.run("cat", "/proc/self/status")
+
+    found = status(finished.output)
+    wanted = f"{capabilities.mask(capabilities.DEFAULT):016x}"
+    assert (found["CapBnd"], found["CapPrm"], found["CapEff"]) == (wanted, wanted, wanted)
+    assert (found["CapInh"], found["CapAmb"]) == ("0" * 16, "0" * 16)
+    assert found["NoNewPrivs"] == "0"
+    assert (found["SigBlk"], found["SigIgn"]) == ("0" * 16, "0" * 16)
+
+
+def test_user_comes_from_the_images_own_files(pod: World) -> None:
+    user = User(name="app", supplementary=(50,))
+    finished = pod.run("sh", "-c", "id; echo $HOME; cat /proc/self/status", user=user)
+
+    identity, home, *rest = finished.lines()
+    assert identity == "uid=7(app) gid=8(app) groups=8(app),9(extra),50"
+    assert home == "/home/app"
+    assert status("\n".join(rest))["CapEff"] == "0" * 16
+
+
+def test_numeric_user_without_image_groups(pod: World) -> None:
+    user = User(uid=7, gid=70, supplementary=(80,), merge_image_groups=False)
+
+    assert pod.run("id", user=user).output.strip() == "uid=7(app) gid=70 groups=70,80"
+
+
+def test_unknown_user_is_named(pod: World) -> None:
+    with pytest.raises(LaunchError, match='unable to find user "nobody"') as caught:
+        pod.run("id", user=User(name="nobody"))
+    assert caught.value.reason == "CreateContainerError"
+
+
+def test_user_may_open_its_output_again(pod: World) -> None:
+    finished = pod.run("sh", "-c", "echo hello > /dev/stdout", user=User(name="app"))
+
+    assert (finished.code, finished.output) == (0, "hello\n")
+
+
+@pytest.mark.parametrize("no_new_privileges", [False, True])
+def test_seccomp_filters_the_program(pod: World, no_new_privileges: bool) -> None:
+    security = replace(
+        SECURITY,
+        seccomp=seccomp.compile_default(capabilities.DEFAULT),
+        no_new_privileges=no_new_privileges,
+    )
+    script = "cat /proc/self/status; unshare -U true; echo done"
+    found = pod.run("sh", "-c", script, security=security)
+
+    values = status(found.output)
+    assert (values["Seccomp"], values["NoNewPrivs"]) == ("2", str(int(no_new_privileges)))
+    assert "Operation not permitted" in found.output
+    assert found.lines()[-1] == "done"
+
+
+def test_privileged_container_has_the_hosts_devices_and_all_powers(pod: World) -> None:
+    finished = pod.run(
+        *("sh", "-c", "ls /dev; cat /proc/self/status; mount -t tmpfs x /tmp && echo mounted"),
+        security=Security(privileged=True),
+    )
+
+    assert status(finished.output)["CapEff"] == f"{capabilities.bounding():016x}"
+    host = {each.name for each in Path("/dev").iterdir() if each.is_block_device()}
+    assert host <= set(finished.lines())
+    assert finished.lines()[-1] == "mounted"
+
+
+def test_no_device_but_the_harmless_ones_works(pod: World) -> None:
+    """CAP_MKNOD is in the default set, so root can make any node: none of them may open."""
+    volume = pod.directory / "volume"
+    volume.mkdir()
+    script = """
+    echo x > /dev/null && head -c 1 /dev/zero | wc -c
+    for place in / /dev /dev/shm /data /tmp; do
+        mknod $place/random-copy c 1 8 2>/dev/null && head -c 1 $place/random-copy
+    done
+    """
+    finished = pod.run("sh", "-c", script, mounts=(Mount("/data", str(volume)),))
+
+    lines = finished.lines()
+    assert lines[0] == "1"
+    refused = [line for line in lines[1:] if "Permission denied" in line]
+    assert refused == lines[1:]
+    assert len(refused) >= 4
+
+
+def test_hosts_devices_cannot_be_changed(pod: World) -> None:
+    before = os.stat("/dev/null")
+    pod.run("chmod", "0", "/dev/null")
+
+    assert os.stat("/dev/null").st_mode == before.st_mode
+
+
+def test_terminal_is_the_containers_own(pod: World) -> None:
+    finished = pod.run("sh", "-c", "tty; test -c /dev/console && echo console", tty=True)
+
+    assert finished.lines() == ["/dev/pts/0", "console"]
+
+
+def test_working_directory_is_made_and_entered(pod: World) -> None:
+    assert pod.run("sh", "-c", "pwd", cwd="/made/here").output == "/made/here\n"
+
+
+@pytest.mark.parametrize("number", range(3, 8))
+def test_working_directory_never_leads_out(pod: World, number: int) -> None:
+    """A descriptor of the host's, left open, would be a way out of the root (CVE-2024-21626)."""
+    with pytest.raises(LaunchError):
+        pod.run("ls", cwd=f"/proc/self/fd/{number}")
+
+
+def test_no_descriptor_reaches_the_program(pod: World) -> None:
+    held = os.open("/", os.O_RDONLY)  # inheritable would not matter: everything unknown is closed
+    os.set_inheritable(held, True)
+    try:
+        finished = pod.run("ls", "/proc/self/fd")
+    finally:
+        os.close(held)
+
+    assert set(finished.lines()) <= {"0", "1", "2", "3"}  # 3 is the directory that ls itself reads
+
+
+@pytest.mark.parametrize(
+    ("args", "number", "message"),
+    [
+        (("nothing",), errno.ENOENT, 'exec: "nothing": executable file not found in $PATH'),
+        (("/nothing",), errno.ENOENT, 'exec: "/nothing": stat /nothing: no such file or directory'),
+        (("/etc/passwd",), errno.EACCES, 'exec: "/etc/passwd": permission denied'),
+        (("/etc",), errno.EACCES, 'exec: "/etc": is a directory'),
+        (("/bin/text",), errno.ENOEXEC, 'exec: "/bin/text": exec format error'),
+    ],
+)
+def test_program_that_cannot_run_is_named(
+    pod: World, args: tuple[str, ...], number: int, message: str
+) -> None:
+    text = pod.layer / "bin/text"
+    text.write_text("no program\n")
+    text.chmod(0o755)
+
+    with pytest.raises(LaunchError) as caught:
+        pod.run(*args)
+
+    error = caught.value
+    assert (error.reason, error.errno, error.message) == ("StartError", number, message)
+
+
+def test_failed_step_is_named_and_nothing_is_left(pod: World) -> None:
+    missing = replace(pod.spec("true"), mounts=(Mount("/data", "/nowhere/at/all"),))
+    with pytest.raises(LaunchError) as caught:
+        pod.run_spec(missing)
+
+    assert caught.value.reason == "CreateContainerError"
+    assert '"/nowhere/at/all"' in caught.value.message
+    assert os.waitpid(-1, os.WNOHANG) == (0, 0)  # only the pause is there to wait for
+
+
+def test_trace_has_every_step_in_order(pod: World) -> None:
+    spec = pod.spec("true")
+    finished = pod.run_spec(spec)
+
+    planned = [type(step.operation).__name__ for step in pod.plan(spec)]
+    traced = [step.operation["operation"] for step in finished.steps]
+    assert sorted(traced) == sorted(set(traced) and planned[:-1])  # exec itself leaves no trace
+    starts = [step.start_us for step in finished.steps]
+    assert starts == sorted(starts)
+    assert {step.where for step in finished.steps} == {"shim", "child"}
+
+
+def test_limits_are_set_and_seen_from_inside(pod: World) -> None:
+    layout = pod.host.cgroups
+    if not layout.directory("memory", "x"):
+        pytest.skip("this host has no memory controller")
+    resources = Resources(memory_bytes=32 * 1024 * 1024, pids=20, cpu_shares=512)
+    launched = pod.start(pod.spec("sleep", "60", resources=resources))
+
+    directory = layout.directory("memory", f"{pod.name}/pod/c1")
+    file = "memory.max" if layout.is_v2("memory") else "memory.limit_in_bytes"
+    assert Path(directory, file).read_text() == "33554432\n"
+    assert Path(layout.directory("pids", f"{pod.name}/pod/c1"), "pids.max").read_text() == "20\n"
+    for hierarchy in layout.hierarchies:
+        members = Path(hierarchy, pod.name, "pod/c1/cgroup.procs").read_text().split()
+        assert members == [str(launched.pid)]
+
+
+def test_exec_joins_everything(pod: World) -> None:
+    spec = pod.spec("sleep", "60", env=("A=1",), cwd="/tmp")
+    launched = pod.start(spec)
+
+    script = "pwd; echo $A$B; ps; for n in net uts ipc pid mnt cgroup; do readlink /proc/self/ns/$n; done"
+    finished = pod.exec(spec, launched, ExecSpec(("sh", "-c", script), env=("B=2",)))
+
+    lines = finished.lines()
+    assert lines[:2] == ["/tmp", "12"]
+    assert any("sleep 60" in line for line in lines)
+    names = ("net", "uts", "ipc", "pid", "mnt", "cgroup")
+    assert lines[-6:] == [namespace(launched.pid, name) for name in names]
+    assert {step.operation["operation"] for step in finished.steps} >= {"Clone", "JoinNamespaces"}
+
+
+def test_exec_terminal_and_exit_code(pod: World) -> None:
+    spec = pod.spec("sleep", "60")
+    launched = pod.start(spec)
+
+    finished = pod.exec(spec, launched, ExecSpec(("sh", "-c", "tty; exit 3"), tty=True))
+
+    assert (finished.code, finished.lines()) == (3, ["/dev/pts/0"])
+
+
+def test_exec_in_an_ended_container_says_so(pod: World) -> None:
+    spec = pod.spec("sleep", "60")
+    launched = pod.start(spec)
+    end(launched)
+
+    with pytest.raises(LaunchError):
+        pod.exec(spec, launched, ExecSpec(("true",)))
+
+
+def test_shared_memory_is_the_pods(pod: World) -> None:
+    pod.run("sh", "-c", "echo shared > /dev/shm/note")
+
+    assert pod.run("cat", "/dev/shm/note", name="c2").output == "shared\n"
+
+
+def test_launch_without_a_sandbox_says_that_it_is_gone(pod: World) -> None:
+    spec = pod.spec("true")
+    plan = pod.plan(spec)
+    with pytest.raises(LaunchError) as caught:
+        launch(plan, Stdio(), {"pause_pid": 2**22 - 1})
+    assert caught.value.reason == "SandboxGone"
+
+
+class Look(Operation):
+    """A test's own step of the parent's, while the child waits for it."""
+
+
+def test_a_child_in_a_shared_pid_namespace_shows_nothing_before_its_program(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it executes, its /proc/PID/exe is the host's interpreter (CVE-2019-5736)."""
+    world.start_sandbox(pid="pod")
+    attacker = world.spec("sleep", "60")
+    running = world.start(attacker)
+    seen = []
+
+    def look(*_: object) -> None:
+        script = "for p in /proc/[0-9]*; do readlink $p/exe $p/root $p/cwd; ls $p/fd; done; ps"
+        seen.append(world.exec(attacker, running, ExecSpec(("sh", "-c", script + " 2>&1"))).output)
+
+    monkeypatch.setitem(execute._ACTIONS, Look, look)
+    plan = list(world.plan(world.spec("true", name="c2")))
+    last = next(index for index, step in enumerate(plan) if isinstance(step.operation, Exec))
+    assert isinstance(plan[0].operation, MakeDirectory)
+    plan.insert(last, Step(Look(), "shim"))
+    assert world.pause is not None
+    victim = launch(plan, Stdio(), {"pause_pid": world.pause.pid})
+    world.running.append(victim)
+
+    assert "python" in seen[0]  # ps shows that it was there
+    assert "/usr" not in seen[0]
+    paths = {line for line in seen[0].splitlines() if line.startswith("/")}
+    assert paths <= {"/", "/bin/busybox", "/tmp"}

@@ -1,0 +1,118 @@
+"""Volumes: where they appear, what links cannot do, how mounts spread."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from minipod.runtime.launch import LaunchError
+from minipod.runtime.spec import ExecSpec, Mount
+from tests.kernel.runtime.world import World
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture
+def volume(world: World) -> Path:
+    made = world.directory / "volume"
+    made.mkdir()
+    (made / "file").write_text("content\n")
+    return made
+
+
+def test_directory_and_file_are_bound(pod: World, volume: Path) -> None:
+    mounts = (Mount("/data", str(volume)), Mount("/etc/one", str(volume / "file"), read_only=True))
+    finished = pod.run("sh", "-c", "cat /data/file /etc/one; echo x >> /etc/one", mounts=mounts)
+
+    assert finished.lines()[:2] == ["content", "content"]
+    assert "Read-only file system" in finished.output
+
+
+def test_read_only_holds_for_what_is_mounted_below(pod: World, volume: Path) -> None:
+    below = volume / "below"
+    below.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "mp-test", below], check=True)
+    try:
+        mounts = (Mount("/data", str(volume), read_only=True),)
+        finished = pod.run("touch", "/data/below/no", mounts=mounts)
+    finally:
+        subprocess.run(["umount", below], check=True)
+
+    assert "Read-only file system" in finished.output
+
+
+def test_subpath_is_made_when_missing(pod: World, volume: Path) -> None:
+    mounts = (Mount("/data", str(volume), source_subpath="a/b"),)
+    pod.run("touch", "/data/here", mounts=mounts)
+
+    assert (volume / "a/b/here").exists()
+
+
+@pytest.mark.parametrize("target", ["/etc", "../../etc", "/proc/self/root"])
+def test_subpath_never_leaves_its_volume(pod: World, volume: Path, target: str) -> None:
+    (volume / "out").symlink_to(target)
+
+    with pytest.raises(LaunchError):
+        pod.run("ls", "/data", mounts=(Mount("/data", str(volume), source_subpath="out"),))
+
+
+def test_destination_never_leaves_the_root(pod: World, volume: Path) -> None:
+    """An image's link may point anywhere: it is followed inside its own root."""
+    host = pod.directory / "host"
+    host.mkdir()
+    (pod.layer / "link").symlink_to(host)
+    (pod.layer / "up").symlink_to("../../../../../../tmp")
+    mounts = (Mount("/up/inside", str(volume)), Mount("/tmp/plain", str(volume)))
+    finished = pod.run("ls", "/tmp/inside", mounts=mounts)
+
+    assert finished.output == "file\n"
+    assert not list(host.iterdir())
+    with pytest.raises(LaunchError):  # dangling in the image, though it exists on the host
+        pod.run("true", name="c2", mounts=(Mount("/link/inside", str(volume)),))
+    assert not list(host.iterdir())
+
+
+def test_later_mounts_go_over_earlier_ones(pod: World, volume: Path) -> None:
+    (volume / "sub").mkdir()
+    mounts = (Mount("/data", str(volume)), Mount("/data/sub", type="tmpfs", options=("size=64k",)))
+    finished = pod.run("sh", "-c", "touch /data/sub/x; stat -f -c %T /data/sub", mounts=mounts)
+
+    assert finished.output.strip() == "tmpfs"
+    assert not list((volume / "sub").iterdir())
+
+
+@pytest.fixture
+def shared(world: World) -> Path:
+    """A directory whose mounts spread, as a host's do."""
+    made = world.directory / "shared"
+    made.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "mp-test", made], check=True)
+    subprocess.run(["mount", "--make-shared", made], check=True)
+    (made / "point").mkdir()
+    yield made
+    subprocess.run(["umount", "-R", made], check=True)
+
+
+@pytest.mark.parametrize(("propagation", "expected"), [("private", ""), ("rslave", "late\n")])
+def test_mounts_of_the_host_arrive_only_with_host_to_container(
+    pod: World, shared: Path, propagation: str, expected: str
+) -> None:
+    mounts = (Mount("/data", str(shared), propagation=propagation),)
+    spec = pod.spec("sleep", "60", mounts=mounts)
+    launched = pod.start(spec)
+    subprocess.run(["mount", "-t", "tmpfs", "mp-test", shared / "point"], check=True)
+    (shared / "point/late").touch()
+
+    assert pod.exec(spec, launched, ExecSpec(("ls", "/data/point"))).output == expected
+
+
+def test_mounts_of_a_container_reach_the_host_with_bidirectional(pod: World, shared: Path) -> None:
+    from minipod.runtime.spec import Security
+
+    mounts = (Mount("/data", str(shared), propagation="rshared"),)
+    script = "mount -t tmpfs mp-test /data/point && touch /data/point/mine"
+    finished = pod.run(*("sh", "-c", script), mounts=mounts, security=Security(privileged=True))
+
+    assert finished.code == 0
+    assert os.listdir(shared / "point") == ["mine"]
