@@ -1,0 +1,123 @@
+"""A Pod's status, computed from what the host shows and what was known before. Pure.
+
+The same inputs give an equal status, so that it is written only when something has changed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from minipod.client import Object
+from minipod.clock import format_time
+from minipod.node.conditions import ConditionInputs, compute_conditions
+from minipod.node.container_status import StatusInputs, Waiting, compute_container_statuses
+from minipod.node.deadline import MESSAGE, REASON, compute_deadline
+from minipod.node.observed import ObservedPod
+from minipod.node.phase import TERMINAL, compute_phase
+from minipod.node.pods import host_network
+from minipod.node.probes import ProbeResult
+from minipod.node.qos import compute_qos
+
+__all__ = ["NodeFacts", "Waiting", "compute_pod_status"]
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """What only the node knows of a Pod."""
+
+    host_ips: Sequence[str] = ()
+    waiting: Mapping[str, Waiting] = field(default_factory=dict)  # why a container does not start
+    probes: Mapping[str, ProbeResult] = field(default_factory=dict)  # by container ID
+    terminal: bool = False  # the Pod's work is over: nothing will be started or restarted
+    failure: tuple[str, str] | None = (
+        None  # (reason, message): the node has failed the Pod (evicted, rejected)
+    )
+
+
+_NOTHING = NodeFacts()
+
+
+def compute_pod_status(
+    pod: Object,
+    observed: ObservedPod,
+    now: float,
+    previous_status: Object | None = None,
+    facts: NodeFacts = _NOTHING,
+) -> Object:
+    """Return the Pod's status; `previous_status` (the Pod's own by default) is what must not be forgotten."""
+    previous = previous_status if previous_status is not None else pod.get("status") or {}
+    inputs = StatusInputs(
+        pod, observed, previous, facts.waiting, facts.probes, terminal=facts.terminal
+    )
+    inits = compute_container_statuses(inputs, init=True)
+    apps = compute_container_statuses(inputs, init=False)
+    started = previous.get("startTime") or format_time(now)
+    phase, reason, message = _phase(pod, previous, inits, apps, now, facts)
+    status: Object = {}
+    if pod["metadata"].get("generation"):
+        status["observedGeneration"] = pod["metadata"]["generation"]
+    status["phase"] = phase
+    status["conditions"] = compute_conditions(
+        ConditionInputs(
+            pod=pod,
+            phase=phase,
+            inits=inits,
+            apps=apps,
+            sandbox_ready=observed.sandbox is not None,
+            previous=previous.get("conditions") or (),
+            now=format_time(now),
+        )
+    )
+    if message:
+        status["message"] = message
+    if reason:
+        status["reason"] = reason
+    _set_addresses(status, pod, observed, previous, facts.host_ips)
+    status["startTime"] = started
+    if inits:
+        status["initContainerStatuses"] = inits
+    status["containerStatuses"] = apps
+    status["qosClass"] = compute_qos(pod)
+    return status
+
+
+def _phase(
+    pod: Object,
+    previous: Object,
+    inits: Sequence[Object],
+    apps: Sequence[Object],
+    now: float,
+    facts: NodeFacts,
+) -> tuple[str, str, str]:
+    """Return phase, reason and message. A phase that is final stays, with its reason."""
+    former = previous.get("phase", "")
+    if former in TERMINAL:
+        return former, previous.get("reason", ""), previous.get("message", "")
+    if facts.failure:
+        return "Failed", *facts.failure
+    deadline = compute_deadline(pod, previous)
+    if deadline is not None and now >= deadline:
+        return "Failed", REASON, MESSAGE
+    phase = compute_phase(pod, inits, apps, terminal=facts.terminal)
+    if phase == former:
+        return phase, previous.get("reason", ""), previous.get("message", "")
+    return phase, "", ""
+
+
+def _set_addresses(
+    status: Object, pod: Object, observed: ObservedPod, previous: Object, host_ips: Sequence[str]
+) -> None:
+    """Set the host's and the Pod's addresses; a Pod keeps the last one that it had."""
+    if host_ips:
+        status["hostIP"] = host_ips[0]
+        status["hostIPs"] = [{"ip": each} for each in host_ips]
+    else:
+        status.update({key: previous[key] for key in ("hostIP", "hostIPs") if key in previous})
+    address = observed.sandbox.address if observed.sandbox else ""
+    if not address:
+        address = next((each.address for each in observed.sandboxes if each.address), "")
+    if host_network(pod) and observed.sandbox and host_ips:
+        address = host_ips[0]
+    address = address or previous.get("podIP", "")
+    if address:
+        status["podIP"] = address
+        status["podIPs"] = [{"ip": address}]
