@@ -1,0 +1,202 @@
+"""What an object asks for that this version stores and does not do: told by path, never passed over in silence.
+
+A table of paths; a path covers all below it. A test holds the table against the schema, so that every field of a Pod
+is either acted upon or listed here, and a field that a newer Kubernetes brings must be decided on.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from minipod.api.kind import Kind
+
+Object = dict[str, Any]
+Applies = Callable[[Any], bool]
+
+STORED = "accepted and stored, but not acted on by this version"
+
+_VOLUMES = (
+    "awsElasticBlockStore",
+    "azureDisk",
+    "azureFile",
+    "cephfs",
+    "cinder",
+    "csi",
+    "ephemeral",
+    "fc",
+    "flexVolume",
+    "flocker",
+    "gcePersistentDisk",
+    "gitRepo",
+    "glusterfs",
+    "image",
+    "iscsi",
+    "nfs",
+    "persistentVolumeClaim",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "quobyte",
+    "rbd",
+    "scaleIO",
+    "storageos",
+    "vsphereVolume",
+)
+_NODE_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+
+
+def _always(_value: Any) -> bool:
+    return True
+
+
+def _is(*values: Any) -> Applies:
+    return lambda value: value in values
+
+
+def _evicts(tolerations: Any) -> bool:
+    """The tolerations that every Pod is given do not count."""
+    return any(
+        each.get("tolerationSeconds") is not None and each.get("key") not in _NODE_TAINTS
+        for each in tolerations
+    )
+
+
+def _unlimited(limits: Any) -> bool:
+    return any(name == "ephemeral-storage" or name.startswith("hugepages-") for name in limits)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One thing that is not done. `path` has `[]` for every element of a list."""
+
+    path: str
+    reason: str = STORED
+    applies: Applies = _always
+
+
+METADATA_RULES = (
+    Rule("metadata.ownerReferences", "stored, but dependents are not deleted with their owner"),
+)
+
+
+def _container_rules(path: str) -> tuple[Rule, ...]:
+    return (
+        Rule(f"{path}.livenessProbe", "stored, but never run: the container is not restarted"),
+        Rule(f"{path}.readinessProbe", "stored, but never run: the container counts as ready"),
+        Rule(f"{path}.startupProbe", "stored, but never run: the container counts as started"),
+        Rule(f"{path}.lifecycle.postStart", "stored, but never run"),
+        Rule(f"{path}.lifecycle.preStop", "stored, but never run"),
+        Rule(f"{path}.env[].valueFrom.fileKeyRef"),
+        Rule(f"{path}.resizePolicy"),
+        Rule(f"{path}.resources.claims"),
+        Rule(
+            f"{path}.resources.limits",
+            "limits of ephemeral-storage and huge pages are stored, but not enforced",
+            _unlimited,
+        ),
+        Rule(f"{path}.securityContext.appArmorProfile"),
+        Rule(f"{path}.securityContext.seLinuxOptions"),
+        Rule(f"{path}.securityContext.windowsOptions"),
+        Rule(f"{path}.volumeDevices"),
+    )
+
+
+POD_RULES = (
+    *_container_rules("spec.containers[]"),
+    *_container_rules("spec.initContainers[]"),
+    Rule("spec.ephemeralContainers"),
+    Rule("spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution"),
+    Rule("spec.affinity.podAffinity"),
+    Rule("spec.affinity.podAntiAffinity"),
+    Rule("spec.topologySpreadConstraints"),
+    Rule("spec.priorityClassName", "stored, but no Pod makes room for another"),
+    Rule("spec.preemptionPolicy", "stored, but no Pod makes room for another", _is("Never")),
+    Rule(
+        "spec.tolerations",
+        "tolerationSeconds is stored, but Pods are not evicted by taints",
+        _evicts,
+    ),
+    Rule("spec.readinessGates"),
+    Rule("spec.resourceClaims"),
+    Rule("spec.resources.claims"),
+    Rule("spec.runtimeClassName"),
+    Rule("spec.schedulingGroup"),
+    Rule("spec.imagePullSecrets"),
+    Rule(
+        "spec.automountServiceAccountToken",
+        "stored, but no token is mounted into containers",
+        _is(True),
+    ),
+    Rule(
+        "spec.hostUsers",
+        "stored, but the Pod's users are the host's: there is no user namespace",
+        _is(False),
+    ),
+    Rule("spec.securityContext.appArmorProfile"),
+    Rule("spec.securityContext.seLinuxOptions"),
+    Rule("spec.securityContext.seLinuxChangePolicy"),
+    Rule("spec.securityContext.windowsOptions"),
+    Rule(
+        "spec.securityContext.fsGroupChangePolicy",
+        "stored, but ownership is always changed",
+        _is("OnRootMismatch"),
+    ),
+    *(Rule(f"spec.volumes[].{name}", "this kind of volume is not supported") for name in _VOLUMES),
+    *(
+        Rule(f"spec.volumes[].projected.sources[].{name}", "this source is not supported")
+        for name in ("serviceAccountToken", "clusterTrustBundle", "podCertificate")
+    ),
+)
+SERVICE_ACCOUNT_RULES = (
+    Rule("imagePullSecrets"),
+    Rule("automountServiceAccountToken", "stored, but no token is mounted", _is(True)),
+)
+
+
+@dataclass
+class _Branch:
+    """The rules as a tree, so that only fields on the way to a rule are looked at."""
+
+    rules: list[Rule] = field(default_factory=list)
+    below: dict[str, "_Branch"] = field(default_factory=dict)
+
+    def add(self, steps: list[str], rule: Rule) -> None:
+        if not steps:
+            self.rules.append(rule)
+        else:
+            self.below.setdefault(steps[0], _Branch()).add(steps[1:], rule)
+
+    def warnings(self, value: Any, path: str) -> Iterator[str]:
+        if value is None or value == [] or value == "":
+            return
+        for rule in self.rules:
+            if rule.applies(value):
+                yield f"{path}: {rule.reason}"
+        for name, branch in self.below.items():
+            if name == "[]":
+                for index, element in enumerate(value):
+                    yield from branch.warnings(element, f"{path}[{index}]")
+            else:
+                yield from branch.warnings(value.get(name), f"{path}.{name}" if path else name)
+
+
+def _tree(*rules: Rule) -> _Branch:
+    root = _Branch()
+    for rule in rules:
+        root.add(rule.path.replace("[]", ".[]").split("."), rule)
+    return root
+
+
+_METADATA = _tree(*METADATA_RULES)
+_BY_KIND = {
+    ("", "Pod"): _tree(*POD_RULES),
+    ("", "ServiceAccount"): _tree(*SERVICE_ACCOUNT_RULES),
+}
+
+
+def unsupported(kind: Kind, obj: Object) -> list[str]:
+    """Return one line for each thing a (defaulted) object asks for that is not done, its path first."""
+    found = list(_METADATA.warnings(obj, ""))
+    tree = _BY_KIND.get((kind.group, kind.kind))
+    if tree is not None:
+        found += tree.warnings(obj, "")
+    return [*found, *kind.hooks.unsupported(obj)]
