@@ -24,8 +24,7 @@ Progress = Callable[[str], None]
 
 HOST_LISTS = Path("/var/lib/apt/lists")
 HOST_ARCHIVES = Path("/var/cache/apt/archives")
-_WANTED = re.compile(r"'(?P<uri>[^']+)' (?P<file>\S+\.deb) (?P<size>\d+) (?P<hash>\S*)")
-_HASHES = {"MD5Sum": "md5", "SHA1": "sha1", "SHA256": "sha256", "SHA512": "sha512"}
+_WANTED = re.compile(r"'(?P<uri>[^']+)' (?P<file>\S+\.deb) (?P<size>\d+) SHA256:(?P<hash>\S+)")
 _AR_HEADER = 8 + 16  # of a .deb: magic, then the first member's name, then its date
 
 _INSTALLED = "Status: install ok installed\n"
@@ -86,7 +85,7 @@ class _Wanted:
 
     file: str
     size: int
-    hash: str  # "MD5Sum:<hex>"
+    sha256: str
 
     @property
     def name(self) -> str:
@@ -157,7 +156,8 @@ class PackageFolder:
     ) -> list[_Wanted]:
         present = [f"{package.control()}\n{_INSTALLED}" for package in installed]
         present += [_ABSENT.format(name=name) for name in excluded]
-        output = self._apt(["-y", "--print-uris", "install", *names], "\n".join(present))
+        question = ["-y", "--print-uris", "-o", "Acquire::ForceHash=SHA256", "install", *names]
+        output = self._apt(question, "\n".join(present))
         wanted = [_Wanted(m["file"], int(m["size"]), m["hash"]) for m in _WANTED.finditer(output)]
         self._fetch([each for each in wanted if not self._have(each)])
         return sorted(wanted, key=lambda each: each.file)
@@ -212,9 +212,7 @@ class PackageFolder:
 
     def _package(self, wanted: _Wanted) -> Package:
         path = self.folder / wanted.file
-        with open(path, "rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return Package(wanted.name, wanted.version, path, digest)
+        return Package(wanted.name, wanted.version, path, wanted.sha256)
 
     def _clear_leftovers(self) -> None:
         for path in self.folder.glob("partial-*"):
@@ -228,7 +226,7 @@ class PackageFolder:
     def _remember(self, key: str, wanted: Iterable[_Wanted]) -> None:
         path = self.folder / "resolved" / f"{key}.json"
         partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps([[w.file, w.size, w.hash] for w in wanted], indent=0))
+        partial.write_text(json.dumps([[w.file, w.size, w.sha256] for w in wanted], indent=0))
         os.rename(partial, path)
 
     def _remembered(self, key: str, error: ImageError) -> list[Package]:
@@ -306,15 +304,13 @@ def _key(names: Sequence[str], excluded: Sequence[str], installed: Sequence[Pack
 
 
 def _matches(path: Path, wanted: _Wanted) -> bool:
-    algorithm, _, expected = wanted.hash.partition(":")
     try:
         if path.stat().st_size != wanted.size:
             return False
         with open(path, "rb") as stream:
-            found = hashlib.file_digest(stream, _HASHES.get(algorithm, "sha256")).hexdigest()
+            return hashlib.file_digest(stream, "sha256").hexdigest() == wanted.sha256
     except FileNotFoundError:
         return False
-    return found == expected or not expected
 
 
 def _package_lists(directory: Path) -> list[Path]:

@@ -2,10 +2,11 @@
 
 import os
 import posixpath
+import secrets
 import stat
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
@@ -136,37 +137,42 @@ def opened_source(path: Path, scratch: Path, limits: Limits) -> Iterator[Source]
         yield FolderSource(path)
         return
     what = "standard input" if str(path) == "-" else f'"{path}"'
-    with open(0 if str(path) == "-" else path, "rb", closefd=str(path) != "-") as stream:
-        plain = _is_plain_tar(stream)
-        if not plain:
-            path = scratch / f"archive-{os.getpid()}.tar"
-            _spool(stream, path, what, limits)
-    source = ArchiveSource(path, what)
-    try:
+    with (
+        _plain_file(path, scratch, what, limits) as plain,
+        closing(ArchiveSource(plain, what)) as source,
+    ):
         yield source
-    finally:
-        source.close()
-        if not plain:
-            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _plain_file(path: Path, scratch: Path, what: str, limits: Limits) -> Iterator[Path]:
+    piped = str(path) == "-"
+    with open(0 if piped else path, "rb", closefd=not piped) as stream:
+        if _is_plain_tar(stream):
+            yield path
+            return
+        spool = scratch / f"archive-{secrets.token_hex(8)}"
+        try:
+            _spool(stream, spool, what, limits)
+            yield spool
+        finally:
+            spool.unlink(missing_ok=True)
 
 
 def _is_plain_tar(stream: BinaryIO) -> bool:
-    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+    """Tell whether it can be read where it is. Standard input never is: its name is not known."""
+    if stream.fileno() == 0 or not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         return False
-    start = os.pread(stream.fileno(), 512, stream.tell())
-    return start[257:262] == b"ustar" and stream.tell() == 0
+    start = os.pread(stream.fileno(), 512, 0)
+    return start[257:262] == b"ustar"
 
 
 def _spool(stream: BinaryIO, path: Path, what: str, limits: Limits) -> None:
     plain = decompressed(stream, what)
     written = 0
-    try:
-        with open(path, "xb") as target, reading(what):
-            while piece := plain.read(CHUNK):
-                written += len(piece)
-                if written > limits.archive_bytes:
-                    raise ImageError(f"{what}: more than {limits.archive_bytes} bytes uncompressed")
-                target.write(piece)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+    with open(path, "xb") as target, reading(what):
+        while piece := plain.read(CHUNK):
+            written += len(piece)
+            if written > limits.archive_bytes:
+                raise ImageError(f"{what}: more than {limits.archive_bytes} bytes uncompressed")
+            target.write(piece)

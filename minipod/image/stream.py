@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -114,18 +113,33 @@ class LayerStream:
         return self._buffer
 
 
+class _Rewound:
+    """A stream whose first bytes were read to see what it is, and are given out again."""
+
+    def __init__(self, start: bytes, rest: BinaryIO) -> None:
+        self._start = start
+        self._rest = rest
+
+    def read(self, size: int = -1) -> bytes:
+        if not self._start:
+            return self._rest.read(size)
+        cut = len(self._start) if size < 0 else size
+        piece, self._start = self._start[:cut], self._start[cut:]
+        return piece
+
+
 def decompressed(source: BinaryIO, what: str) -> BinaryIO:
     """Return the uncompressed stream of a tar, gzip or zstd file; raises ImageError for any other compression."""
-    peekable = io.BufferedReader(cast(io.RawIOBase, source), CHUNK)
-    start = peekable.peek(8)[:8]
+    start = source.read(8)
+    rewound = cast(BinaryIO, _Rewound(start, source))
     if start.startswith(_GZIP):
-        return cast(BinaryIO, gzip.GzipFile(fileobj=peekable, mode="rb"))
+        return cast(BinaryIO, gzip.GzipFile(fileobj=rewound, mode="rb"))
     if start.startswith(_ZSTD):
-        return _open_zstd(cast(BinaryIO, peekable), what)
+        return _open_zstd(rewound, what)
     for magic, name in _OTHERS.items():
         if start.startswith(magic):
             raise ImageError(f"{what}: {name} compression is not an image's; use tar, gzip or zstd")
-    return cast(BinaryIO, peekable)
+    return rewound
 
 
 def _open_zstd(source: BinaryIO, what: str) -> BinaryIO:
