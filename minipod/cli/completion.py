@@ -57,7 +57,8 @@ def complete_containers(ctx: "click.Context", _parameter: Any, incomplete: str) 
     """Complete the names of the containers of the Pod already typed."""
     from minipod.cli.resources import PODS
 
-    pod = str(ctx.params.get("pod") or "").removeprefix("pod/")
+    typed = ctx.params.get("pod") or next(iter(ctx.args), "")  # an unfinished -c leaves it unparsed
+    pod = str(typed).removeprefix("pod/")
     try:
         with _api(ctx) as (api, namespace):
             spec = api.get(PODS, namespace, pod)["spec"]

@@ -10,6 +10,7 @@ from minipod.cli.errors import CliError, UsageError
 from minipod.cli.invocation import Invocation
 from minipod.cli.options import REFUSED, global_flags, plain_spelling
 
+COMPLETE = "_MINIPOD_COMPLETE"  # set by the shell completion scripts
 INTERRUPTED = 130  # 128 + SIGINT
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 
@@ -152,10 +153,11 @@ def run(arguments: list[str]) -> int:
     debug = os.environ.get("MINIPOD_DEBUG") == "1"
     invocation = Invocation()
     try:
-        result = root_command().main(
-            arguments, prog_name="minipod", standalone_mode=False, obj=invocation
-        )
-        return result if isinstance(result, int) else 0
+        if COMPLETE in os.environ:
+            return _complete(os.environ[COMPLETE])
+        with root_command().make_context("minipod", list(arguments), obj=invocation) as ctx:
+            ctx.command.invoke(ctx)
+        return 0
     except KeyboardInterrupt:
         return INTERRUPTED
     except click.exceptions.Exit as left:
@@ -170,6 +172,13 @@ def run(arguments: list[str]) -> int:
         return _explain(failed)
     finally:
         invocation.close()
+
+
+def _complete(instruction: str) -> int:
+    """Answer a shell that completes a line."""
+    from click.shell_completion import shell_complete
+
+    return shell_complete(root_command(), {}, "minipod", COMPLETE, instruction)
 
 
 def _explain(failed: Exception) -> int:

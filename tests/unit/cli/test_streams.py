@@ -119,7 +119,9 @@ def test_much_input_and_much_output_do_not_block_each_other(
     else:
         (tmp_path / "data").write_bytes(data)
         with open(tmp_path / "data", "rb") as file:
-            ended = subprocess.run(command, stdin=file, capture_output=True, check=False, timeout=60)
+            ended = subprocess.run(
+                command, stdin=file, capture_output=True, check=False, timeout=60
+            )
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert ended.stdout == data
 
@@ -145,7 +147,10 @@ def test_closed_stdin_counts_as_its_end(server: FakeApiServer, root: Path) -> No
     server.put("pods", pod())
     server.on_exec = echo
     command = " ".join(minipod_command(root, "exec", "-i", "nginx", "--", "cat")) + " <&-"
-    assert subprocess.run(command, shell=True, capture_output=True, check=False, timeout=30).returncode == 0
+    assert (
+        subprocess.run(command, shell=True, capture_output=True, check=False, timeout=30).returncode
+        == 0
+    )
 
 
 class Terminal:
