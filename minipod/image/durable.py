@@ -9,20 +9,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_file(path: Path, data: bytes, scratch: Path, mode: int = 0o600) -> None:
-    """Replace `path` by `data`: written and synced in `scratch` (same file system), then renamed."""
+def write_file(path: Path, data: bytes, scratch: Path, sync: bool = True) -> None:
+    """Replace `path` by `data`: written and synced in `scratch` (same file system), then renamed.
+
+    Without `sync` it survives the death of any process, but may be lost or empty after a power cut.
+    """
     temporary = scratch / f"file-{secrets.token_hex(8)}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
             stream.flush()
-            os.fsync(stream.fileno())
+            if sync:
+                os.fsync(stream.fileno())
         os.rename(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
+    if sync:
+        sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:

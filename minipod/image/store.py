@@ -102,9 +102,11 @@ class ImageStore:
         found: dict[str, str] = {}
         for entry in self._leases.iterdir():
             try:
-                found[unquote(entry.name)] = entry.read_text("ascii").strip()
+                digest = entry.read_text("ascii").strip()
             except FileNotFoundError:
                 continue  # released meanwhile
+            if model.is_digest(digest):  # a power cut may leave an empty file
+                found[unquote(entry.name)] = digest
         return found
 
     def read_blob(self, digest: str) -> bytes:
@@ -131,14 +133,17 @@ class ImageStore:
     # -- leases ----------------------------------------------------------------------------------
 
     def lease(self, image: Image, owner: str) -> None:
-        """Keep `image`'s layers for `owner` until `release`. Idempotent; raises ImageError when it is gone already."""
+        """Keep `image`'s layers for `owner` until `release`. Idempotent; raises ImageError when it is gone already.
+
+        Not synced to disk, as it is on a Pod's start path: no container outlives a power cut either.
+        """
         with locked(self.directory / "lock"):
             if not self.blob_path(image.manifest_digest).exists():
                 raise ImageError(
                     f'image "{image.reference}" was removed meanwhile; load or build it again'
                 )
             data = image.manifest_digest.encode("ascii")
-            write_file(self._lease_path(owner), data, self.scratch)
+            write_file(self._lease_path(owner), data, self.scratch, sync=False)
 
     def release(self, owner: str) -> None:
         """Give up `owner`'s lease; none is fine."""

@@ -101,7 +101,7 @@ class _Unpacker:
         except (ValueError, OverflowError) as error:  # a number out of range
             raise self._refused(str(error)) from None
         except OSError as error:
-            name = _printable(member.name)
+            name = _short(member.name)
             raise ImageError(f'{self._stream.what}: member "{name}": {error.strerror}') from error
 
     def finish(self) -> None:
@@ -360,9 +360,7 @@ class _Unpacker:
         return nanoseconds
 
     def _refused(self, why: str) -> ImageError:
-        return ImageError(
-            f'{self._stream.what}: member "{_printable(self._member)}" is refused: {why}'
-        )
+        return ImageError(f'{self._stream.what}: member "{_short(self._member)}" is refused: {why}')
 
 
 def _link(source_directory: int, source: str, directory: int, name: str) -> None:
@@ -393,7 +391,5 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view[:CHUNK]) :]
 
 
-def _printable(name: str) -> str:
-    shown = name.encode("utf-8", "backslashreplace").decode()
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
-    return shown if len(shown) <= 200 else shown[:200] + "..."
+def _short(name: str) -> str:
+    return name if len(name) <= 200 else name[:200] + "..."

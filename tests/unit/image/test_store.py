@@ -161,6 +161,14 @@ def test_a_lease_does_not_wait_for_a_writer(store: ImageStore) -> None:
     assert "pod" in store.leases()
 
 
+def test_a_lease_that_a_power_cut_emptied_is_none(store: ImageStore) -> None:
+    publish(store, "nginx")
+    store.lease(store.require("nginx"), "pod")
+    next((store.directory / "leases").iterdir()).write_bytes(b"")
+    assert store.leases() == {}
+    assert store.collect_garbage().layers == 0
+
+
 def test_damage_is_named(store: ImageStore) -> None:
     publish(store, "nginx")
     image = store.require("nginx")
