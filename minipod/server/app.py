@@ -126,6 +126,10 @@ def _remove_stale(path: Path) -> None:
         except FileNotFoundError:
             return
         except ConnectionRefusedError:
+            if not path.is_socket():
+                raise ServerError(
+                    f'"{path}" is in the way: it is no socket; move it away'
+                ) from None
             path.unlink(missing_ok=True)
             return
         except BlockingIOError:

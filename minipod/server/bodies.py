@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -107,16 +107,22 @@ def _inside(outer: Any) -> Any:
 class _Loader(yaml.CSafeLoader):
     """YAML as Go's library reads it for Kubernetes; duplicate keys are remembered."""
 
-    yaml_implicit_resolvers: ClassVar[Any] = {}
+    yaml_implicit_resolvers: Any = {}  # noqa: RUF012 - as the base class has it
 
     def __init__(self, stream: Any) -> None:
         super().__init__(stream)
         self.duplicates: list[str] = []
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if len(set(names)) != len(names):
-            self.duplicates += _repeated_names(names)
+        """Build a mapping whose keys are text, as in JSON: 1 and true are different keys then."""
+        given = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if len(set(given)) != len(given):
+            self.duplicates += _repeated_names(given)
+        self.flatten_mapping(node)  # `<<`: what it merges in may be given again
+        names = [_key(self.construct_object(key, deep=True)) for key, _ in node.value]
+        values = [value for _, value in node.value]
+        keys = [yaml.ScalarNode("tag:yaml.org,2002:str", name) for name in names]
+        node.value = list(zip(keys, values, strict=True))
         return super().construct_mapping(node, deep=deep)
 
 
@@ -157,7 +163,7 @@ def _decode_yaml(data: bytes) -> Parsed:
     except (ValueError, TypeError, RecursionError, OverflowError) as error:
         raise bad_request(f"couldn't parse the body as YAML: {_one_line(error)}") from error
     check_depth(value)
-    return Parsed(_with_text_keys(value), tuple(loader.duplicates))
+    return Parsed(_plain(value), tuple(loader.duplicates))
 
 
 def _check_expansion(data: bytes) -> None:
@@ -189,12 +195,12 @@ def _check_expansion(data: bytes) -> None:
             raise bad_request(f"the body is nested more than {DEPTH_LIMIT} levels deep")
 
 
-def _with_text_keys(value: Any) -> Any:
-    """JSON's keys are strings; its values have no bytes, sets or dates."""
+def _plain(value: Any) -> Any:
+    """Return a copy without shared parts; JSON has no bytes, sets or dates."""
     if isinstance(value, dict):
-        return {_key(key): _with_text_keys(inner) for key, inner in value.items()}
+        return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_with_text_keys(inner) for inner in value]
+        return [_plain(inner) for inner in value]
     if value is None or isinstance(value, (str, int, float)):
         return value
     raise bad_request(

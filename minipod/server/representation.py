@@ -23,7 +23,7 @@ JSON = "application/json"
 YAML = "application/yaml"
 _META = "meta.k8s.io/v1"
 _TRANSFORMS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
-_INCLUDE = ("None", "Metadata", "Object")
+_INCLUDE: dict[str, columns.Include] = {"None": "None", "Metadata": "Metadata", "Object": "Object"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Representation:
 
     media_type: str = JSON
     transform: str = ""
-    include: str = "Metadata"
+    include: columns.Include = "Metadata"
 
 
 PLAIN = Representation()
@@ -44,9 +44,9 @@ def negotiate(
     """Choose the first acceptable representation. Raises NotAcceptable."""
     if not accept or accept == "*/*" or accept == JSON:
         return PLAIN
-    include = options.get("includeObject") or "Metadata"
-    if include not in _INCLUDE:
-        raise bad_request(f'includeObject: Unsupported value: "{include}"')
+    include = _INCLUDE.get(options.get("includeObject") or "Metadata")
+    if include is None:
+        raise bad_request(f'includeObject: Unsupported value: "{options["includeObject"]}"')
     for clause in accept.split(","):
         media_type, *parameters = (part.strip() for part in clause.split(";"))
         chosen = _media_type(media_type, streaming)
@@ -115,12 +115,7 @@ def render_object(
 
 
 def _table(kind: Kind, objects: list[Object], wanted: Representation) -> Object:
-    table: Object = columns.table(kind, objects, True, datetime.now(UTC))
-    for row, obj in zip(table["rows"], objects, strict=True):
-        row.pop("object", None)
-        if wanted.include != "None":
-            row["object"] = obj if wanted.include == "Object" else _metadata_only(obj)
-    return {"kind": "Table", "apiVersion": _META, **table}
+    return columns.table(kind, objects, True, datetime.now(UTC), wanted.include)
 
 
 def _metadata_only(obj: Any) -> Object:

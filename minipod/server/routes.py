@@ -34,7 +34,7 @@ def parse_target(raw_path: str) -> Target | None:
         return None
     if rest[-1] == "" and "proxy" not in rest:
         rest = rest[:-1]
-    if not rest or not rest[0] or any("/" in part for part in rest[:3]):
+    if not rest or any(not part or "/" in part for part in rest[:3]):
         return None
     return _within(group, version, rest, raw[skipped:])
 
@@ -49,6 +49,6 @@ def _within(group: str, version: str, rest: list[str], raw: list[str]) -> Target
     subresource = rest[2] if len(rest) > 2 else ""
     if subresource == "proxy":
         return Target(group, version, resource, namespace, name, "proxy", "/" + "/".join(raw[3:]))
-    if len(rest) > 3 or (len(rest) > 1 and not name):
+    if len(rest) > 3 or "" in rest:
         return None
     return Target(group, version, resource, namespace, name, subresource)

@@ -18,7 +18,6 @@ from minipod.client import Object, Request
 from minipod.server import keys, metadata, options, wire
 from minipod.server.admission import Admission
 from minipod.server.answers import One
-from minipod.server.bodies import Parsed
 from minipod.server.decoding import decode_object, parsed
 from minipod.server.patching import apply_patch
 from minipod.store import Conflict, Entry, Store
@@ -58,11 +57,13 @@ class Writer:
 
     async def update(self, request: Request, kind: Kind) -> One:
         """Replace an object, or with subresource "status" its status. Raises Conflict, NotFound, Invalid."""
-        given = parsed(request.body)
+        told: list[str] = []
+        given = decode_object(kind, request.body, request, told)
 
         def replace(old: Object, warnings: list[str]) -> Object:
-            body = Parsed(wire.copy(given.value), given.duplicates)
-            return decode_object(kind, body, request, warnings)
+            warnings += told
+            made: Object = wire.copy(given)
+            return made
 
         return await self._change(request, kind, replace)
 

@@ -1,0 +1,141 @@
+"""Bodies from strangers: YAML as Kubernetes reads it, and within bounds."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from minipod.api.errors import StatusError
+from minipod.server.bodies import DEPTH_LIMIT, decode_body
+
+from .harness import CONFIG_MAPS, PODS, Api, config_map, serve
+
+YAML = "application/yaml"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a: 2001-01-01", "2001-01-01"),
+        ("a: 8001:8080", "8001:8080"),
+        ("a: 22:22", "22:22"),
+        ("a: 0644", 420),
+        ("a: 1e3", 1000.0),
+        ("a: yes", True),
+        ("a: 'yes'", "yes"),
+        ("a: ~", None),
+        ("a:", None),
+        ("a: 1.50", 1.5),
+        ("a: 1.7.9", "1.7.9"),
+        ("a: 0x1f", 31),
+        ("a: =", "="),
+        ("a: {<<: {b: 1}, c: 2}", {"b": 1, "c": 2}),
+    ],
+)
+def test_yaml_is_read_as_kubernetes_reads_it(text: str, value: object) -> None:
+    found = decode_body(text.encode(), YAML).value["a"]
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_yaml_keys_become_text_and_aliases_copies() -> None:
+    parsed = decode_body(b"{1: a, true: b, x: &x [1], y: *x}", YAML)
+    assert parsed.value == {"1": "a", "true": "b", "x": [1], "y": [1]}
+    assert parsed.value["x"] is not parsed.value["y"]
+
+
+def test_repeated_yaml_keys_are_noticed() -> None:
+    assert decode_body(b"a: 1\na: 2", YAML).duplicates == ("a",)
+    merged = decode_body(b"{<<: {a: 1, b: 2}, a: 3}", YAML)
+    assert (merged.value, merged.duplicates) == ({"a": 3, "b": 2}, ())
+
+
+BOMB = b"a: &a [x,x,x,x,x,x,x,x,x]\n" + b"".join(
+    b"%c: &%c [%s]\n" % (n, n, b",".join([b"*%c" % (n - 1)] * 9)) for n in b"bcdefghij"
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "media_type", "message"),
+    [
+        (BOMB, YAML, "nodes"),
+        (b"a: &a [*a, *a]", YAML, "contains itself"),
+        (b"a: [1", YAML, "couldn't parse"),
+        (b"a: 1\n---\nb: 2", YAML, "couldn't parse"),
+        (b"a: !!python/object:os.system x", YAML, "couldn't parse"),
+        (b"a: !!binary aGk=", YAML, "no place in JSON"),
+        (b"{[1]: 2}", YAML, "couldn't parse"),
+        (b"a: *nobody", YAML, "couldn't parse"),
+        (b"[" * 400 + b"]" * 400, YAML, "deep"),
+        (b"\xff\xfe\xfd", YAML, "couldn't parse"),
+        (b"[" * 100_000, "application/json", "deep"),
+        (b"[" * (DEPTH_LIMIT + 2) + b"]" * (DEPTH_LIMIT + 2), "application/json", "deep"),
+        (b'{"a": NaN}', "application/json", "NaN"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "application/json", "couldn't parse"),
+        (b'{"a": "\xff"}', "application/json", "couldn't parse"),
+        (b"{", "application/json", "couldn't parse"),
+    ],
+)
+def test_nonsense_is_a_bad_request(data: bytes, media_type: str, message: str) -> None:
+    with pytest.raises(StatusError) as refused:
+        decode_body(data, media_type)
+    assert refused.value.code == 400
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_yaml_body_creates_an_object(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        text = b"kind: ConfigMap\napiVersion: v1\nmetadata: {name: x}\ndata:\n  a: |\n    text\n"
+        made = await api("POST", CONFIG_MAPS, data=text, Content_Type=YAML)
+        assert made.status == 201
+        assert made.body["data"] == {"a": "text\n"}
+        read = await api("GET", f"{CONFIG_MAPS}/x", Accept=YAML)
+        assert read.headers["Content-Type"] == YAML
+        assert b"kind: ConfigMap\n" in read.body
+
+    serve(tmp_path, body)
+
+
+@pytest.mark.parametrize(
+    "media_type", ["application/vnd.kubernetes.protobuf", "text/plain", "application/cbor"]
+)
+def test_other_media_types_are_refused(tmp_path: Path, media_type: str) -> None:
+    async def body(api: Api) -> None:
+        sent = await api("POST", CONFIG_MAPS, data=b"k8s\0", Content_Type=media_type)
+        assert (sent.status, sent.body["reason"]) == (415, "UnsupportedMediaType")
+        assert "application/json" in sent.body["message"]
+        wanted = await api("GET", CONFIG_MAPS, Accept=media_type)
+        assert (wanted.status, wanted.body["reason"]) == (406, "NotAcceptable")
+        both = await api("GET", CONFIG_MAPS, Accept=f"{media_type},application/json")
+        assert both.status == 200
+
+    serve(tmp_path, body)
+
+
+def test_a_body_that_is_too_large_is_refused_whether_announced_or_not(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        big = json.dumps(config_map("x", a="x" * (3 << 20))).encode()
+        async with api.session.post(f"http://api{CONFIG_MAPS}", data=io.BytesIO(big)) as response:
+            assert response.status == 413
+            assert (await response.json())["reason"] == "RequestEntityTooLarge"
+
+        async def pieces():  # type: ignore[no-untyped-def]
+            for start in range(0, len(big), 65536):
+                yield big[start : start + 65536]
+
+        async with api.session.post(f"http://api{CONFIG_MAPS}", data=pieces()) as response:
+            assert response.status == 413
+        assert (await api("GET", CONFIG_MAPS)).status == 200
+
+    serve(tmp_path, body)
+
+
+def test_an_empty_body_is_refused(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        answer = await api("POST", PODS)
+        assert (answer.status, answer.body["message"]) == (400, "the request has no body")
+        assert (await api("POST", PODS, data=b"[]")).status == 400
+        assert (await api("POST", PODS, data=b"null")).status == 400
+
+    serve(tmp_path, body)
