@@ -22,6 +22,7 @@ from minipod.node.observed import (
 )
 from minipod.node.pods import (
     ContainerKind,
+    containers_of,
     find_container,
     full_name,
     is_deleted,
@@ -35,7 +36,6 @@ from minipod.node.restart import (
     is_restartable,
     matching_action,
     should_restart,
-    should_start,
 )
 
 KILLED = 137  # the exit code of what SIGKILL ends, and of what nobody saw ending
@@ -164,39 +164,42 @@ def _first_names(pod: Object, apps: list[str] | None = None) -> list[str]:
 
 def _has_started(pod: Object, observed: ObservedPod) -> bool:
     """Whether any container ever ran; after a reboot only the Pod's status knows."""
-    status = pod.get("status") or {}
-    recorded = [
-        *(status.get("initContainerStatuses") or ()),
-        *(status.get("containerStatuses") or ()),
-    ]
-    return bool(observed.containers) or any(has_run(each) for each in recorded)
+    return bool(observed.containers) or any(has_run(each) for each in _recorded_statuses(pod))
 
 
 def _runs_again(pod: Object, container: Object, observed: ObservedPod) -> bool:
-    """Whether an app container belongs into a new sandbox: unless it has ended for good."""
+    """Whether an app container that does not run is to be started: unless it has ended for good."""
     exit_code = _last_exit_code(pod, container["name"], observed)
     return exit_code is None or should_restart(container, pod, exit_code)
 
 
-def _last_exit_code(pod: Object, name: str, observed: ObservedPod) -> int | None:
-    """Return how a container ended last, None when it has never run. What was running has been killed."""
-    latest = observed.latest(name)
-    if latest is not None:
-        return KILLED if latest.running else latest.exit_code
-    for recorded in (pod.get("status") or {}).get("containerStatuses") or ():
+def _last_exit_code(pod: Object, name: str, observed: ObservedPod, outside: str = "") -> int | None:
+    """Return how a container ended last (outside of one sandbox), None when it has never run.
+
+    What runs in a sandbox that is gone has been killed. What the runtime has forgotten, the Pod's status still knows.
+    """
+    for each in observed.attempts(name):
+        if each.sandbox_id != outside:
+            return KILLED if each.running else each.exit_code
+    if observed.attempts(name):
+        return None
+    for recorded in _recorded_statuses(pod):
         if recorded["name"] == name and has_run(recorded):
-            ended = recorded["state"].get("terminated") or (recorded.get("lastState") or {}).get(
-                "terminated"
-            )
-            running = "running" in recorded["state"]
+            ended = (recorded.get("state") or {}).get("terminated")
+            ended = ended or (recorded.get("lastState") or {}).get("terminated")
+            running = "running" in (recorded.get("state") or {})
             return KILLED if running or not ended else int(ended["exitCode"])
     return None
 
 
+def _recorded_statuses(pod: Object) -> list[Object]:
+    status = pod.get("status") or {}
+    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+
+
 def _asks_to_restart_all(pod: Object, observed: ObservedPod, sandbox: ObservedSandbox) -> bool:
     """Whether a container of this sandbox has ended with an exit code that restarts the whole Pod (KEP-5532)."""
-    spec = pod["spec"]
-    for container in (*(spec.get("initContainers") or ()), *spec["containers"]):
+    for container in _all_containers(pod):
         latest = observed.latest(container["name"], sandbox.id)
         if (
             latest
@@ -205,6 +208,19 @@ def _asks_to_restart_all(pod: Object, observed: ObservedPod, sandbox: ObservedSa
         ):
             return True
     return False
+
+
+def _restarts_all(pod: Object, observed: ObservedPod, sandbox: ObservedSandbox) -> bool:
+    """Whether this sandbox was made to restart the whole Pod: then all belongs into it, even what had succeeded."""
+    for container in _all_containers(pod):
+        exit_code = _last_exit_code(pod, container["name"], observed, outside=sandbox.id)
+        if exit_code is not None and matching_action(container, exit_code) == RESTART_ALL:
+            return True
+    return False
+
+
+def _all_containers(pod: Object) -> list[Object]:
+    return [container for _, container in containers_of(pod)]
 
 
 # ---- in a sandbox that lives ----
@@ -217,20 +233,30 @@ def _in_sandbox(
     plan = _Plan(list(inits.starts), [Kill(*each) for each in inits.kills])
     if inits.failed:
         return _ENDED, []
-    if inits.initialized and not _plan_apps(pod, observed, plan, probes):
-        return _ENDED, []
+    if inits.initialized:
+        afresh = sandbox.id if _restarts_all(pod, observed, sandbox) else None
+        if not _plan_apps(pod, observed, plan, probes, afresh):
+            return _ENDED, []
     return PodActions(kills=tuple(plan.kills)), plan.starts
 
 
 def _plan_apps(
-    pod: Object, observed: ObservedPod, plan: _Plan, probes: Mapping[str, ProbeResult]
+    pod: Object,
+    observed: ObservedPod,
+    plan: _Plan,
+    probes: Mapping[str, ProbeResult],
+    afresh: str | None,
 ) -> bool:
-    """Plan the app containers; return whether any of them runs on or is to be started."""
+    """Plan the app containers; return whether any of them runs on or is to be started.
+
+    `afresh` names the sandbox in which everything starts over, whatever happened before.
+    """
     alive = False
     for container in pod["spec"]["containers"]:
-        latest = observed.latest(container["name"])
+        latest = observed.latest(container["name"], afresh)
         if latest is None or not latest.running:
-            if should_start(container, pod, latest):
+            unborn = afresh is not None and latest is None
+            if unborn or _runs_again(pod, container, observed):
                 plan.starts.append(container["name"])
                 alive = True
         elif not _plan_kill(pod, container, latest, plan, probes):

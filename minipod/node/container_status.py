@@ -58,10 +58,9 @@ def _status(
     inputs: StatusInputs, container: Object, known: Object | None, default: str, *, init: bool
 ) -> Object:
     attempts = inputs.observed.attempts(container["name"])
+    status = _unobserved(container, known, default)
     if attempts:
         status = _observed(container, attempts, known)
-    else:
-        status = _unobserved(container, known, default)
     waiting = inputs.waiting.get(container["name"])
     if waiting and _may_wait(inputs, container, attempts, init=init):
         _set_waiting(status, waiting)
