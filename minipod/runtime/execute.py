@@ -173,7 +173,7 @@ def _remove_tree(operation: RemoveTree, _: References) -> None:
     except FileNotFoundError:
         return
     try:
-        _remove_entry(holder, name, os.stat(holder, follow_symlinks=False).st_dev, operation.path)
+        _remove_entry(holder, name, os.fstat(holder).st_dev, operation.path)
     finally:
         os.close(holder)
 

@@ -4,7 +4,7 @@ A frame is a header (bytes of JSON, number of descriptors; both u32, network ord
 travel as SCM_RIGHTS with the frame's first byte (unix(7)), so they are in the receiver's hands no later than the
 header. Three kinds of message:
 
-    request   {"id": 7, "verb": "start-container", ...arguments}
+    request   {"id": 7, "verb": "start-container", "arguments": {...}}
     response  {"id": 7, "ok": {...}}  or  {"id": 7, "error": {"reason", "message", "step"}}
     event     {"event": "container-exited", ...}
 

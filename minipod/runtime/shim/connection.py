@@ -28,7 +28,8 @@ class Request:
         self.connection = connection
         self.id: int = message.get("id", 0)
         self.verb: str = str(message.get("verb"))
-        self.arguments = message
+        arguments = message.get("arguments")
+        self.arguments: Message = arguments if isinstance(arguments, dict) else {}
         self.descriptors = list(descriptors)
 
     def reply(self, result: Message, descriptors: Sequence[int] = ()) -> None:

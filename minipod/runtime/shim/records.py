@@ -28,19 +28,24 @@ class SandboxRecord:
     configured: bool = False
     labels: dict[str, str] = field(default_factory=dict)
     network: Plain | None = None  # spec.SandboxNetwork, handed back for taking it down
+    host_ipc: bool = False
+    pid_namespace: str = "container"
 
     def status(self) -> Plain:
-        """Return spec.SandboxStatus as JSON, with the network beside it."""
+        """Return spec.SandboxStatus as JSON, with what a restarted daemon must know of the spec beside it."""
         address = self.network["address"].partition("/")[0] if self.network else ""
         return {
             "id": self.id,
             "ready": bool(self.pid) and self.configured,
+            "configured": self.configured,
             "pid": self.pid,
             "created_at": self.created_at,
             "address": address,
             "labels": self.labels,
             "network": self.network,
             "cgroup": self.cgroup,
+            "host_ipc": self.host_ipc,
+            "pid_namespace": self.pid_namespace,
         }
 
 

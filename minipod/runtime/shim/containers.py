@@ -1,0 +1,340 @@
+"""Containers: start, stop, signal, remove, and what happens when one ends."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+
+from minipod.fault import point
+from minipod.linux import cgroup
+from minipod.runtime.shim.connection import Request
+from minipod.runtime.shim.core import Core, Refusal, cgroup_path, identifier, members, number, text
+from minipod.runtime.shim.launching import Launch, LaunchFailure, Pipes, Started, open_stdio
+from minipod.runtime.shim.logs import LineStream, LogFile
+from minipod.runtime.shim.loop import Timer
+from minipod.runtime.shim.output import Output
+from minipod.runtime.shim.processes import Exit
+from minipod.runtime.shim.records import ContainerRecord, Plain, SandboxRecord
+from minipod.runtime.shim.removal import CgroupRemoval
+
+START_ERROR_CODE = 128  # what containerd reports for a program that could not be executed
+DRAIN_SECONDS = 1.0  # how long an ended container's pipes may be held open by others
+
+
+class Container:
+    """A container's record with what only a live shim holds: its streams and who waits for it."""
+
+    def __init__(self, record: ContainerRecord) -> None:
+        self.record = record
+        self.output: Output | None = None
+        self.stdin = -1
+        self.ended: Exit | None = None  # the program has ended; its last output is still read
+        self.ended_at = 0.0
+        self.stopping = False
+        self.kill_timer: Timer | None = None
+        self.drain_timer: Timer | None = None
+        self.starters: list[Request] = []
+        self.waiters: list[Request] = []
+
+    def close_stdin(self) -> None:
+        """End the program's standard input. Repeatable."""
+        if self.stdin >= 0:
+            os.close(self.stdin)
+            self.stdin = -1
+
+
+class Containers:
+    """All containers, exited ones included until they are removed."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self.all: dict[str, Container] = {}
+        self.on_finished: Callable[[Container], None] = lambda _container: None
+
+    def start(self, request: Request, sandbox: SandboxRecord, references: Plain) -> None:
+        """Start a container and answer with its status and trace. Asked again, answer with what is."""
+        spec = members(request.arguments, "spec")
+        identity = identifier(spec, "id")
+        if known := self.all.get(identity):
+            if known.record.state == "creating":
+                known.starters.append(request)
+            else:
+                request.reply({"status": known.record.status(), "trace": []})
+            return
+        path = cgroup_path(request.arguments, "cgroup")
+        steps = members_list(request.arguments, "steps")
+        container = Container(compute_record(spec, sandbox, path))
+        container.starters.append(request)
+        self._core.files.write(container.record, spec)
+        self.all[identity] = container
+        point("shim.container.recorded")
+        try:
+            self._launch(container, steps, references)
+        except LaunchFailure as failure:
+            self._on_start_failed(container, failure)
+        except OSError as error:
+            problem = LaunchFailure("CreateContainerError", explain(error))
+            self._on_start_failed(container, problem)
+
+    def _launch(self, container: Container, steps: list[Plain], references: Plain) -> None:
+        record = container.record
+        log = LogFile(record.log_path, record.log_max_bytes, record.log_max_files)
+        log.open()
+        log.close()  # it is opened again with the first line: a failed start leaves no descriptor
+
+        def done(result: Started | LaunchFailure) -> None:
+            if isinstance(result, LaunchFailure):
+                self._on_start_failed(container, result)
+            else:
+                self._on_started(container, result, log, pipes)
+
+        pipes = open_stdio(record.tty, record.stdin)
+        Launch(self._core, steps, pipes, references, done)
+
+    def _on_started(
+        self, container: Container, started: Started, log: LogFile, pipes: Pipes
+    ) -> None:
+        record = container.record
+        record.pid, record.state, record.started_at = started.pid, "running", time.time()
+        point("shim.container.started")
+        for request in container.starters:
+            request.reply(
+                {"status": record.status(), "trace": started.trace, "began_ns": started.began_ns}
+            )
+        container.starters.clear()
+        self._adopt(container, log, pipes)
+
+    def _on_start_failed(self, container: Container, failure: LaunchFailure) -> None:
+        """Undo a start that made no container; keep one whose program cannot be executed as an exited one."""
+        if failure.reason == "StartError":
+            container.record.started_at = time.time()
+            container.record.finish(time.time(), START_ERROR_CODE, "StartError", str(failure))
+            self._core.files.write(container.record)
+        else:
+            self.forget(container)
+            CgroupRemoval(self._core, container.record.cgroup, lambda _problem: None)
+        for request in container.starters + container.waiters:
+            request.fail(failure.reason, str(failure), failure.step)
+        container.starters.clear()
+        container.waiters.clear()
+
+    def _adopt(self, container: Container, log: LogFile, pipes: Pipes) -> None:
+        container.stdin = pipes.stdin
+        streams = {fd: LineStream(name) for name, fd in pipes.outputs.items()}
+        self.resume(container, log, streams)
+
+    def keep(self, record: ContainerRecord) -> None:
+        """Keep an exited container's record."""
+        self.all[record.id] = Container(record)
+
+    def resume(self, container: Container, log: LogFile, streams: dict[int, LineStream]) -> None:
+        """Look after a container whose streams are known by descriptor."""
+        self.all[container.record.id] = container
+        container.output = Output(
+            self._core.loop, log, streams, lambda: self._on_output_end(container)
+        )
+        if container.ended:
+            self._wait_for_output(container)
+            return
+        on_exit = partial(self._on_exit, container)
+        if ended := self._core.processes.watch(container.record.pid, on_exit):
+            on_exit(ended)
+
+    def _on_exit(self, container: Container, ended: Exit) -> None:
+        container.ended, container.ended_at = ended, time.time()
+        record = container.record
+        record.oom_killed = cgroup.oom_kills(self._core.cgroups, record.cgroup) > 0
+        cgroup.signal_all(
+            self._core.cgroups, record.cgroup
+        )  # what it left in a shared PID namespace
+        self._wait_for_output(container)
+
+    def _wait_for_output(self, container: Container) -> None:
+        output = container.output
+        if output is None or output.ended:
+            self._finish(container)
+        else:
+            container.drain_timer = self._core.loop.call_later(DRAIN_SECONDS, output.drain)
+
+    def _on_output_end(self, container: Container) -> None:
+        if container.ended and container.record.state != "exited":
+            self._finish(container)
+
+    def _finish(self, container: Container) -> None:
+        """Record the end, tell everybody, let go of every descriptor."""
+        record, ended = container.record, container.ended or Exit(0, 0)
+        record.signal = ended.signal
+        reason = compute_reason(ended.code, record.oom_killed)
+        record.finish(container.ended_at, ended.code, reason)
+        self._core.files.write(record)
+        point("shim.container.finished")
+        self._release(container)
+        self._core.publish({"event": "container-exited", "container": record.status()})
+        for request in container.waiters:
+            request.reply({"status": record.status()})
+        container.waiters.clear()
+        self.on_finished(container)
+
+    def _release(self, container: Container) -> None:
+        for timer in (container.kill_timer, container.drain_timer):
+            if timer:
+                timer.cancel()
+        container.close_stdin()
+        if container.output:
+            container.output.close()
+            container.output = None
+
+    def stop(self, request: Request) -> None:
+        """Send the stop signal, kill after the grace, answer once it has ended. A shorter grace shortens."""
+        container = self.require(request.arguments)
+        grace = number(request.arguments, "grace_seconds")
+        if container.record.state == "exited":
+            request.reply({"status": container.record.status()})
+            return
+        container.waiters.append(request)
+        if grace > 0 and not container.stopping:
+            self._signal(container, signal_number(container.record.stop_signal))
+        container.stopping = True
+        self.set_deadline(container, time.monotonic() + max(0.0, grace))
+
+    def set_deadline(self, container: Container, when: float) -> None:
+        """Kill the container at `when` (CLOCK_MONOTONIC), or at the earlier time that was set before."""
+        if when <= time.monotonic():
+            self.kill(container)
+            return
+        timer = container.kill_timer
+        if timer and timer.callback and timer.when <= when:
+            return
+        if timer:
+            timer.cancel()
+        container.kill_timer = self._core.loop.call_at(when, lambda: self.kill(container))
+
+    def kill(self, container: Container) -> None:
+        """Kill every process of the container at once."""
+        cgroup.signal_all(self._core.cgroups, container.record.cgroup)
+        self._signal(container, signal.SIGKILL)
+
+    def _signal(self, container: Container, signal_: int) -> None:
+        if container.record.pid:
+            self._core.processes.kill(container.record.pid, signal_)
+
+    def signal(self, request: Request) -> None:
+        """Send a signal to the container's first process."""
+        container = self.require(request.arguments)
+        self._signal(container, signal_number(text(request.arguments, "signal")))
+        request.reply({})
+
+    def remove(self, request: Request) -> None:
+        """Forget an exited container and its cgroup. Asked for an unknown one, there is nothing to do."""
+        container = self.all.get(identifier(request.arguments, "id"))
+        if container is None:
+            request.reply({})
+            return
+        if container.record.state != "exited":
+            raise Refusal("Running", f'container "{container.record.id}" still runs: stop it first')
+
+        def removed(problem: str) -> None:
+            if problem:
+                request.fail("CgroupBusy", problem)
+                return
+            self.forget(container)
+            request.reply({})
+
+        CgroupRemoval(self._core, container.record.cgroup, removed)
+
+    def forget(self, container: Container) -> None:
+        """Drop the record of an exited container."""
+        self._core.files.remove(container.record)
+        self.all.pop(container.record.id, None)
+
+    def reopen_log(self, request: Request) -> None:
+        """Open the log file again, after somebody renamed it."""
+        container = self.require(request.arguments)
+        if container.output:
+            try:
+                container.output.log.open()
+            except OSError as error:
+                raise Refusal("LogError", explain(error)) from None
+        request.reply({})
+
+    def update_resources(self, request: Request) -> None:
+        """Write new limits into a running container's cgroup."""
+        container = self.require(request.arguments)
+        limits = cgroup.settings(self._core.cgroups, **members(request.arguments, "resources"))
+        try:
+            cgroup.limit(self._core.cgroups, container.record.cgroup, limits)
+        except OSError as error:
+            raise Refusal("UpdateError", explain(error)) from None
+        request.reply({})
+
+    def spec(self, request: Request) -> None:
+        """Answer with the spec that a running container was started by."""
+        container = self.require(request.arguments)
+        spec = None
+        with contextlib.suppress(OSError, ValueError):
+            spec = self._core.files.read_spec(container.record)
+        if spec is None:
+            raise Refusal("NotFound", f'container "{container.record.id}" does not run any more')
+        request.reply({"spec": spec})
+
+    def require(self, arguments: Plain) -> Container:
+        """Return the container that the arguments name. Refusal when there is none."""
+        identity = identifier(arguments, "id")
+        if identity not in self.all:
+            raise Refusal("NotFound", f'container "{identity}" does not exist')
+        return self.all[identity]
+
+    def records(self) -> list[ContainerRecord]:
+        """Return every record, but those of containers that are still being made."""
+        records = [item.record for item in self.all.values()]
+        return [record for record in records if record.state != "creating"]
+
+    def of(self, sandbox_id: str) -> list[Container]:
+        """Return the containers of a sandbox."""
+        return [item for item in self.all.values() if item.record.sandbox_id == sandbox_id]
+
+
+def compute_record(spec: Plain, sandbox: SandboxRecord, path: str) -> ContainerRecord:
+    """Return the record that a spec.ContainerSpec (as JSON) begins with. Refusal when it does not fit."""
+    chosen = (
+        *("id", "labels", "log_path", "log_max_bytes", "log_max_files"),
+        *("stdin", "stdin_once", "tty", "stop_signal"),
+    )
+    given = {name: spec[name] for name in chosen if name in spec}
+    signal_number(str(given.get("stop_signal", "SIGTERM")))
+    return ContainerRecord(sandbox_id=sandbox.id, cgroup=path, created_at=time.time(), **given)
+
+
+def compute_reason(exit_code: int, oom_killed: bool) -> str:
+    """Return the kubelet's word for how a container ended."""
+    if oom_killed:
+        return "OOMKilled"
+    return "Completed" if exit_code == 0 else "Error"
+
+
+def signal_number(name: str) -> int:
+    """Return the number of "SIGTERM", "TERM", "15" or "SIGRTMIN+3". Refusal when there is no such signal."""
+    word = name.upper().removeprefix("SIG")
+    if word.isdigit() and 0 < int(word) < signal.NSIG:
+        return int(word)
+    if word.startswith("RTMIN+") and word[6:].isdigit() and int(word[6:]) <= 30:
+        return signal.SIGRTMIN + int(word[6:])
+    with contextlib.suppress(KeyError):
+        return signal.Signals[f"SIG{word}"]
+    raise Refusal("InvalidArgument", f'there is no signal "{name[:40]}"')
+
+
+def members_list(arguments: Plain, name: str) -> list[Plain]:
+    """Return an argument that is a list of objects. Refusal when it is something else."""
+    value = arguments.get(name)
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise Refusal("InvalidArgument", f'argument "{name}" is no list of steps')
+    return value
+
+
+def explain(error: OSError) -> str:
+    """Return a failed system call as one line."""
+    where = f' "{error.filename}"' if error.filename else ""
+    return f"{(error.strerror or str(error)).lower()}{where}"

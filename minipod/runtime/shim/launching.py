@@ -1,0 +1,151 @@
+"""From a plan's steps as JSON to a running process, and the pipes between it and us."""
+
+import os
+import select
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from minipod.runtime.codec import step_from_json
+from minipod.runtime.launch import LaunchError, Stdio, start
+from minipod.runtime.protocol import to_plain
+from minipod.runtime.shim.core import Core
+from minipod.runtime.shim.records import Plain
+
+
+class LaunchFailure(Exception):
+    """A process could not be made: a Kubernetes word, a sentence, the step that failed."""
+
+    def __init__(self, reason: str, message: str, step: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.step = step
+
+
+class Started(NamedTuple):
+    """A process that executes its program, and the steps that led there."""
+
+    pid: int
+    trace: list[Plain]  # spec.TracedStep as JSON, times from `began_ns` on (CLOCK_MONOTONIC)
+    began_ns: int
+
+
+@dataclass
+class Pipes:
+    """Both ends of a process's standard streams. The child's are closed here once it has them."""
+
+    child: list[int] = field(default_factory=list)  # stdin, stdout, stderr as the child gets them
+    outputs: dict[str, int] = field(default_factory=dict)  # by stream name: what we read
+    stdin: int = -1  # what we write to; with a terminal its master, a second time
+    terminal: bool = False
+
+    def close_child(self) -> None:
+        """Close the child's ends. Repeatable."""
+        for descriptor in self.child:
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.child = []
+
+    def close(self) -> None:
+        """Close everything. Repeatable."""
+        self.close_child()
+        for descriptor in (*self.outputs.values(), self.stdin):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.outputs, self.stdin = {}, -1
+
+    def take_terminal(self, master: int) -> None:
+        """Use the terminal that the child opened: its output is all "stdout"."""
+        self.outputs = {"stdout": master}
+        self.stdin = os.dup(master)
+
+    def hand_over(self) -> tuple[list[str], list[int]]:
+        """Return names and descriptors of our ends, which belong to the caller from now on."""
+        streams = dict(self.outputs)
+        if self.terminal:
+            os.close(self.stdin)
+            streams = {"terminal": self.outputs["stdout"]}
+        elif self.stdin >= 0:
+            streams["stdin"] = self.stdin
+        self.outputs, self.stdin = {}, -1
+        return list(streams), list(streams.values())
+
+
+def open_stdio(terminal: bool, stdin: bool) -> Pipes:
+    """Return pipes for a process; with a terminal, nothing: the child opens it in its own /dev/pts. Raises OSError."""
+    if terminal:
+        pipes = open_null()
+        pipes.terminal = True
+        return pipes
+    pipes = Pipes()
+    try:
+        if stdin:
+            read_end, pipes.stdin = os.pipe2(os.O_CLOEXEC)
+        else:
+            read_end = -1  # the container's own /dev/null
+        pipes.child.append(read_end)
+        for name in ("stdout", "stderr"):
+            pipes.outputs[name], write_end = os.pipe2(os.O_CLOEXEC)
+            pipes.child.append(write_end)
+    except OSError:
+        pipes.close()
+        raise
+    return pipes
+
+
+def open_null() -> Pipes:
+    """Return streams of a process that says and hears nothing: its own /dev/null, or its own terminal."""
+    return Pipes()
+
+
+class Launch:
+    """A process on its way to its program. The loop turns meanwhile: a child may take long over a slow volume.
+
+    Calls `done` once, with Started or LaunchFailure; after a failure nothing of the process is left.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        steps: list[Plain],
+        pipes: Pipes,
+        references: Plain,
+        done: Callable[[Started | LaunchFailure], None],
+    ) -> None:
+        """Clone the process. Raises LaunchFailure when it comes to nothing at once; the pipes are closed then."""
+        self._core = core
+        self._pipes = pipes
+        self._done = done
+        self._began_ns = time.monotonic_ns()
+        try:
+            planned = [step_from_json(step) for step in steps]
+            self._launching = start(planned, Stdio(*pipes.child), references)
+        except LaunchError as error:
+            pipes.close()
+            raise LaunchFailure(error.reason, error.message, error.step) from None
+        except (ValueError, KeyError, TypeError, StopIteration) as error:
+            pipes.close()
+            raise LaunchFailure("InvalidArgument", f"the plan cannot be read: {error}") from None
+        core.busy += 1
+        self.pid = self._launching.pid
+        core.processes.expect(self.pid)
+        pipes.close_child()
+        self._descriptor = self._launching.fileno()
+        core.loop.watch(self._descriptor, select.EPOLLIN, self._on_ready)
+
+    def _on_ready(self, _events: int) -> None:
+        self._core.loop.unwatch(self._descriptor)
+        self._core.busy -= 1
+        try:
+            launched = self._launching.finish()
+        except LaunchError as error:
+            self._core.processes.forget(self.pid)
+            self._pipes.close()
+            self._done(LaunchFailure(error.reason or "StartError", error.message, error.step))
+            return
+        os.close(launched.pidfd)
+        if launched.terminal >= 0:
+            self._pipes.take_terminal(launched.terminal)
+        trace = [to_plain(step) for step in launched.steps]
+        self._done(Started(launched.pid, trace, self._began_ns))

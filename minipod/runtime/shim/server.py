@@ -1,0 +1,233 @@
+"""The shim's process: one per root (a lock), one socket for root alone, verbs to their handlers."""
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import traceback
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+
+from minipod.paths import Layout
+from minipod.runtime import protocol
+from minipod.runtime.shim.connection import Connection, Request
+from minipod.runtime.shim.containers import Containers
+from minipod.runtime.shim.core import Core, Refusal
+from minipod.runtime.shim.loop import Loop
+from minipod.runtime.shim.records import Plain, RecordFiles
+from minipod.runtime.shim.recovery import recover
+from minipod.runtime.shim.sandboxes import Sandboxes
+from minipod.runtime.shim.sessions import Sessions
+
+BACKLOG = 16
+SHUTDOWN_RETRY_SECONDS = 0.01
+_PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
+
+
+class AlreadyRunning(Exception):
+    """Another shim serves this root."""
+
+
+class Server:
+    """Everything of one shim."""
+
+    def __init__(self, layout: Layout, root: str) -> None:
+        self.layout = layout
+        self.root = root  # as given on the command line, for the next of us
+        self.loop = Loop()
+        self.core = Core(self.loop, RecordFiles(layout.run / "shim"), self.publish)
+        self.containers = Containers(self.core)
+        self.sandboxes = Sandboxes(self.core, self.containers)
+        self.sessions = Sessions(self.core, self.containers)
+        self.connections: dict[int, Connection] = {}
+        self.last_connection = 0
+        self.lock = -1
+        self.listener: socket.socket | None = None
+        self.on_upgrade: Callable[[Request | None], None] = lambda _request: None
+        self._verbs = self._compute_verbs()
+
+    def _compute_verbs(self) -> dict[str, Callable[[Request], None]]:
+        return {
+            "version": self._version,
+            "subscribe": self._subscribe,
+            "list": self._list,
+            "run-sandbox": self.sandboxes.run,
+            "sandbox-configured": self.sandboxes.configured,
+            "remove-sandbox": self.sandboxes.remove,
+            "start-container": self._start_container,
+            "stop-container": self.containers.stop,
+            "remove-container": self.containers.remove,
+            "signal": self.containers.signal,
+            "reopen-log": self.containers.reopen_log,
+            "update-resources": self.containers.update_resources,
+            "spec": self.containers.spec,
+            "exec": self.sessions.exec,
+            "attach": self.sessions.attach,
+            "resize": self.sessions.resize,
+            "close-stdin": self.sessions.close_stdin,
+            "close-session": self.sessions.close,
+            "upgrade": self._upgrade,
+            "shutdown": self._shutdown,
+        }
+
+    def start(self) -> list[str]:
+        """Take the root, clean up after a predecessor, listen. Returns problems. Raises AlreadyRunning, OSError."""
+        self._take_lock()
+        sandboxes, containers, problems = recover(
+            self.core.files, self.layout.run, self.layout.instance, self.core.cgroups
+        )
+        for sandbox in sandboxes:
+            self.sandboxes.adopt(sandbox)
+        for container in containers:
+            self.containers.keep(container)
+        self._listen()
+        return problems
+
+    def run(self) -> None:
+        """Serve until shut down."""
+        assert self.listener is not None
+        self.loop.watch(self.listener.fileno(), select.EPOLLIN, self._accept)
+        handlers = {
+            signal.SIGCHLD: self.core.processes.reap,
+            signal.SIGHUP: lambda: self.on_upgrade(None),
+            signal.SIGTERM: self._terminate,
+        }
+        self.loop.start_signals({int(number): handler for number, handler in handlers.items()})
+        self.core.processes.reap()  # who ended before the handlers were there
+        self.loop.run()
+
+    def _take_lock(self) -> None:
+        path = self.layout.run / "shim.lock"
+        self.lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self.lock)
+            raise AlreadyRunning(f'another shim serves "{self.layout.shim_socket}"') from None
+
+    def _listen(self) -> None:
+        path = os.fspath(self.layout.shim_socket)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        former = os.umask(0o177)
+        try:
+            self.listener.bind(path)
+        finally:
+            os.umask(former)
+        self.listener.listen(BACKLOG)
+
+    def _accept(self, _events: int) -> None:
+        assert self.listener is not None
+        try:
+            peer, _ = self.listener.accept()
+        except OSError:
+            return  # gone again, or out of descriptors: epoll asks again
+        credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+        if _PEER.unpack(credentials)[1] != 0:
+            peer.close()
+            return
+        self.last_connection += 1
+        self.connect(peer, self.last_connection)
+
+    def connect(
+        self, peer: socket.socket, number: int, decoder: protocol.Decoder | None = None
+    ) -> Connection:
+        """Serve a connection."""
+        made = Connection(self.loop, peer, number, self.dispatch, self._on_closed, decoder)
+        self.connections[number] = made
+        return made
+
+    def _on_closed(self, connection: Connection) -> None:
+        self.connections.pop(connection.number, None)
+        self.sessions.close_connection(connection)
+
+    def dispatch(self, request: Request) -> None:
+        """Answer one request. Whatever is wrong with it, the shim lives on."""
+        try:
+            handler = self._verbs.get(request.verb)
+            if handler is None:
+                raise Refusal("UnknownVerb", f'this shim has no verb "{request.verb[:40]}"')
+            handler(request)
+        except Refusal as refusal:
+            request.fail(refusal.reason, str(refusal), refusal.step)
+        except Exception as error:  # noqa: BLE001
+            print(f"minipod shim: {traceback.format_exc()}", file=sys.stderr, flush=True)
+            request.fail("InternalError", f"{type(error).__name__}: {error}")
+        finally:
+            for descriptor in request.descriptors:
+                os.close(descriptor)
+
+    def publish(self, event: Plain) -> None:
+        """Send an event to every subscribed daemon."""
+        frame = protocol.encode(event)
+        for connection in list(self.connections.values()):
+            if connection.subscribed:
+                connection.send_frame(frame)
+
+    def _upgrade(self, request: Request) -> None:
+        self.on_upgrade(request)
+
+    def _version(self, request: Request) -> None:
+        request.reply(self.describe())
+
+    def describe(self) -> Plain:
+        """Return who this shim is."""
+        return {"protocol": protocol.PROTOCOL_VERSION, "shim": _version(), "pid": os.getpid()}
+
+    def _subscribe(self, request: Request) -> None:
+        request.connection.subscribed = True
+        request.reply({})
+
+    def _list(self, request: Request) -> None:
+        request.reply(
+            {
+                "sandboxes": [item.status() for item in self.sandboxes.all.values()],
+                "containers": [item.status() for item in self.containers.records()],
+            }
+        )
+
+    def _start_container(self, request: Request) -> None:
+        sandbox = self.sandboxes.require_alive(request.arguments, "sandbox_id")
+        self.containers.start(request, sandbox, {"pause_pid": sandbox.pid})
+
+    def _shutdown(self, request: Request) -> None:
+        """End: with "force" after killing and removing everything, else only when nothing is there."""
+        if request.arguments.get("force") is True:
+            for identity in list(self.sandboxes.all):
+                self.sandboxes.take_down(identity, lambda _problem: None)
+        elif self.sandboxes.all:
+            raise Refusal("Running", f"{len(self.sandboxes.all)} sandboxes are still there")
+        self._end_when_idle(request)
+
+    def _end_when_idle(self, request: Request) -> None:
+        if self.core.busy:
+            self.loop.call_later(SHUTDOWN_RETRY_SECONDS, lambda: self._end_when_idle(request))
+            return
+        for container in list(self.containers.all.values()):
+            self.containers.forget(container)
+        request.reply({})
+        self._end()
+
+    def _terminate(self) -> None:
+        """End on SIGTERM when nothing runs; a service manager's stop must not take the Pods along."""
+        if any(sandbox.pid for sandbox in self.sandboxes.all.values()):
+            print("minipod shim: Pods are running, staying with them", file=sys.stderr, flush=True)
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.layout.shim_socket)
+        self.loop.running = False
+
+
+def _version() -> str:
+    try:
+        return version("minipod")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,461 @@
+"""The runtime of the daemon: computes plans, performs its own steps, has the shim perform the others.
+
+    run_sandbox      plan -> shim clones the pause -> network from here, while the pause settles in -> ready
+    start_container  plan -> one round trip
+    exec, attach     one round trip that brings descriptors; data then flows without the shim (streams.py)
+
+The connection comes back by itself: after a shim's upgrade nothing is noticed, after its death "shim-lost" and
+"shim-connected" are events, and a new shim has been started that knows the old one's containers as exited.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from typing import Any, TypeVar, cast
+
+from minipod.fault import point
+from minipod.linux import cgroup
+from minipod.paths import Layout
+from minipod.runtime import execute
+from minipod.runtime.codec import step_to_json
+from minipod.runtime.operations import Clone, Operation, RemoveTree, Step
+from minipod.runtime.plan import (
+    HostFacts,
+    SandboxRef,
+    compute_container_plan,
+    compute_exec_plan,
+    compute_network_removal,
+    compute_sandbox_plan,
+    container_cgroup,
+)
+from minipod.runtime.protocol import Message, from_plain, to_plain
+from minipod.runtime.service import RuntimeEvent, RuntimeFailure, RuntimeState
+from minipod.runtime.shim_link import ShimLink
+from minipod.runtime.spec import (
+    ContainerSpec,
+    ContainerStatus,
+    ExecSpec,
+    Resources,
+    SandboxNetwork,
+    SandboxSpec,
+    SandboxStatus,
+    TracedStep,
+)
+from minipod.runtime.streams import DescriptorStreams
+
+THREADS = 4
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class ShimRuntime:
+    """`service.Runtime` over a shim. Open it before use; every call may raise RuntimeFailure("ShimUnavailable")."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.host = HostFacts(cgroup.this_host(), os.fspath(layout.run / "staging"))
+        self._link = ShimLink(layout, self._on_event)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="runtime")
+        self._sandboxes: dict[str, Message] = {}  # the shim's word on each, by id
+        self._specs: dict[str, ContainerSpec] = {}  # of running containers, for exec
+        self._cloned: dict[str, asyncio.Future[int]] = {}
+        self._sessions: dict[int, DescriptorStreams] = {}
+        self._ended_early: dict[
+            int, Message
+        ] = {}  # sessions that ended before their caller had them
+        self._listeners: list[asyncio.Queue[RuntimeEvent | None]] = []
+
+    async def open(self, spawn: bool = True) -> None:
+        """Connect to the shim, starting one when none answers; bring an older one up to date. Repeatable.
+
+        Loads what the first Pod will need, and removes directories of containers that nobody knows any more.
+        """
+        await asyncio.gather(self._link.open(spawn), self._in_thread(_preload))
+        state = await self.state()
+        await self._in_thread(_remove_orphans, self.layout, {item.id for item in state.containers})
+
+    async def close(self) -> None:
+        """Let go of the shim and leave everything running. Repeatable."""
+        self._link.close()
+        self._forget()
+        for queue in self._listeners:
+            queue.put_nowait(None)
+        self._threads.shutdown(wait=False)
+
+    async def shutdown(self) -> None:
+        """Remove every sandbox and container, then end the shim."""
+        state = await self.state()
+        for sandbox in state.sandboxes:
+            await self.remove_sandbox(sandbox.id)
+        for container in state.containers:
+            await self.remove_container(container.id)
+        self._link.expect_end()
+        await self._link.call("shutdown")
+
+    async def perform(self, operations: Sequence[Operation]) -> list[TracedStep]:
+        """Perform host-side operations in order, off the event loop. RuntimeFailure names the step."""
+        return await self._perform([Step(operation) for operation in operations], {})
+
+    async def _perform(
+        self, steps: Sequence[Step], references: dict[str, int | str]
+    ) -> list[TracedStep]:
+        try:
+            return await self._in_thread(execute.perform_steps, steps, references)
+        except execute.StepFailed as failure:
+            summary = failure.operation.summary()
+            message = f"{summary}: {failure}"
+            raise RuntimeFailure("CreateContainerError", message, summary) from None
+
+    async def _in_thread(self, function: Callable[..., A], *arguments: object) -> A:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    # --- sandboxes ------------------------------------------------------------------------------------------------
+
+    async def run_sandbox(self, spec: SandboxSpec) -> tuple[SandboxStatus, list[TracedStep]]:
+        """Make the sandbox, or return it when it is there and ready. A dead or half-made one is made anew."""
+        known = self._sandboxes.get(spec.id)
+        if known and not (known["pid"] and known["configured"]):
+            await self.remove_sandbox(spec.id)
+        status, trace = await self._run_sandbox(spec)
+        if not status["pid"]:  # the shim knew it, dead; we did not
+            await self.remove_sandbox(spec.id)
+            status, trace = await self._run_sandbox(spec)
+        return _sandbox_status(status), trace
+
+    async def _run_sandbox(self, spec: SandboxSpec) -> tuple[Message, list[TracedStep]]:
+        began = time.monotonic_ns()
+        steps = compute_sandbox_plan(spec, self.host)
+        cloned: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._cloned[spec.id] = cloned
+        try:
+            launched, made = await _both(
+                self._launch_sandbox(spec, steps, cloned), self._make_network(steps, cloned)
+            )
+        except RuntimeFailure as failure:
+            await self._give_up(spec)
+            raise RuntimeFailure("SandboxFailed", str(failure), failure.step) from None
+        finally:
+            del self._cloned[spec.id]
+        status: Message = launched["status"]
+        self._sandboxes[spec.id] = status
+        if status["pid"] and not status["configured"]:
+            point("runtime.sandbox.network-made")
+            self._link.begin("sandbox-configured", id=spec.id)
+            status["configured"] = status["ready"] = True
+        return status, sorted(_trace(began, launched) + made, key=lambda step: step.start_us)
+
+    async def _launch_sandbox(
+        self, spec: SandboxSpec, steps: Sequence[Step], cloned: "asyncio.Future[int]"
+    ) -> Message:
+        try:
+            plain = _shim_steps(steps)
+            answer = await self._link.call("run-sandbox", spec=to_plain(spec), steps=plain)
+            status = answer["status"]
+            if not cloned.done():  # it was there; 0: with its network, or dead
+                cloned.set_result(0 if status["configured"] else status["pid"])
+        finally:
+            if not cloned.done():
+                cloned.set_result(0)
+        return answer.result
+
+    async def _make_network(
+        self, steps: Sequence[Step], cloned: "asyncio.Future[int]"
+    ) -> list[TracedStep]:
+        """Perform the daemon's steps: those that need no pause at once, the others when it is cloned."""
+        began = time.monotonic_ns()
+        early, late = _split_daemon_steps(steps)
+        traced = await self._perform(early, {}) if early else []
+        pid = await cloned
+        if late and pid:
+            offset = (time.monotonic_ns() - began) // 1000
+            rest = await self._perform(late, {"pause_pid": pid})
+            traced += [replace(step, start_us=step.start_us + offset) for step in rest]
+        return traced
+
+    async def _give_up(self, spec: SandboxSpec) -> None:
+        """Undo a sandbox that could not be made; what cannot be undone now is removed with the Pod."""
+        self._sandboxes.setdefault(spec.id, {"id": spec.id, "network": to_plain(spec.network)})
+        with contextlib.suppress(RuntimeFailure):
+            await self.remove_sandbox(spec.id)
+
+    async def remove_sandbox(self, sandbox_id: str) -> None:
+        """Kill whatever still runs in the sandbox, take down its network, namespaces and cgroups, forget it."""
+        if sandbox_id not in self._sandboxes:
+            await self.state()  # a restarted daemon has forgotten the network
+        known = self._sandboxes.get(sandbox_id)
+        if known and known["network"]:
+            network = from_plain(SandboxNetwork, known["network"])
+            spec = SandboxSpec(sandbox_id, "", "", network)
+            await self._perform(compute_network_removal(spec), {})
+            point("runtime.sandbox.network-removed")
+        await self._link.call("remove-sandbox", id=sandbox_id)
+        self._sandboxes.pop(sandbox_id, None)
+
+    # --- containers -----------------------------------------------------------------------------------------------
+
+    async def start_container(
+        self, spec: ContainerSpec
+    ) -> tuple[ContainerStatus, list[TracedStep]]:
+        """Start a container. RuntimeFailure("StartError") when its program cannot be executed."""
+        began = time.monotonic_ns()
+        sandbox = await self._sandbox_ref(spec.sandbox_id)
+        steps = compute_container_plan(spec, sandbox, self.host)
+        answer = await self._link.call(
+            "start-container",
+            spec=to_plain(spec),
+            steps=_shim_steps(steps),
+            sandbox_id=spec.sandbox_id,
+            cgroup=container_cgroup(spec, sandbox),
+        )
+        self._specs[spec.id] = spec
+        return from_plain(ContainerStatus, answer["status"]), _trace(began, answer.result)
+
+    async def _sandbox_ref(self, sandbox_id: str) -> SandboxRef:
+        if sandbox_id not in self._sandboxes:
+            await self.state()
+        known = self._sandboxes.get(sandbox_id)
+        if known is None:
+            raise RuntimeFailure("NotFound", f'sandbox "{sandbox_id}" does not exist')
+        host_network = known["network"] is None
+        return SandboxRef(known["cgroup"], host_network, known["host_ipc"], known["pid_namespace"])
+
+    async def stop_container(self, container_id: str, grace_seconds: float) -> ContainerStatus:
+        """Send the stop signal, wait, send SIGKILL after the grace, return the exited status. 0: kill at once."""
+        answer = await self._link.call(
+            "stop-container", id=container_id, grace_seconds=grace_seconds
+        )
+        return from_plain(ContainerStatus, answer["status"])
+
+    async def remove_container(self, container_id: str) -> None:
+        """Kill the container if it still runs, remove its directory and cgroup, forget it."""
+        try:
+            await self.stop_container(container_id, 0)
+        except RuntimeFailure as failure:
+            if failure.reason != "NotFound":
+                raise
+        directory = os.fspath(self.layout.containers / container_id)
+        await self._perform([Step(RemoveTree(directory))], {})
+        point("runtime.container.directory-removed")
+        await self._link.call("remove-container", id=container_id)
+        self._specs.pop(container_id, None)
+
+    async def signal_container(self, container_id: str, signal: str) -> None:
+        """Send a signal ("SIGHUP", "HUP" or a number) to the container's first process."""
+        await self._link.call("signal", id=container_id, signal=signal)
+
+    async def update_resources(self, container_id: str, resources: Resources) -> None:
+        """Change a running container's limits in place."""
+        await self._link.call("update-resources", id=container_id, resources=asdict(resources))
+
+    async def reopen_log(self, container_id: str) -> None:
+        """Close and reopen the log file (after an outside rotation)."""
+        await self._link.call("reopen-log", id=container_id)
+
+    # --- streams --------------------------------------------------------------------------------------------------
+
+    async def exec(self, container_id: str, spec: ExecSpec) -> DescriptorStreams:
+        """Start one more process in a running container, in a v2 cgroup of its own where there is v2."""
+        container = await self._container_spec(container_id)
+        sandbox = await self._sandbox_ref(container.sandbox_id)
+        path = container_cgroup(container, sandbox)
+        steps = compute_exec_plan(container, spec, sandbox, self.host)
+        if self.host.cgroups.unified:
+            path = f"{path}/exec-{secrets.token_hex(4)}"
+            steps = tuple(_born_in(step, path) for step in steps)
+        answer = self._link.begin(
+            "exec",
+            id=container_id,
+            cgroup=path,
+            steps=_shim_steps(steps),
+            tty=spec.tty,
+            stdin=spec.stdin,
+            timeout_seconds=spec.timeout_seconds,
+        )
+        return await self._streams(answer, attach=False)
+
+    async def attach(self, container_id: str) -> DescriptorStreams:
+        """Join the streams of a running container: output from now on, input if it has `stdin`."""
+        return await self._streams(self._link.begin("attach", id=container_id), attach=True)
+
+    async def _streams(self, pending: "asyncio.Future[Any]", *, attach: bool) -> DescriptorStreams:
+        try:
+            answer = await asyncio.shield(pending)
+        except asyncio.CancelledError:
+            pending.add_done_callback(self._close_unwanted)
+            raise
+        number, link = answer["session"], self._link
+
+        async def close() -> None:
+            self._sessions.pop(number, None)
+            if not streams.ended.done():
+                with contextlib.suppress(RuntimeFailure):
+                    await link.call("close-session", session=number)
+
+        async def close_stdin() -> None:
+            await link.call("close-stdin", session=number)
+
+        async def resize(columns: int, rows: int) -> None:
+            await link.call("resize", session=number, columns=columns, rows=rows)
+
+        streams = DescriptorStreams(
+            dict(zip(answer["streams"], answer.descriptors, strict=True)),
+            on_close=close,
+            on_close_stdin=close_stdin if attach else None,
+            resize=resize if attach else None,
+        )
+        self._sessions[number] = streams
+        if number in self._ended_early:
+            self._end_session(self._ended_early.pop(number))
+        return streams
+
+    def _close_unwanted(self, pending: "asyncio.Future[Any]") -> None:
+        """End a session whose caller was cancelled before it began."""
+        if pending.cancelled() or pending.exception():
+            return
+        answer = pending.result()
+        for descriptor in answer.descriptors:
+            os.close(descriptor)
+        with contextlib.suppress(RuntimeFailure):
+            self._link.begin("close-session", session=answer["session"])
+
+    async def _container_spec(self, container_id: str) -> ContainerSpec:
+        if container_id not in self._specs:
+            answer = await self._link.call("spec", id=container_id)
+            self._specs[container_id] = from_plain(ContainerSpec, answer["spec"])
+        return self._specs[container_id]
+
+    # --- state and events -----------------------------------------------------------------------------------------
+
+    async def state(self) -> RuntimeState:
+        """List all sandboxes and containers."""
+        answer = await self._link.call("list")
+        self._sandboxes = {item["id"]: item for item in answer["sandboxes"]}
+        return RuntimeState(
+            tuple(_sandbox_status(item) for item in answer["sandboxes"]),
+            tuple(from_plain(ContainerStatus, item) for item in answer["containers"]),
+        )
+
+    def events(self) -> AsyncIterator[RuntimeEvent]:
+        """Yield changes from now on, until the runtime is closed."""
+        queue: asyncio.Queue[RuntimeEvent | None] = asyncio.Queue()
+        self._listeners.append(queue)
+        return self._drain(queue)
+
+    async def _drain(
+        self, queue: "asyncio.Queue[RuntimeEvent | None]"
+    ) -> AsyncIterator[RuntimeEvent]:
+        try:
+            while (event := await queue.get()) is not None:
+                yield event
+        finally:
+            self._listeners.remove(queue)
+
+    def _on_event(self, message: Message) -> None:
+        match message["event"]:
+            case "sandbox-cloned":
+                cloned = self._cloned.get(message["sandbox_id"])
+                if cloned and not cloned.done():
+                    cloned.set_result(message["pid"])
+            case "session-ended":
+                self._end_session(message)
+            case "container-exited":
+                status = from_plain(ContainerStatus, message["container"])
+                self._specs.pop(status.id, None)
+                self._tell(RuntimeEvent("container-exited", status.sandbox_id, status))
+            case "sandbox-exited":
+                if known := self._sandboxes.get(message["sandbox_id"]):
+                    known["pid"] = 0
+                self._tell(RuntimeEvent("sandbox-exited", message["sandbox_id"]))
+            case "shim-lost":
+                self._forget()
+                self._tell(RuntimeEvent("shim-lost"))
+            case "shim-connected":
+                self._tell(RuntimeEvent("shim-connected"))
+
+    def _tell(self, event: RuntimeEvent) -> None:
+        for queue in self._listeners:
+            queue.put_nowait(event)
+
+    def _end_session(self, message: Message) -> None:
+        streams = self._sessions.pop(message["session"], None)
+        if streams is None:
+            self._ended_early[message["session"]] = message
+        elif not streams.ended.done():
+            streams.timed_out = message["timed_out"]
+            streams.ended.set_result(message["exit_code"])
+
+    def _forget(self) -> None:
+        """Forget what only a live shim could vouch for."""
+        self._sandboxes.clear()
+        self._specs.clear()
+        self._ended_early.clear()
+        for streams in self._sessions.values():
+            if not streams.ended.done():
+                streams.ended.set_exception(RuntimeFailure("ShimUnavailable", "the shim has ended"))
+                streams.ended.exception()  # whoever waits gets it; nobody has to
+        self._sessions.clear()
+
+
+def _shim_steps(steps: Sequence[Step]) -> list[Any]:
+    return [step_to_json(step) for step in steps if step.where != "daemon"]
+
+
+def _split_daemon_steps(steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
+    """Return the daemon's steps that need nothing of the shim's, and those that refer to what it makes."""
+    early: list[Step] = []
+    late: list[Step] = []
+    for step in steps:
+        if step.where == "daemon":
+            values = vars(step.operation).values()
+            refers = any(isinstance(value, str) and value.startswith("$") for value in values)
+            (late if late or refers else early).append(step)
+    return early, late
+
+
+def _born_in(step: Step, path: str) -> Step:
+    """Return the step with its clone born in the v2 cgroup `path`."""
+    if isinstance(step.operation, Clone):
+        return replace(step, operation=replace(step.operation, cgroup=path))
+    return step
+
+
+def _trace(began_ns: int, result: Message) -> list[TracedStep]:
+    """Return the shim's trace with times from `began_ns` on (both processes read CLOCK_MONOTONIC)."""
+    if not result["trace"]:
+        return []
+    offset = max(0, result["began_ns"] - began_ns) // 1000
+    steps = [from_plain(TracedStep, item) for item in result["trace"]]
+    return [replace(step, start_us=step.start_us + offset) for step in steps]
+
+
+def _sandbox_status(plain: Message) -> SandboxStatus:
+    return from_plain(SandboxStatus, plain)
+
+
+async def _both(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
+    """Await both to their ends, whatever happens to one, then raise the first failure."""
+    results = await asyncio.gather(first, second, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return cast(tuple[A, B], tuple(results))
+
+
+def _preload() -> None:
+    """Load what the first sandbox will need: netlink and nftables take a quarter of a second."""
+    for name in ("minipod.linux.netlink", "minipod.linux.nft"):
+        importlib.import_module(name)
+
+
+def _remove_orphans(layout: Layout, known: set[str]) -> None:
+    """Remove directories of containers that no shim knows: a daemon or a host died between two steps."""
+    if layout.containers.is_dir():
+        for entry in sorted(layout.containers.iterdir()):
+            if entry.name not in known:
+                execute.perform(RemoveTree(os.fspath(entry)))

@@ -1,0 +1,200 @@
+"""Keeps the daemon connected to its shim: starts one, waits for it, comes back after it was lost."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+
+from minipod.paths import Layout
+from minipod.runtime.protocol import PROTOCOL_VERSION, Message
+from minipod.runtime.service import RuntimeFailure
+from minipod.runtime.shim_connection import Answer, ShimConnection
+
+START_SECONDS = 10.0  # a predecessor's processes are killed first
+OUTAGE_SECONDS = 5.0  # how long a call waits for a shim that is coming back
+RETRY_SECONDS = 1.0
+READY_DESCRIPTOR = 3
+LOG_TAIL_BYTES = 500
+
+
+class ShimLink:
+    """One connection at a time, remade when it is lost. Events go to `on_event`, own ones ("shim-lost") too."""
+
+    def __init__(self, layout: Layout, on_event: Callable[[Message], None]) -> None:
+        self._layout = layout
+        self._on_event = on_event
+        self._connection: ShimConnection | None = None
+        self._connected = asyncio.Event()
+        self._reconnecting: asyncio.Task[None] | None = None
+        self._spawn = True
+        self._child = 0  # the shim's pid when it is our child
+        self._closed = False
+
+    async def open(self, spawn: bool) -> None:
+        """Connect, starting a shim when none answers. Raises RuntimeFailure("ShimUnavailable")."""
+        self._spawn = spawn
+        if not self._connected.is_set():
+            await self._connect()
+
+    async def call(self, verb: str, **arguments: object) -> Answer:
+        """Ask the shim; wait a while for one that is coming back. Raises RuntimeFailure."""
+        if not self._connected.is_set() and not self._closed:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._connected.wait(), OUTAGE_SECONDS)
+        return await self.begin(verb, **arguments)
+
+    def begin(self, verb: str, **arguments: object) -> "asyncio.Future[Answer]":
+        """Ask the shim at once. Raises RuntimeFailure when there is no connection."""
+        if self._connection is None:
+            raise RuntimeFailure("ShimUnavailable", "the shim is not reachable")
+        return self._connection.begin(verb, **arguments)
+
+    def expect_end(self) -> None:
+        """Do not bring the shim back when it goes now."""
+        self._closed = True
+
+    def close(self) -> None:
+        """Let go of the shim, which lives on. Repeatable."""
+        self._closed = True
+        if self._reconnecting:
+            self._reconnecting.cancel()
+        if self._connection:
+            self._connection.close()
+        self._connection = None
+        self._connected.clear()
+
+    async def _connect(self) -> None:
+        peer = _dial(self._layout)
+        if peer is None:
+            if not self._spawn:
+                where = self._layout.shim_socket
+                raise RuntimeFailure("ShimUnavailable", f'no shim answers at "{where}"')
+            await self._start_shim()
+            peer = _dial(self._layout)
+            if peer is None:
+                raise RuntimeFailure(
+                    "ShimUnavailable", f"the shim does not start: {self._log_tail()}"
+                )
+        connection = ShimConnection(peer, self._on_event, self._on_lost)
+        try:
+            await _agree(connection)
+            await connection.call("subscribe")
+        except RuntimeFailure:
+            connection.close()
+            raise
+        self._connection = connection
+        self._connected.set()
+
+    async def _start_shim(self) -> None:
+        """Start a shim, detached, and wait until it listens (or ends, when another was faster)."""
+        self._reap()
+        await _wait_readable(self._spawn_shim())
+
+    def _spawn_shim(self) -> int:
+        """Spawn a shim; return the pipe into which it says that it is ready."""
+        read_end, write_end = os.pipe2(os.O_CLOEXEC)
+        self._layout.log.mkdir(parents=True, exist_ok=True)
+        arguments = [sys.executable, "-m", "minipod.runtime.shim", "--ready", str(READY_DESCRIPTOR)]
+        if self._layout.instance != "minipod":
+            arguments += ["--root", os.fspath(self._layout.state.parent)]
+        log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        try:
+            self._child = os.posix_spawn(
+                sys.executable,
+                arguments,
+                {name: text for name, text in os.environ.items() if name not in _OUR_OWN},
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, write_end, READY_DESCRIPTOR),
+                    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_OPEN, 1, os.fspath(self._log_path), log_flags, 0o640),
+                    (os.POSIX_SPAWN_DUP2, 1, 2),
+                ],
+                setsid=True,
+                setsigmask=[],
+                setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE],
+            )
+        finally:
+            os.close(write_end)
+        return read_end
+
+    @property
+    def _log_path(self) -> str:
+        return os.fspath(self._layout.log / "shim.log")
+
+    def _log_tail(self) -> str:
+        try:
+            with open(self._log_path, "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL_BYTES))
+                lines = file.read().decode(errors="replace").strip().splitlines()
+        except OSError:
+            return "it says nothing"
+        return lines[-1] if lines else "it says nothing"
+
+    def _on_lost(self) -> None:
+        self._connection = None
+        self._connected.clear()
+        if self._closed:
+            return
+        self._on_event({"event": "shim-lost"})
+        self._reconnecting = asyncio.ensure_future(self._reconnect())
+
+    async def _reconnect(self) -> None:
+        while True:
+            try:
+                await self._connect()
+            except (RuntimeFailure, OSError):
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                self._on_event({"event": "shim-connected"})
+                return
+
+    def _reap(self) -> None:
+        """Collect a shim of ours that has ended."""
+        if self._child:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self._child, os.WNOHANG)
+            self._child = 0
+
+
+_OUR_OWN = ("NOTIFY_SOCKET", "MINIPOD_FAULT", "MINIPOD_ROOT", "WATCHDOG_USEC", "WATCHDOG_PID")
+
+
+def _dial(layout: Layout) -> socket.socket | None:
+    peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        peer.connect(os.fspath(layout.shim_socket))
+    except (FileNotFoundError, ConnectionRefusedError):
+        peer.close()
+        return None
+    except OSError:
+        peer.close()
+        raise
+    return peer
+
+
+async def _agree(connection: ShimConnection) -> None:
+    """Have a shim that speaks another version upgrade itself to the installed one."""
+    for attempt in ("version", "upgrade", "version"):
+        answer = await connection.call(attempt)
+        if answer["protocol"] == PROTOCOL_VERSION:
+            return
+    message = f"the shim speaks protocol {answer['protocol']}, this daemon {PROTOCOL_VERSION}"
+    raise RuntimeFailure("ShimUnavailable", message)
+
+
+async def _wait_readable(descriptor: int) -> None:
+    """Wait for a byte or the end of a pipe, then close it. RuntimeFailure when neither comes in time."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(descriptor, ready.set)
+    try:
+        await asyncio.wait_for(ready.wait(), START_SECONDS)
+    except TimeoutError:
+        message = f"the shim is not ready after {START_SECONDS:.0f} s"
+        raise RuntimeFailure("ShimUnavailable", message) from None
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
