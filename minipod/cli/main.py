@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import click
@@ -56,7 +57,15 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
 }
 COMMANDS = {name: help for section in SECTIONS.values() for name, help in section.items()}
-SIMILAR = 3  # letters of difference up to which a mistyped command is guessed
+
+
+def unknown_command(word: str, parent: str, known: Iterable[str]) -> CliError:
+    """Return the error for a command that does not exist, with what was perhaps meant."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(known), cutoff=0.6)
+    guess = "\n\nDid you mean this?\n" + "\n".join(f"\t{each}" for each in near) if near else ""
+    return CliError(f'unknown command "{word}" for "{parent}"{guess}')
 
 
 class LazyGroup(click.Group):
@@ -87,11 +96,7 @@ class LazyGroup(click.Group):
         """Find the command, or guess what was meant."""
         if args[0] in COMMANDS:
             return super().resolve_command(ctx, args)
-        from difflib import get_close_matches
-
-        near = get_close_matches(args[0], COMMANDS, cutoff=0.6)
-        guess = "\n\nDid you mean this?\n" + "\n".join(f"\t{each}" for each in near) if near else ""
-        raise CliError(f'unknown command "{args[0]}" for "minipod"{guess}')
+        raise unknown_command(args[0], "minipod", COMMANDS)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands by section, without importing any."""
@@ -210,10 +215,17 @@ def _translated(failed: Exception) -> CliError:
 def _usage(failed: click.ClickException) -> CliError:
     ctx = getattr(failed, "ctx", None)
     where = ctx.command_path if ctx is not None else "minipod"
+    if isinstance(failed, click.NoSuchCommand):
+        known = (
+            ctx.command.commands if ctx is not None and isinstance(ctx.command, click.Group) else ()
+        )
+        return unknown_command(failed.command_name, where, known)
     if isinstance(failed, click.NoSuchOption):
         return _unknown_flag(failed.option_name, where)
     if isinstance(failed, click.BadOptionUsage):
         return UsageError(f"flag needs an argument: {failed.option_name}", where)
+    if isinstance(failed, click.MissingParameter) and isinstance(failed.param, click.Argument):
+        return UsageError(f"{str(failed.param.name).upper()} is required", where)
     if isinstance(failed, click.BadParameter) and failed.param is not None:
         name = max(failed.param.opts, key=len)
         return UsageError(f'invalid argument for "{name}": {failed.message.rstrip(".")}', where)

@@ -104,13 +104,7 @@ def _edit(invocation: Invocation, target: Target, edit: Edit, given: dict[str, A
     if given["list_only"]:
         print("\n".join(f"{key}={present[key]}" for key in sorted(present)))
         return
-    clash = next(
-        (key for key in edit.setting if key in present and present[key] != edit.setting[key]), None
-    )
-    if clash is not None and not given["overwrite"]:
-        raise CliError(
-            f"'{clash}' already has a value ({present[clash]}), and --overwrite is false"
-        )
+    _refuse_overwriting(edit, present, given["overwrite"])
     done = compute_done(edit, present)
     if given["dry_run"] != "client" and not done.endswith("not " + edit.past):
         query = {"fieldManager": f"kubectl-{edit.field[:-1]}", **dry_run_query(given["dry_run"])}
@@ -118,6 +112,21 @@ def _edit(invocation: Invocation, target: Target, edit: Edit, given: dict[str, A
             target.resource, target.namespace, target.name, edit.patch(), "merge", query
         )
     report(target, done, given["dry_run"], given["output"], live)
+
+
+def _refuse_overwriting(edit: Edit, present: dict[str, str], overwrite: bool) -> None:
+    """Raise CliError, in each command's own words, when values are set already and may not be replaced."""
+    clashes = [
+        f"'{key}' already has a value ({present[key]})"
+        for key, value in edit.setting.items()
+        if key in present and present[key] != value
+    ]
+    if overwrite or not clashes:
+        return
+    if edit.field == "labels":
+        raise CliError(f"{clashes[0]}, and --overwrite is false")
+    found = "; ".join(clashes)
+    raise CliError(f"--overwrite is false but found the following declared annotation(s): {found}")
 
 
 def compute_done(edit: Edit, present: dict[str, str]) -> str:

@@ -3,7 +3,6 @@
 import sys
 from typing import Any
 
-from minipod.cli.formats import printer
 from minipod.cli.selection import Target
 
 Object = dict[str, Any]
@@ -15,6 +14,8 @@ def report(
 ) -> None:
     """Print that something was done to an object, or the object itself when -o asks for it."""
     if output and obj is not None:
+        from minipod.cli.formats import printer
+
         sys.stdout.write(printer(output)(typed(target, obj)))
     else:
         print(f"{target.label} {done}{SUFFIX[dry_run]}")

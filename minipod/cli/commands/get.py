@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from minipod.cli.api import Api
 
 Object = dict[str, Any]
+NO_TYPE = """Required resource not specified.
+Use "minipod api-resources" for a complete list of supported resources, and
+"minipod explain <resource>" for a detailed description of one (e.g. minipod explain pods)."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +124,7 @@ def _asked(invocation: Invocation, options: GetOptions) -> Iterator[Asked]:
             yield Asked(target.resource, target.namespace, target.name)
         return
     if not options.args:
-        raise CliError(
-            'Required resource not specified.\nUse "minipod api-resources" for a list of the kinds there are.'
-        )
+        raise CliError(NO_TYPE)
     for resource, names in words(invocation.api, options.args):
         if names and options.all_namespaces:
             raise CliError("a resource cannot be retrieved by name across all namespaces")
@@ -159,8 +160,7 @@ def _fetch(
 # ---- tables
 
 
-def _writers(asked: list[Asked], options: GetOptions) -> dict[Resource, TableWriter]:
-    resources = list(dict.fromkeys(each.resource for each in asked))
+def _writers(resources: list[Resource], options: GetOptions) -> dict[Resource, TableWriter]:
     mixed = options.show_kind or len(resources) > 1
     writers = {}
     for resource in resources:
@@ -187,7 +187,7 @@ def _print_tables(invocation: Invocation, asked: list[Asked], options: GetOption
             known["rows"] = [*known["rows"], *(table.get("rows") or [])]
     except CliError as error:
         failed = error
-    writers = _writers(asked, options)
+    writers = _writers(list(tables), options)
     texts = [writers[resource].text(_sorted(table, options)) for resource, table in tables.items()]
     sys.stdout.write("\n".join(each for each in texts if each))
     if failed is not None:
@@ -290,7 +290,7 @@ def _watch(api: "Api", asked: list[Asked], options: GetOptions) -> None:
 
 
 def _table_shower(asked: list[Asked], options: GetOptions) -> Any:
-    writer = _writers(asked, options)[asked[0].resource]
+    writer = _writers([asked[0].resource], options)[asked[0].resource]
 
     def show(event: str, found: Object) -> None:
         sys.stdout.write(writer.text(as_table(found), event))

@@ -9,7 +9,7 @@ import click
 
 from minipod.cli import options as flags
 from minipod.cli.completion import complete_containers
-from minipod.cli.errors import CliError, raise_all
+from minipod.cli.errors import CliError, ServerError, raise_all
 from minipod.cli.invocation import Invocation
 from minipod.cli.pods import choose_container, containers_of, get_pod, pod_name
 from minipod.cli.resources import PODS
@@ -180,13 +180,23 @@ def _sources(invocation: Invocation, options: LogOptions) -> Iterator[Source]:
         if not pods:
             print(f"No resources found in {invocation.namespace} namespace.", file=sys.stderr)
     else:
-        pods = [get_pod(invocation, pod_name(options.pod, USAGE))]
+        pods = [_pod(invocation, pod_name(options.pod, USAGE))]
     wanted = options.container or options.in_pod or ""
     for pod in pods:
         if options.all_containers:
             yield from (Source(pod, each["name"]) for each in containers_of(pod))
         else:
             yield Source(pod, choose_container(pod, wanted)["name"])
+
+
+def _pod(invocation: Invocation, name: str) -> Object:
+    try:
+        return get_pod(invocation, name)
+    except ServerError as failed:
+        if failed.reason != "NotFound":
+            raise
+        where = f'in namespace "{invocation.namespace}"'
+        raise CliError(f"error from server (NotFound): {failed.message} {where}") from failed
 
 
 def _stream(api: "Api", source: Source, options: LogOptions) -> Iterator[bytes]:

@@ -42,7 +42,7 @@ class RunOptions:
     def check(self) -> None:
         """Raise CliError when flags contradict each other."""
         if not self.image:
-            raise CliError("--image is required")
+            raise CliError('required flag(s) "image" not set')
         if self.restart not in ("Always", "OnFailure", "Never"):
             raise CliError(f"invalid restart policy: {self.restart}")
         if self.tty and not self.stdin:

@@ -48,8 +48,7 @@ def _ports(w: Writer, ports: list[Object]) -> None:
 
 
 def _port(port: Object, key: str) -> str:
-    text = f"{port.get(key, 0)}/{port.get('protocol', 'TCP')}"
-    return f"{text} ({port['name']})" if port.get("name") else text
+    return f"{port.get(key, 0)}/{port.get('protocol', 'TCP')}"
 
 
 def _status(w: Writer, status: Object) -> None:

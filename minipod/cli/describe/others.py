@@ -28,10 +28,6 @@ def describe_namespace(namespace: Object, events: list[Object]) -> str:
     w = Writer()
     name_lines(w, namespace, namespaced=False)
     w.field(0, "Status", (namespace.get("status") or {}).get("phase", ""))
-    w.line(0, "")
-    w.line(0, "No resource quota.")
-    w.line(0, "")
-    w.line(0, "No LimitRange resource.")
     return w.text()
 
 

@@ -173,10 +173,10 @@ def _projected(source: Object) -> list[tuple[str, object]]:
         ("Type", "Projected (a volume that contains injected data from multiple sources)")
     ]
     for each in source.get("sources") or []:
-        if "secret" in each:
-            lines.append(("SecretName", each["secret"].get("name", "")))
-        if "configMap" in each:
-            lines.append(("ConfigMapName", each["configMap"].get("name", "")))
+        for kind, name in (("secret", "SecretName"), ("configMap", "ConfigMapName")):
+            if kind in each:
+                lines.append((name, each[kind].get("name", "")))
+                lines.append(("Optional", optional_text(each[kind].get("optional"))))
         if "downwardAPI" in each:
             lines.append(("DownwardAPI", "true"))
         if "serviceAccountToken" in each:

@@ -95,7 +95,7 @@ HEAVY = {
     "yaml", "asyncio", "http.client", "urllib.request", "email", "ssl", "subprocess", "logging", "argparse",
     "concurrent.futures", "importlib.metadata", "unittest", "aiohttp", "psutil", "pyroute2",
     "minipod.cli.jsonpath", "minipod.cli.formats", "minipod.cli.websocket", "minipod.cli.manifests", "tempfile",
-    "minipod.api", "minipod.client", "difflib",
+    "minipod.api", "minipod.client",
 }  # fmt: skip
 
 
