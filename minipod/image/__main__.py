@@ -64,7 +64,7 @@ def _build(options: argparse.Namespace) -> None:
     place = layout(options.root)
     packages = options.packages or os.environ.get("MINIPOD_PACKAGES") or place.state / "packages"
     sources = Path(options.sources) if options.sources else None
-    folder = PackageFolder(Path(packages), progress.step, options.update, sources)
+    folder = PackageFolder(Path(packages), progress, options.update, sources)
     store = ImageStore(place.images)
     for recipe in options.recipes:
         built = build(store, Path(recipe), folder, progress)

@@ -12,15 +12,15 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
+from .apt import Apt, first_error, run
 from .durable import locked
 from .errors import ImageError
-
-Progress = Callable[[str], None]
+from .progress import Progress
 
 HOST_LISTS = Path("/var/lib/apt/lists")
 HOST_ARCHIVES = Path("/var/cache/apt/archives")
@@ -30,32 +30,6 @@ _AR_HEADER = 8 + 16  # of a .deb: magic, then the first member's name, then its 
 _INSTALLED = "Status: install ok installed\n"
 # An excluded package satisfies whoever depends on it, in any version, and needs nothing itself.
 _ABSENT = "Package: {name}\nArchitecture: all\nMulti-Arch: foreign\nVersion: 9999:0\n" + _INSTALLED
-
-_CONFIGURATION = """\
-#clear APT::Update::Pre-Invoke;
-#clear APT::Update::Post-Invoke;
-#clear APT::Update::Post-Invoke-Success;
-#clear DPkg::Pre-Invoke;
-#clear DPkg::Post-Invoke;
-#clear DPkg::Pre-Install-Pkgs;
-Dir::State "{state}";
-Dir::State::status "{status}";
-Dir::State::lists "{lists}";
-Dir::Cache "{state}";
-Dir::Cache::archives "{state}/archives";
-Dir::Cache::pkgcache "{pkgcache}";
-Dir::Cache::srcpkgcache "";
-Debug::NoLocking "1";
-APT::Install-Recommends "0";
-APT::Install-Suggests "0";
-APT::Sandbox::User "root";
-Acquire::Languages "none";
-Acquire::Retries "2";
-"""
-_SOURCES = """\
-Dir::Etc::sourcelist "{path}";
-Dir::Etc::sourceparts "/dev/null";
-"""
 
 
 @dataclass(frozen=True)
@@ -76,7 +50,7 @@ class Package:
 
     def control(self) -> str:
         """Return the control file, as deb-control(5) has it."""
-        return _run(["dpkg-deb", "-f", str(self.path)], f'package "{self.path}"').strip()
+        return run(["dpkg-deb", "-f", str(self.path)], f'package "{self.path}"').strip()
 
 
 @dataclass(frozen=True)
@@ -106,7 +80,8 @@ class PackageFolder:
         self.folder = folder
         self._progress = progress
         self._update = update
-        self._sources = sources.resolve() if sources else None
+        self._has_sources = sources is not None
+        self._apt = Apt(folder, sources.resolve() if sources else None)
         self._own_lists = folder / "lists"
         if sources:
             self._own_lists = (
@@ -147,7 +122,7 @@ class PackageFolder:
         except ImageError:
             if fresh:
                 raise
-            self._progress("the package lists seem to be out of date")
+            self._progress.step("the package lists seem to be out of date")
             self._refresh_lists()
             return self._chosen(names, excluded, installed)
 
@@ -157,7 +132,7 @@ class PackageFolder:
         present = [f"{package.control()}\n{_INSTALLED}" for package in installed]
         present += [_ABSENT.format(name=name) for name in excluded]
         question = ["-y", "--print-uris", "-o", "Acquire::ForceHash=SHA256", "install", *names]
-        output = self._apt(question, "\n".join(present))
+        output = self._apt.run(question, self._lists(), "\n".join(present))
         wanted = [_Wanted(m["file"], int(m["size"]), m["hash"]) for m in _WANTED.finditer(output)]
         self._fetch([each for each in wanted if not self._have(each)])
         return sorted(wanted, key=lambda each: each.file)
@@ -167,14 +142,14 @@ class PackageFolder:
     def _lists(self) -> Path:
         """Our own lists, or the host's when they are newer and it is the host's sources that count."""
         own = self._own_lists
-        if self._sources or _newest(_package_lists(own)) > _newest(_package_lists(HOST_LISTS)):
+        if self._has_sources or _newest(_package_lists(own)) > _newest(_package_lists(HOST_LISTS)):
             return own
         return HOST_LISTS
 
     def _refresh_lists(self) -> None:
-        self._progress("fetching package lists")
+        self._progress.step("fetching package lists")
         try:
-            self._apt(["update"], "", lists=self._own_lists)
+            self._apt.run(["update"], self._own_lists)
         except ImageError:
             if not _package_lists(self._own_lists):  # one broken source of several does not matter
                 raise
@@ -199,16 +174,29 @@ class PackageFolder:
     def _fetch(self, missing: list[_Wanted]) -> None:
         if not missing:
             return
-        size = sum(each.size for each in missing) / 1e6
-        self._progress(f"fetching {len(missing)} packages ({size:.1f} MB)")
+        size = sum(each.size for each in missing)
+        self._progress.step(f"fetching {len(missing)} packages ({size / 1e6:.1f} MB)")
         with tempfile.TemporaryDirectory(prefix="partial-", dir=self.folder) as partial:
-            versions = [f"{each.name}={each.version}" for each in missing]
-            self._apt(["download", *versions], "", directory=partial)
+            self._download(missing, size, partial)
             for each in missing:
                 path = Path(partial, each.file)
                 if not _matches(path, each):
                     raise ImageError(f'package "{each.file}" was not fetched whole')
                 os.rename(path, self.folder / each.file)
+
+    def _download(self, missing: list[_Wanted], size: int, directory: str) -> None:
+        """Let apt fetch into `directory`; it says "Get:" when it begins with a package."""
+        sizes = {each.name: each.size for each in missing}
+        done = 0
+
+        def watch(line: str) -> None:
+            nonlocal done
+            if line.startswith("Get:"):
+                self._progress.amount("fetching", done, size)
+                done += next((sizes[word] for word in line.split() if word in sizes), 0)
+
+        arguments = ["download", *(f"{each.name}={each.version}" for each in missing)]
+        self._apt.run(arguments, self._lists(), directory=directory, watch=watch)
 
     def _package(self, wanted: _Wanted) -> Package:
         path = self.folder / wanted.file
@@ -237,31 +225,8 @@ class PackageFolder:
         wanted = [_Wanted(*each) for each in found]
         if not all(self._have(each) for each in wanted):
             raise error
-        self._progress(f"building from the packages of the last build ({error})")
+        self._progress.step(f"building from the packages of the last build ({error})")
         return [self._package(each) for each in wanted]
-
-    def _apt(
-        self,
-        arguments: list[str],
-        status: str,
-        lists: Path | None = None,
-        directory: str | None = None,
-    ) -> str:
-        with tempfile.TemporaryDirectory(prefix="partial-", dir=self.folder) as state:
-            Path(state, "archives", "partial").mkdir(parents=True)
-            Path(state, "status").write_text(status)
-            configuration = Path(state, "apt.conf")
-            text = _CONFIGURATION.format(
-                state=state,
-                status=f"{state}/status",
-                lists=lists or self._lists(),
-                pkgcache=f"{state}/pkgcache.bin",
-            )
-            if self._sources:
-                text += _SOURCES.format(path=self._sources)
-            configuration.write_text(text)
-            command = ["apt-get", "-c", str(configuration), "-q", *arguments]
-            return _run(command, "apt-get", directory)
 
 
 def unpacked_tar(package: Package, spool: Path) -> None:
@@ -272,30 +237,7 @@ def unpacked_tar(package: Package, spool: Path) -> None:
             command, stdout=stream, stderr=subprocess.PIPE, text=True, check=False
         )
     if done.returncode:
-        raise ImageError(f'package "{package.path}": {_last_line(done.stderr)}')
-
-
-def _run(command: list[str], what: str, directory: str | None = None) -> str:
-    environment = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
-    environment.pop("APT_CONFIG", None)
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, cwd=directory, env=environment, check=False,
-            stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    except FileNotFoundError:
-        raise ImageError(
-            f'"{command[0]}" is not installed; images are built on Debian and its kin'
-        ) from None
-    if done.returncode:
-        raise ImageError(f"{what}: {_last_line(done.stderr)}")
-    return done.stdout
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line.removeprefix("E: ") for line in lines if line.startswith("E: ")]
-    return (errors or lines or ["it failed without a word"])[0]
+        raise ImageError(f'package "{package.path}": {first_error(done.stderr)}')
 
 
 def _key(names: Sequence[str], excluded: Sequence[str], installed: Sequence[Package]) -> str:

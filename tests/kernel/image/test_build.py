@@ -1,6 +1,7 @@
 """Images from recipes and a package repository of our own: reproducible, offline the second time, safe to kill."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -131,14 +132,15 @@ class Place:
         (root / "images/app/app.conf").write_text("setting\n")
         self.sources = root / "sources.list"
         self.sources.write_text(f"deb [trusted=yes] file:{self.repository} ./\n")
-        self.said: list[str] = []
+        self.said = io.StringIO()
+        self.progress = Progress(self.said)
 
     @property
     def store(self) -> ImageStore:
         return ImageStore(self.root / "lib/images")
 
     def build(self, name: str) -> Built:
-        packages = PackageFolder(self.root / "lib/packages", self.said.append, sources=self.sources)
+        packages = PackageFolder(self.root / "lib/packages", self.progress, sources=self.sources)
         return build(self.store, self.root / "images" / name, packages, Progress(quiet=True))
 
     def command(self, *arguments: object) -> list[str]:
@@ -237,17 +239,17 @@ def test_when_lists_have_moved_on_but_nothing_can_be_fetched_the_last_packages_a
     make_package(place.repository, "mp-base", {"bin/tool": "newer"}, version="2.0")
     make_index(place.repository)
     (place.repository / "mp-base_2.0_all.deb").unlink()
-    packages = PackageFolder(place.root / "lib/packages", place.said.append, True, place.sources)
+    packages = PackageFolder(place.root / "lib/packages", place.progress, True, place.sources)
     again = build(place.store, place.root / "images/base", packages, Progress(quiet=True)).image
     assert again.manifest_digest == first.manifest_digest
-    assert any("packages of the last build" in line for line in place.said)
+    assert "packages of the last build" in place.said.getvalue()
 
 
 def test_a_new_package_version_makes_a_new_image(place: Place) -> None:
     first = place.build("base").image
     make_package(place.repository, "mp-base", {"bin/tool": "newer"}, version="2.0")
     make_index(place.repository)
-    packages = PackageFolder(place.root / "lib/packages", place.said.append, True, place.sources)
+    packages = PackageFolder(place.root / "lib/packages", place.progress, True, place.sources)
     second = build(place.store, place.root / "images/base", packages, Progress(quiet=True)).image
     assert second.id != first.id
     assert tree(Path(second.layers[0]))["usr/bin/tool"] == "newer"

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import hashlib
 import io
+import sys
 
 import pytest
 
@@ -71,3 +72,11 @@ def test_it_cannot_be_read_backwards_or_beyond() -> None:
         reader.seek(10)
     with pytest.raises(ImageError, match="truncated"):
         list(reader.chunks(51))
+
+
+def test_zstd_without_python_for_it_says_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "compression", None)
+    with pytest.raises(
+        ImageError, match="zstd compression needs Python 3.14; save the image with gzip"
+    ):
+        stream(b"\x28\xb5\x2f\xfdrest")
