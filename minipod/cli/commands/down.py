@@ -74,9 +74,10 @@ def _delete_pods(invocation: Invocation, timeout: float) -> None:
 
 
 def _shut_shim_down(invocation: Invocation) -> None:
-    """End the shim by its own shutdown verb; containers that are left end with it."""
-    if listener(invocation.layout.shim_socket) is None:
-        return
+    """End the shim by its own shutdown verb, with containers that are left, and remove the network."""
+    if not invocation.layout.state.exists():
+        return  # nothing was ever started here
+    running = listener(invocation.layout.shim_socket)
     program = [
         sys.executable,
         "-m",
@@ -89,4 +90,5 @@ def _shut_shim_down(invocation: Invocation) -> None:
         raise CliError(
             f"the parent of all containers did not shut down: {ended.stderr.strip() or ended.stdout.strip()}"
         )
-    print("the parent of all containers has ended")
+    if running is not None:
+        print(f"the parent of all containers has ended (process {running})")
