@@ -17,6 +17,7 @@ class NetworkPlace:
 
     bridge: str
     gateway: str  # "10.85.0.1"
+    prefix: int  # length, 16 for a /16
     table: str
     mtu: int = 1500
 

@@ -82,6 +82,10 @@ class Running:
             tuple(sorted(containers, key=lambda each: each.created_at)),
         )
 
+    def all(self) -> RuntimeState:
+        """Return everything."""
+        return RuntimeState(tuple(self._sandboxes.values()), tuple(self._containers.values()))
+
     def uids(self) -> Iterable[str]:
         """Return the UIDs of all Pods that have anything here."""
         return list(self._by_pod)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from minipod.api.quantity import value
 from minipod.client import Object
+from minipod.node.environment import References
 from minipod.node.errors import StepError
 from minipod.node.projection import Payload, compute_payload, compute_projection
 from minipod.node.security import pod_context
@@ -25,14 +26,6 @@ _PROPAGATION: dict[str, Propagation] = {
     "Bidirectional": "rshared",
 }
 _CONFIG_ERROR = "CreateContainerConfigError"
-
-
-@dataclass(frozen=True)
-class References:
-    """The objects that a Pod refers to, as they are now; None for one that does not exist."""
-
-    secrets: Mapping[str, Object | None]
-    config_maps: Mapping[str, Object | None]
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ class Work:
     grace: float | None = None  # seconds; None: the Pod's own
     gone: bool = False  # the API has no such object any more
     grace_changed: asyncio.Event = field(default_factory=asyncio.Event)
+    killed: asyncio.Event = field(default_factory=asyncio.Event)  # set when a sync should stop
 
     @property
     def uid(self) -> str:
@@ -95,11 +96,17 @@ class PodWorkers:
         if worker is None:
             worker = self._workers[uid] = _Worker(Work(pod))
             if is_finished(pod) and not is_deleted(pod):
-                worker.work.phase = "terminated"  # a restarted daemon runs nothing twice
+                worker.work.phase = "terminating"  # a restarted daemon runs nothing twice
         worker.work.pod = pod
         if is_deleted(pod):
             self._kill(worker, deletion_grace(pod))
         self._wake(worker)
+
+    def keep(self, pod: Object) -> None:
+        """Take a version of a Pod that asks for no work."""
+        worker = self._workers.get(uid_of(pod))
+        if worker:
+            worker.work.pod = pod
 
     def remove(self, pod: Object) -> None:
         """Take notice that the object is gone from the API: whatever still runs is ended."""
@@ -154,6 +161,7 @@ class PodWorkers:
         work = worker.work
         if work.phase == "sync":
             work.phase = "terminating"
+        work.killed.set()
         if grace is not None and (work.grace is None or grace < work.grace):
             work.grace = grace
             work.grace_changed.set()

@@ -1,0 +1,277 @@
+"""The node agent: keeps the Pods bound to this host running, and tells the API how they are.
+
+    informer (Pods with our name)  --> one worker per Pod --> sync | terminate | finish
+    runtime events (exits)         -->        "
+    timers (back-off)              -->        "
+    image store (inotify)          -->  those who wait for an image
+
+Nothing is looked at again without a reason: an idle Pod costs nothing.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from minipod.client import Client, Object
+from minipod.clock import Clock
+from minipod.informer import Informer
+from minipod.linux import cgroup, inotify
+from minipod.node.backoff import Backoffs, BackoffSettings
+from minipod.node.config import NodeConfig
+from minipod.node.images import Images
+from minipod.node.inspect import inspect_pod
+from minipod.node.observed import LABEL_CONTAINER, LABEL_UID
+from minipod.node.parts import Addresses, Parts
+from minipod.node.pods import uid_of
+from minipod.node.preview import compute_script
+from minipod.node.recovery import make_orphans, remove_leftovers
+from minipod.node.registration import Registration
+from minipod.node.security import compute_capabilities
+from minipod.node.server import KubeletServer
+from minipod.node.sync import Syncer
+from minipod.node.termination import Terminator
+from minipod.node.translate import container_id, log_path
+from minipod.node.workers import Outcome, PodWorkers, Work
+from minipod.runtime.plan import HostFacts
+from minipod.runtime.service import Runtime, RuntimeEvent, RuntimeFailure
+from minipod.runtime.spec import ContainerStatus
+
+logger = logging.getLogger(__name__)
+
+
+class Kubelet:
+    """One node. `await start()` returns once it is registered and looks after its Pods."""
+
+    def __init__(
+        self,
+        client: Client,
+        runtime: Runtime,
+        images: Images,
+        addresses: Addresses,
+        config: NodeConfig,
+        clock: Clock,
+    ) -> None:
+        settings = BackoffSettings(config.backoff_base, config.backoff_max)
+        self.runtime = runtime
+        self._parts = Parts(client, runtime, images, addresses, config, clock, Backoffs(settings))
+        steps = _Steps(Syncer(self._parts), Terminator(self._parts))
+        self._workers = PodWorkers(steps, clock)
+        self._registration = Registration(client, config, clock)
+        self._server = KubeletServer(self, config.layout.kubelet_socket)
+        selector = f"spec.nodeName={config.node_name}"
+        self._informer = Informer(client, "pods", self._on_pod, field_selector=selector)
+        self._exits: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._events: asyncio.Task[None] | None = None
+        self._store_watch: inotify.Inotify | None = None
+
+    # -- start and stop --------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take up what runs, register the Node, then follow the API. StatusError, RuntimeFailure."""
+        parts = self._parts
+        events = self.runtime.events()
+        self._events = asyncio.create_task(self._follow(events), name="runtime events")
+        parts.running.replace(await self.runtime.state())
+        await asyncio.to_thread(_warm_up, parts)
+        await self._registration.start()
+        await self._informer.start()
+        self._end_orphans()
+        known = [work.uid for work in self._workers.works()]
+        await remove_leftovers(parts, known)
+        self._watch_images()
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Stop looking after the Pods; they go on. Statuses and Events still waiting are written."""
+        await self._server.stop()
+        await self._informer.stop()
+        if self._store_watch:
+            asyncio.get_running_loop().remove_reader(self._store_watch.fileno())
+            self._store_watch.close()
+        if self._events:
+            self._events.cancel()
+            await asyncio.gather(self._events, return_exceptions=True)
+        await self._workers.stop()
+        await self._registration.stop()
+        await self._parts.statuses.stop()
+        await self._parts.recorder.stop()
+
+    async def wait_idle(self) -> None:
+        """Wait until there is nothing to do: no step runs, every status and Event is written."""
+        await self._workers.wait_idle()
+        await self._parts.statuses.flush_all()
+        await self._parts.recorder.flush()
+
+    # -- what happens ----------------------------------------------------------------------------
+
+    def _on_pod(self, new: Object | None, old: Object | None) -> None:
+        if new is None:
+            if old is not None:
+                self._workers.remove(old)
+            return
+        if old is not None and not _matters(new, old):
+            self._workers.keep(new)
+            return
+        self._workers.update(new)
+
+    async def _follow(self, events: AsyncIterator[RuntimeEvent]) -> None:
+        async for event in events:
+            try:
+                await self._on_event(event)
+            except RuntimeFailure as failure:
+                logger.warning("runtime: %s", failure)
+
+    async def _on_event(self, event: RuntimeEvent) -> None:
+        running = self._parts.running
+        if event.type == "container-exited" and event.container:
+            running.put_container(event.container)
+            for wake in self._exits.pop(event.container.id, ()):
+                wake.set()
+            self._workers.wake(event.container.labels.get(LABEL_UID, ""))
+        elif event.type == "sandbox-exited":
+            self._workers.wake(running.sandbox_ended(event.sandbox_id))
+        elif event.type == "shim-lost":
+            self._registration.set_ready(False)
+        elif event.type == "shim-connected":
+            await self._relist()
+
+    async def _relist(self) -> None:
+        """The shim is back, perhaps a new one: what it does not know is gone."""
+        self._parts.running.replace(await self.runtime.state())
+        self._registration.set_ready(True)
+        for wakes in self._exits.values():
+            for wake in wakes:
+                wake.set()
+        self._end_orphans()
+        self._workers.wake_all()
+
+    def _end_orphans(self) -> None:
+        """End what runs for Pods that the API does not know (force deleted while we were away)."""
+        state = self._parts.running.all()
+        for pod in make_orphans(state, [work.uid for work in self._workers.works()]):
+            logger.info('ending pod "%s": the API has none of that UID', pod["metadata"]["name"])
+            self._workers.remove(pod)
+
+    def _watch_images(self) -> None:
+        """Look again at Pods that wait for an image as soon as one is added."""
+        directory = self._parts.config.layout.images
+        if not directory.exists():
+            return
+        self._store_watch = inotify.Inotify()
+        self._store_watch.add(directory, inotify.IN_MOVED_TO | inotify.IN_CLOSE_WRITE)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._store_watch.fileno(), self._on_images)
+
+    def _on_images(self) -> None:
+        assert self._store_watch is not None
+        names = {name for _, _, name in self._store_watch.read()}
+        if not names & {"index.json", "aliases.json"}:
+            return
+        for work in self._workers.works():
+            if self._parts.memory(work.uid).image_retry:
+                self._workers.wake(work.uid)
+
+    # -- what the HTTP API asks (server.NodeView) ------------------------------------------------
+
+    def now(self) -> float:
+        """Return the present."""
+        return self._parts.clock.now()
+
+    def find_pod(self, namespace: str, name: str) -> Object | None:
+        """Return a Pod of this node."""
+        return self._informer.get(namespace, name)
+
+    def pods(self) -> list[Object]:
+        """Return all Pods of this node, with their newest statuses."""
+        return [self._parts.current(pod) for pod in self._informer]
+
+    def status_of(self, pod: Object) -> Object:
+        """Return a Pod's newest status."""
+        return self._parts.current(pod).get("status") or {}
+
+    def running_container(self, pod: Object, name: str) -> ContainerStatus | None:
+        """Return a container that runs now."""
+        for each in reversed(self._parts.running.of_pod(uid_of(pod)).containers):
+            if each.labels.get(LABEL_CONTAINER) == name and each.state == "running":
+                return each
+        return None
+
+    def find_log(self, pod: Object, name: str, attempt: int) -> tuple[Path, str]:
+        """Return the log file of an attempt, and its container's ID."""
+        identifier = container_id(pod, name, attempt)
+        return log_path(pod, name, attempt, self._parts.config), identifier
+
+    def has_ended(self, identifier: str) -> bool:
+        """Whether a container does not run any more."""
+        found = self._parts.running.container(identifier)
+        return found is None or found.state != "running"
+
+    def watch_exit(self, identifier: str, wake: asyncio.Event) -> Callable[[], None]:
+        """Set `wake` when the container ends; return what takes this back."""
+        self._exits[identifier].add(wake)
+
+        def forget() -> None:
+            watchers = self._exits.get(identifier)
+            if watchers is not None:
+                watchers.discard(wake)
+                if not watchers:
+                    del self._exits[identifier]
+
+        return forget
+
+    async def plan(self, pod: Object) -> str:
+        """Return the script that would make the Pod."""
+        staging = str(self._parts.config.layout.run / "staging")
+        return await compute_script(self._parts, pod, HostFacts(cgroup.this_host(), staging))
+
+    def trace(self, pod: Object) -> Object:
+        """Return the steps that made the Pod."""
+        metadata = pod["metadata"]
+        return {
+            "pod": f"{metadata['namespace']}/{metadata['name']}",
+            "uid": metadata["uid"],
+            "sections": self._parts.memory(metadata["uid"]).trace,
+        }
+
+    async def inspect(self, pod: Object) -> Object:
+        """Return the Pod as the kernel has it."""
+        uid = uid_of(pod)
+        state = self._parts.running.of_pod(uid)
+        path = f"{self._parts.config.layout.instance}/pod{uid}"
+        facts = await asyncio.to_thread(inspect_pod, state, path)
+        metadata = pod["metadata"]
+        return {"pod": f"{metadata['namespace']}/{metadata['name']}", "uid": uid, **facts}
+
+
+class _Steps:
+    """The three steps of a Pod's life, together (workers.PodSteps)."""
+
+    def __init__(self, syncer: Syncer, terminator: Terminator) -> None:
+        self._syncer = syncer
+        self._terminator = terminator
+
+    async def sync(self, work: Work) -> Outcome:
+        return await self._syncer.sync(work)
+
+    async def terminate(self, work: Work) -> Outcome:
+        return await self._terminator.terminate(work)
+
+    async def finish(self, work: Work) -> Outcome:
+        return await self._terminator.finish(work)
+
+
+def _matters(new: Object, old: Object) -> bool:
+    """Whether a change of a Pod asks for work: not the status that we wrote ourselves."""
+    return bool(new["spec"] != old["spec"]) or _without_version(new) != _without_version(old)
+
+
+def _without_version(pod: Object) -> Object:
+    skipped = ("resourceVersion", "managedFields")
+    return {key: value for key, value in pod["metadata"].items() if key not in skipped}
+
+
+def _warm_up(parts: Parts) -> None:
+    """Do now what the first Pod would have to wait for (in a worker thread)."""
+    parts.profiles.compile({"type": "RuntimeDefault"}, compute_capabilities({}))

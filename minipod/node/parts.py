@@ -1,0 +1,138 @@
+"""What the steps of a Pod's life work with, and what they remember of each Pod between two looks."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from ipaddress import IPv4Interface
+from typing import Protocol
+
+from minipod.client import Client, Object
+from minipod.clock import Clock
+from minipod.eventing import EventType, Recorder
+from minipod.node.backoff import Backoffs
+from minipod.node.config import NodeConfig
+from minipod.node.hosts import Names
+from minipod.node.images import Images
+from minipod.node.observed import ObservedPod, observe
+from minipod.node.pods import field_path, uid_of
+from minipod.node.profiles import SeccompProfiles
+from minipod.node.running import Running
+from minipod.node.status import NodeFacts, Waiting, compute_pod_status
+from minipod.node.status_writer import StatusWriter
+from minipod.node.volumes import PreparedVolume
+from minipod.runtime.service import Runtime
+from minipod.runtime.spec import TracedStep
+
+TRACE_LIMIT = 2000  # steps kept of one Pod
+
+
+class Addresses(Protocol):
+    """The part of the address pool that the node uses."""
+
+    def allocate(self, owner: str) -> IPv4Interface:
+        """Return the owner's address. Raises PoolExhausted."""
+
+    def release(self, owner: str) -> None:
+        """Free it."""
+
+    def owners(self) -> dict[str, IPv4Interface]:
+        """Return every owner's address."""
+
+
+@dataclass
+class Memory:
+    """What is remembered of one Pod. Nothing here is needed to be right, only to be quick and not to repeat itself."""
+
+    waiting: dict[str, Waiting] = field(default_factory=dict)  # by container
+    holds: dict[str, float] = field(default_factory=dict)  # back-offs already told of
+    image_tries: dict[str, int] = field(
+        default_factory=dict
+    )  # failed looks for an image, by container
+    image_retry: dict[str, float] = field(default_factory=dict)  # when the next look is due
+    prepared: bool = False  # volumes and files are in place for the present sandbox
+    volumes: dict[str, PreparedVolume] = field(default_factory=dict)
+    files: set[tuple[str, int]] = field(
+        default_factory=set
+    )  # (container, attempt) with its files made
+    messages: set[str] = field(default_factory=set)  # containers whose message has been read
+    leased: dict[str, str] = field(default_factory=dict)  # container -> manifest digest
+    names: Names | None = None
+    failure: tuple[str, str] | None = None  # (reason, message): the node has failed the Pod
+    trace: list[Object] = field(default_factory=list)
+
+
+class Parts:
+    """The node's parts, as the steps see them."""
+
+    def __init__(
+        self,
+        client: Client,
+        runtime: Runtime,
+        images: Images,
+        addresses: Addresses,
+        config: NodeConfig,
+        clock: Clock,
+        backoffs: Backoffs,
+    ) -> None:
+        self.client = client
+        self.runtime = runtime
+        self.images = images
+        self.addresses = addresses
+        self.config = config
+        self.clock = clock
+        self.backoffs = backoffs
+        self.recorder = Recorder(client, clock, "kubelet", config.node_name)
+        self.running = Running()
+        self.statuses = StatusWriter(client, clock)
+        self.profiles = SeccompProfiles(config.seccomp_profiles)
+        self._memories: dict[str, Memory] = {}
+
+    def memory(self, uid: str) -> Memory:
+        """Return what is remembered of a Pod."""
+        return self._memories.setdefault(uid, Memory())
+
+    def forget(self, uid: str) -> None:
+        """Forget a Pod that is gone."""
+        self._memories.pop(uid, None)
+        self.statuses.forget(uid)
+        self.backoffs.forget(uid)
+
+    def current(self, pod: Object) -> Object:
+        """Return the Pod with its newest status, which may not be written yet."""
+        status = self.statuses.get(uid_of(pod))
+        return pod if status is None else {**pod, "status": status}
+
+    def observe(self, pod: Object) -> ObservedPod:
+        """Return what runs of a Pod."""
+        uid = uid_of(pod)
+        return observe(self.running.of_pod(uid), uid)
+
+    def report(self, pod: Object, *, urgent: bool = True, terminal: bool = False) -> Object:
+        """Compute the Pod's status and hand it to the writer; return it."""
+        memory = self.memory(uid_of(pod))
+        facts = NodeFacts(
+            host_ips=(self.config.host_ip,),
+            waiting=dict(memory.waiting),
+            terminal=terminal,
+            failure=memory.failure,
+        )
+        status = compute_pod_status(
+            self.current(pod), self.observe(pod), self.clock.now(), facts=facts
+        )
+        self.statuses.set(pod, status, urgent=urgent)
+        return status
+
+    def event(
+        self, pod: Object, kind: EventType, reason: str, message: str, container: str = ""
+    ) -> None:
+        """Record an Event about a Pod or one of its containers."""
+        path = field_path(pod, container) if container else ""
+        self.recorder.record(pod, kind, reason, message, path)
+
+    def trace(self, pod: Object, title: str, steps: Sequence[TracedStep]) -> None:
+        """Keep the steps that really ran."""
+        trace = self.memory(uid_of(pod)).trace
+        trace.append(
+            {"title": title, "time": self.clock.now(), "steps": [asdict(s) for s in steps]}
+        )
+        while sum(len(each["steps"]) for each in trace) > TRACE_LIMIT:
+            trace.pop(0)

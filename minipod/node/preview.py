@@ -1,0 +1,113 @@
+"""`plan`: the script that would make a Pod, rendered from the very operations that would run. Touches nothing.
+
+What only the real thing knows (the address that will be free, the UID) is chosen here as it would be next.
+"""
+
+import uuid
+from collections.abc import Sequence
+from ipaddress import IPv4Interface, IPv4Network
+
+from minipod.client import Object
+from minipod.node.environment import compute_environment
+from minipod.node.hosts import Names, compute_names
+from minipod.node.images import find_image
+from minipod.node.parts import Parts
+from minipod.node.pods import ContainerKind, containers_of, host_network
+from minipod.node.references import fetch_references
+from minipod.node.starting import compute_files
+from minipod.node.translate import (
+    ContainerInputs,
+    compute_container_files,
+    compute_container_spec,
+    compute_sandbox_spec,
+)
+from minipod.node.volumes import compute_volumes
+from minipod.runtime.operations import Operation, Step
+from minipod.runtime.plan import HostFacts, SandboxRef, compute_container_plan, compute_sandbox_plan
+from minipod.runtime.spec import ContainerSpec, SandboxSpec
+
+
+async def compute_script(parts: Parts, pod: Object, host: HostFacts) -> str:
+    """Return the commented shell script. StepError when the Pod could not be made (a missing image...)."""
+    from minipod.runtime.render import render
+
+    pod = _complete(parts, pod)
+    names = compute_names(pod, parts.config.cluster_domain, parts.config.node_name)
+    address = "" if host_network(pod) else _next_address(parts, pod)
+    sandbox = compute_sandbox_spec(pod, 0, names, address, parts.config)
+    steps = list(_file_steps(parts, pod, address, names))
+    references = await fetch_references(parts.client, pod)
+    directory = parts.config.pod_directory(pod["metadata"]["uid"])
+    volumes = compute_volumes(pod, directory, references)
+    for volume in volumes.values():
+        steps += _steps(volume.operations, f'volume "{volume.name}"')
+    steps += compute_sandbox_plan(sandbox, host)
+    view = _with_address(parts, pod, address)
+    for kind, container in containers_of(pod):
+        image = find_image(parts.images, container)
+        inputs = ContainerInputs(
+            kind=kind,
+            attempt=0,
+            image=image,
+            environment=compute_environment(view, container, image.config.env, references),
+            volumes=volumes,
+            hostname=names.hostname,
+        )
+        spec = compute_container_spec(
+            pod, container, inputs, parts.config, sandbox.id, parts.profiles.compile
+        )
+        steps += _container_steps(parts, pod, kind, spec, sandbox, host)
+    return render(steps)
+
+
+def _complete(parts: Parts, pod: Object) -> Object:
+    """Return the Pod with what the API server and the scheduler would have given it."""
+    metadata = {"namespace": "default", "uid": str(uuid.uuid4()), **pod.get("metadata", {})}
+    metadata.setdefault("name", metadata.get("generateName", "pod-") + "xxxxx")
+    spec = {**pod.get("spec", {}), "nodeName": parts.config.node_name}
+    return {**pod, "metadata": metadata, "spec": spec}
+
+
+def _with_address(parts: Parts, pod: Object, address: str) -> Object:
+    plain = address.partition("/")[0] or parts.config.host_ip
+    return {**pod, "status": {"podIP": plain, "hostIP": parts.config.host_ip}}
+
+
+def _next_address(parts: Parts, pod: Object) -> str:
+    """Return the Pod's own address if it has one, else one that is free now."""
+    owners = parts.addresses.owners()
+    own = owners.get(pod["metadata"]["uid"])
+    if own:
+        return str(own)
+    prefix = next((each.network.prefixlen for each in owners.values()), parts.config.network.prefix)
+    network = IPv4Network(f"{parts.config.network.gateway}/{prefix}", strict=False)
+    taken = {each.ip for each in owners.values()}
+    first = int(network.network_address) + 2
+    free = next(n for n in range(first, first + len(taken) + 1) if n not in {int(t) for t in taken})
+    return str(IPv4Interface((free, prefix)))
+
+
+def _file_steps(parts: Parts, pod: Object, address: str, names: Names) -> list[Step]:
+    operations = compute_files(parts, pod, address, names, warn=False)
+    return _steps(operations, "the Pod's directory and the files its containers share")
+
+
+def _steps(operations: Sequence[Operation], comment: str) -> list[Step]:
+    return [Step(each, "daemon", comment if not n else "") for n, each in enumerate(operations)]
+
+
+def _container_steps(
+    parts: Parts,
+    pod: Object,
+    kind: ContainerKind,
+    spec: ContainerSpec,
+    sandbox: SandboxSpec,
+    host: HostFacts,
+) -> list[Step]:
+    name = spec.labels["io.kubernetes.container.name"]
+    words = {"init": "init container", "sidecar": "sidecar", "app": "container"}[kind]
+    files = compute_container_files(pod, name, 0, parts.config)
+    return [
+        *_steps(files, f'{words} "{name}"'),
+        *compute_container_plan(spec, SandboxRef.of(sandbox), host),
+    ]

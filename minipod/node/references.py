@@ -1,0 +1,52 @@
+"""Which Secrets and ConfigMaps a Pod refers to, and fetching them."""
+
+from minipod.api.errors import StatusError
+from minipod.client import Client, Object
+from minipod.node.environment import References
+from minipod.node.pods import containers_of
+
+
+def find_references(pod: Object) -> tuple[set[str], set[str]]:
+    """Return the names of the Secrets and of the ConfigMaps that volumes and environments refer to. Pure."""
+    secrets: set[str] = set()
+    config_maps: set[str] = set()
+    for volume in pod["spec"].get("volumes") or ():
+        if "secret" in volume:
+            secrets.add(volume["secret"]["secretName"])
+        if "configMap" in volume:
+            config_maps.add(volume["configMap"]["name"])
+        for source in (volume.get("projected") or {}).get("sources") or ():
+            _add(source, "secret", secrets)
+            _add(source, "configMap", config_maps)
+    for _, container in containers_of(pod):
+        for source in container.get("envFrom") or ():
+            _add(source, "secretRef", secrets)
+            _add(source, "configMapRef", config_maps)
+        for variable in container.get("env") or ():
+            _add(variable.get("valueFrom") or {}, "secretKeyRef", secrets)
+            _add(variable.get("valueFrom") or {}, "configMapKeyRef", config_maps)
+    return secrets, config_maps
+
+
+def _add(source: Object, key: str, names: set[str]) -> None:
+    if key in source and source[key].get("name"):
+        names.add(source[key]["name"])
+
+
+async def fetch_references(client: Client, pod: Object) -> References:
+    """Return the objects as they are now; None for those that do not exist."""
+    secrets, config_maps = find_references(pod)
+    namespace = pod["metadata"]["namespace"]
+    return References(
+        config_maps={n: await _get(client, "configmaps", namespace, n) for n in config_maps},
+        secrets={n: await _get(client, "secrets", namespace, n) for n in secrets},
+    )
+
+
+async def _get(client: Client, resource: str, namespace: str, name: str) -> Object | None:
+    try:
+        return await client.get(resource, namespace, name)
+    except StatusError as error:
+        if error.code == 404:
+            return None
+        raise

@@ -1,0 +1,383 @@
+"""Starting: a Pod's sandbox with its files and volumes, then one container after another.
+
+The sandbox is made while volumes, files and image leases are prepared beside it: what is slow happens once and at the
+same time. Nothing here waits for the API.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from ipaddress import IPv4Interface
+
+from minipod import fault
+from minipod.client import Object
+from minipod.image.store import Image, ImageError
+from minipod.node.actions import PodActions, Start
+from minipod.node.environment import References, compute_environment
+from minipod.node.errors import StepError
+from minipod.node.hosts import (
+    Names,
+    compute_hosts,
+    compute_names,
+    compute_resolver,
+    parse_resolv_conf,
+)
+from minipod.node.images import find_image, found_message, lease_owner
+from minipod.node.observed import ObservedPod, next_attempt
+from minipod.node.parts import Memory, Parts
+from minipod.node.pods import containers_of, find_container, host_network, uid_of
+from minipod.node.references import fetch_references
+from minipod.node.status import Waiting
+from minipod.node.translate import (
+    ContainerInputs,
+    compute_container_files,
+    compute_container_spec,
+    compute_pod_files,
+    compute_sandbox_spec,
+)
+from minipod.node.volumes import compute_volumes, mount_failure
+from minipod.node.workers import Work
+from minipod.runtime.operations import Operation
+from minipod.runtime.service import RuntimeFailure
+from minipod.runtime.spec import ContainerSpec, ContainerStatus, SandboxSpec
+
+_CREATE_ERRORS = ("CreateContainerError", "CreateContainerConfigError")
+START_ERROR_CODE = 128  # containerd's exit code of a program that could not be executed
+
+
+class Starter:
+    """Makes sandboxes and starts containers."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def start(self, work: Work, pod: Object, actions: PodActions) -> bool:
+        """Do what `actions` wants started; return whether all of it was. StepError for what concerns the whole Pod."""
+        memory = self._parts.memory(uid_of(pod))
+        images = self._find_images(pod, actions.starts, memory)
+        references = await fetch_references(self._parts.client, pod)
+        sandbox = await self._ensure_sandbox(pod, actions, memory, images, references)
+        complete = True
+        for start in actions.starts:
+            if work.stopping:
+                return True
+            started = start.name in images and await self._start_container(
+                pod, start, images[start.name], sandbox, references
+            )
+            complete = complete and started
+            if not started and start.kind == "init":
+                break
+        return complete
+
+    # -- images ----------------------------------------------------------------------------------
+
+    def _find_images(
+        self, pod: Object, starts: Sequence[Start], memory: Memory
+    ) -> dict[str, Image]:
+        found: dict[str, Image] = {}
+        for start in starts:
+            container = _container(pod, start.name)
+            try:
+                found[start.name] = find_image(self._parts.images, container)
+            except StepError as error:
+                self._report_image(pod, container, error, memory)
+            else:
+                memory.image_tries.pop(start.name, None)
+                memory.image_retry.pop(start.name, None)
+                memory.waiting.pop(start.name, None)
+        return found
+
+    def _report_image(
+        self, pod: Object, container: Object, error: StepError, memory: Memory
+    ) -> None:
+        """Tell of a missing image: first as the error, then as a back-off, with upstream's Events."""
+        name, now = container["name"], self._parts.clock.now()
+        due = memory.image_retry.get(name, 0.0)
+        reason, message = error.reason, error.message
+        if error.reason == "ErrImagePull" and now < due:
+            reason = "ImagePullBackOff"
+            message = f'Back-off pulling image "{container["image"]}": {error.message}'
+        else:
+            tries = memory.image_tries[name] = memory.image_tries.get(name, 0) + 1
+            settings = self._parts.backoffs.settings
+            delay = min(settings.base * 2 ** (tries - 1), settings.limit)
+            memory.image_retry[name] = now + delay
+        if memory.waiting.get(name) == Waiting(reason, message):
+            return
+        memory.waiting[name] = Waiting(reason, message)
+        event = self._parts.event
+        if reason == "ImagePullBackOff":
+            event(pod, "Normal", "BackOff", f'Back-off pulling image "{container["image"]}"', name)
+        else:
+            event_reason = {
+                "ErrImageNeverPull": "ErrImageNeverPull",
+                "InvalidImageName": "InspectFailed",
+                "ImageInspectError": "InspectFailed",
+            }.get(reason, "Failed")
+            event(pod, "Warning", event_reason, message, name)
+        event(pod, "Warning", "Failed", f"Error: {reason}", name)
+
+    def _lease(self, pod: Object, images: dict[str, Image], memory: Memory) -> None:
+        """Hold the images (blocking; in a worker thread)."""
+        for name, image in images.items():
+            if memory.leased.get(name) != image.manifest_digest:
+                self._parts.images.lease(image, lease_owner(uid_of(pod), name))
+                memory.leased[name] = image.manifest_digest
+
+    # -- the sandbox and what lies beside it -----------------------------------------------------
+
+    async def _ensure_sandbox(
+        self,
+        pod: Object,
+        actions: PodActions,
+        memory: Memory,
+        images: dict[str, Image],
+        references: References,
+    ) -> str:
+        """Return the ID of a sandbox that is ready, with everything prepared that the containers will need."""
+        parts = self._parts
+        observed = parts.observe(pod)
+        names = memory.names or compute_names(
+            pod, parts.config.cluster_domain, parts.config.node_name
+        )
+        memory.names = names
+        address = self._allocate(pod)
+        if actions.create_sandbox:
+            memory.prepared = False
+        spec = compute_sandbox_spec(pod, actions.sandbox_attempt, names, address, parts.config)
+        operations = self._compute_operations(pod, actions, observed, address, names, references)
+        making = self._run_sandbox(pod, spec) if actions.create_sandbox else _nothing()
+        results = await asyncio.gather(
+            making,
+            self._prepare(pod, operations, memory),
+            self._hold_images(pod, images, memory),
+            return_exceptions=True,
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        if actions.create_sandbox:
+            return spec.id
+        assert observed.sandbox is not None
+        return observed.sandbox.id
+
+    def _allocate(self, pod: Object) -> str:
+        if host_network(pod):
+            return ""
+        try:
+            address: IPv4Interface = self._parts.addresses.allocate(uid_of(pod))
+        except Exception as error:
+            raise StepError(
+                "FailedCreatePodSandBox",
+                f"Failed to create pod sandbox: no address for the pod: {error}; "
+                "delete Pods that are not needed, or choose a wider --pod-cidr",
+            ) from error
+        fault.point("node.address.allocated")
+        return str(address)
+
+    def _compute_operations(
+        self,
+        pod: Object,
+        actions: PodActions,
+        observed: ObservedPod,
+        address: str,
+        names: Names,
+        references: References,
+    ) -> list[Operation]:
+        """Return what is to be prepared: once for a sandbox everything, later the files of what is started."""
+        parts, memory = self._parts, self._parts.memory(uid_of(pod))
+        operations: list[Operation] = []
+        starts = [(each.name, each.attempt) for each in actions.starts]
+        if not memory.prepared:
+            operations += compute_files(parts, pod, address, names, warn=True)
+            directory = parts.config.pod_directory(uid_of(pod))
+            memory.volumes = compute_volumes(pod, directory, references)
+            for volume in memory.volumes.values():
+                operations += volume.operations
+            starts = [
+                (container["name"], next_attempt(container["name"], observed, pod.get("status")))
+                for _, container in containers_of(pod)
+            ]
+        for name, attempt in starts:
+            if (name, attempt) not in memory.files:
+                operations += compute_container_files(pod, name, attempt, parts.config)
+                memory.files.add((name, attempt))
+        return operations
+
+    async def _run_sandbox(self, pod: Object, spec: SandboxSpec) -> None:
+        try:
+            status, steps = await self._parts.runtime.run_sandbox(spec)
+        except RuntimeFailure as failure:
+            message = f"Failed to create pod sandbox: {failure}"
+            raise StepError("FailedCreatePodSandBox", message) from failure
+        self._parts.running.put_sandbox(status)
+        self._parts.trace(pod, "sandbox", steps)
+        fault.point("node.sandbox.created")
+
+    async def _prepare(self, pod: Object, operations: list[Operation], memory: Memory) -> None:
+        if operations:
+            try:
+                steps = await self._parts.runtime.perform(operations)
+            except RuntimeFailure as failure:
+                memory.files.clear()
+                raise await self._explain(memory, failure) from failure
+            self._parts.trace(pod, "volumes and files", steps)
+        memory.prepared = True
+        fault.point("node.volumes.prepared")
+
+    async def _explain(self, memory: Memory, failure: RuntimeFailure) -> StepError:
+        """Find out which volume could not be prepared: only on this path are they done one by one."""
+        for volume in memory.volumes.values():
+            try:
+                await self._parts.runtime.perform(volume.operations)
+            except RuntimeFailure as culprit:
+                return mount_failure(volume.name, _reason_of(culprit))
+        return StepError("FailedMount", f"error making pod data directories: {failure}")
+
+    async def _hold_images(self, pod: Object, images: dict[str, Image], memory: Memory) -> None:
+        if all(memory.leased.get(name) == i.manifest_digest for name, i in images.items()):
+            return
+        try:
+            await asyncio.to_thread(self._lease, pod, images, memory)
+        except (ImageError, OSError) as error:
+            raise StepError("Failed", f"cannot hold the image: {error}") from error
+        fault.point("node.images.leased")
+
+    # -- containers ------------------------------------------------------------------------------
+
+    async def _start_container(
+        self, pod: Object, start: Start, image: Image, sandbox: str, references: References
+    ) -> bool:
+        """Start one container; a failure becomes its waiting reason and Events. Return whether it was started."""
+        parts = self._parts
+        memory, container = parts.memory(uid_of(pod)), _container(pod, start.name)
+        parts.event(pod, "Normal", "Pulled", found_message(container), start.name)
+        try:
+            spec = self._translate(pod, start, container, image, sandbox, references)
+        except StepError as error:
+            return self._fail(pod, start, error.reason, error.message)
+        fault.point("node.container.planned")
+        if start.previous_end is not None:
+            now = parts.clock.now()
+            parts.backoffs.restarted(uid_of(pod), start.name, start.hash, start.previous_end, now)
+        try:
+            status, steps = await parts.runtime.start_container(spec)
+        except RuntimeFailure as failure:
+            return self._start_failed(pod, start, spec, failure)
+        memory.waiting.pop(start.name, None)
+        parts.running.put_container(status)
+        parts.trace(pod, f"container {start.name}", steps)
+        fault.point("node.container.started")
+        parts.event(pod, "Normal", "Created", "Container created", start.name)
+        parts.event(pod, "Normal", "Started", "Container started", start.name)
+        return True
+
+    def _translate(
+        self,
+        pod: Object,
+        start: Start,
+        container: Object,
+        image: Image,
+        sandbox: str,
+        references: References,
+    ) -> ContainerSpec:
+        parts, memory = self._parts, self._parts.memory(uid_of(pod))
+        view = with_addresses(parts, pod)
+        inputs = ContainerInputs(
+            kind=start.kind,
+            attempt=start.attempt,
+            image=image,
+            environment=compute_environment(view, container, image.config.env, references),
+            volumes=memory.volumes,
+            hostname=memory.names.hostname if memory.names else "",
+        )
+        return compute_container_spec(
+            pod, container, inputs, parts.config, sandbox, parts.profiles.compile
+        )
+
+    def _start_failed(
+        self, pod: Object, start: Start, spec: ContainerSpec, failure: RuntimeFailure
+    ) -> bool:
+        """A program that cannot be executed is an attempt that has ended (128); anything else left none behind."""
+        parts = self._parts
+        if failure.reason != "StartError":
+            reason = failure.reason if failure.reason in _CREATE_ERRORS else "RunContainerError"
+            return self._fail(pod, start, reason, str(failure))
+        now = parts.clock.now()
+        parts.running.put_container(
+            ContainerStatus(
+                id=spec.id,
+                sandbox_id=spec.sandbox_id,
+                state="exited",
+                pid=0,
+                created_at=now,
+                started_at=now,
+                finished_at=now,
+                exit_code=START_ERROR_CODE,
+                reason="StartError",
+                message=str(failure),
+                labels=spec.labels,
+                log_path=spec.log_path,
+            )
+        )
+        parts.event(pod, "Normal", "Created", "Container created", start.name)
+        parts.event(pod, "Warning", "Failed", f"Error: {failure}", start.name)
+        parts.memory(uid_of(pod)).waiting[start.name] = Waiting("RunContainerError", str(failure))
+        return True
+
+    def _fail(self, pod: Object, start: Start, reason: str, message: str) -> bool:
+        self._parts.memory(uid_of(pod)).waiting[start.name] = Waiting(reason, message)
+        self._parts.event(pod, "Warning", "Failed", f"Error: {message}", start.name)
+        return False
+
+
+def compute_files(
+    parts: Parts, pod: Object, address: str, names: Names, *, warn: bool
+) -> tuple[Operation, ...]:
+    """Return the operations for the Pod's directory, hosts, resolv.conf and hostname files."""
+    config = parts.config
+    host = parse_resolv_conf(_read(config.resolv_conf))
+    resolver = compute_resolver(pod, host, config.cluster_dns, config.cluster_domain)
+    for warning in resolver.warnings if warn else ():
+        parts.event(pod, "Warning", "DNSConfigForming", warning)
+    plain = address.partition("/")[0]
+    hosts = compute_hosts(pod, names, plain, _read(config.hosts_file))
+    return compute_pod_files(pod, config, hosts, resolver.render(), names)
+
+
+def with_addresses(parts: Parts, pod: Object) -> Object:
+    """Return the Pod with the addresses that its containers may be told of."""
+    address = parts.config.host_ip
+    if not host_network(pod):
+        sandbox = parts.observe(pod).sandbox
+        address = sandbox.address if sandbox else ""
+    status = {
+        **(pod.get("status") or {}),
+        "hostIP": parts.config.host_ip,
+        "hostIPs": [{"ip": parts.config.host_ip}],
+        "podIP": address,
+        "podIPs": [{"ip": address}] if address else [],
+    }
+    return {**pod, "status": status}
+
+
+async def _nothing() -> None:
+    """Be awaited beside other work."""
+
+
+def _container(pod: Object, name: str) -> Object:
+    found = find_container(pod, name)
+    assert found is not None
+    return found[1]
+
+
+def _reason_of(failure: RuntimeFailure) -> str:
+    """Return the failure without the summary of the step, which the message names by its volume."""
+    return str(failure).removeprefix(f"{failure.step}: ")
+
+
+def _read(path: object) -> str:
+    try:
+        with open(str(path), encoding="utf-8", errors="replace") as opened:
+            return opened.read()
+    except OSError:
+        return ""

@@ -1,0 +1,125 @@
+"""Ending containers and sandboxes: used by a sync that restarts something, and by a Pod's termination."""
+
+import asyncio
+import logging
+
+from minipod.client import Object
+from minipod.node.actions import compute_termination_order
+from minipod.node.observed import LABEL_CONTAINER
+from minipod.node.parts import Parts
+from minipod.node.pods import uid_of
+from minipod.node.workers import Work
+from minipod.runtime.service import RuntimeFailure
+from minipod.runtime.spec import ContainerStatus
+
+logger = logging.getLogger(__name__)
+
+GRACE_MIN = 2.0  # seconds: even a forced deletion gives a container this long (kubelet kuberuntime)
+KEPT_ATTEMPTS = 2  # of each container: the present one and the one before it
+
+
+class Stopper:
+    """Ends what runs."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._removals: set[asyncio.Task[None]] = set()
+
+    async def stop(self, container_id: str, grace: float) -> None:
+        """End one container and note how. RuntimeFailure when it cannot be ended."""
+        try:
+            status = await self._parts.runtime.stop_container(container_id, grace)
+        except RuntimeFailure as failure:
+            if failure.reason != "NotFound":
+                raise
+            self._parts.running.forget(container_id)
+            return
+        self._parts.running.put_container(status)
+
+    async def stop_all(
+        self, work: Work, pod: Object, grace: float | None, *, announce: bool
+    ) -> None:
+        """End all containers, sidecars last. `grace` None: the one of `work`, which may become shorter meanwhile."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        for group in self._groups(pod):
+            running = [each for each in self._running(pod) if _name(each) in group]
+            if announce:
+                self._announce(pod, running)
+            ids = [each.id for each in running]
+            while ids:
+                allowed = grace if grace is not None else max(work.grace or 0.0, GRACE_MIN)
+                left = max(allowed - (loop.time() - begun), GRACE_MIN)
+                ids = await self._stop_group(work, ids, left)
+
+    def _groups(self, pod: Object) -> list[set[str]]:
+        """Return the names to end together, in order; what the spec does not know comes first."""
+        groups = [set(names) for names in compute_termination_order(pod)]
+        known = set().union(*groups)
+        groups[0] |= {_name(each) for each in self._running(pod)} - known
+        return groups
+
+    def _running(self, pod: Object) -> list[ContainerStatus]:
+        state = self._parts.running.of_pod(uid_of(pod))
+        return [each for each in state.containers if each.state == "running"]
+
+    def _announce(self, pod: Object, running: list[ContainerStatus]) -> None:
+        for each in running:
+            message = f"Stopping container {_name(each)}"
+            self._parts.event(pod, "Normal", "Killing", message, _name(each))
+
+    async def _stop_group(self, work: Work, ids: list[str], grace: float) -> list[str]:
+        """End some containers; return those still running because a shorter grace has come."""
+        work.grace_changed.clear()
+        stopping: asyncio.Future[list[None]] = asyncio.gather(
+            *(self.stop(each, grace) for each in ids)
+        )
+        changed = asyncio.create_task(work.grace_changed.wait())
+        try:
+            await asyncio.wait([stopping, changed], return_when=asyncio.FIRST_COMPLETED)
+            if stopping.done():
+                stopping.result()
+                return []
+        finally:
+            changed.cancel()
+            if not stopping.done():
+                stopping.cancel()
+                await asyncio.gather(stopping, return_exceptions=True)
+        found = [self._parts.running.container(each) for each in ids]
+        return [each.id for each in found if each and each.state == "running"]
+
+    async def remove_sandboxes(self, pod: Object) -> None:
+        """Take down the Pod's sandboxes, dead ones included."""
+        for sandbox in self._parts.running.of_pod(uid_of(pod)).sandboxes:
+            await self._parts.runtime.remove_sandbox(sandbox.id)
+            self._parts.running.forget(sandbox.id)
+
+    async def remove_containers(self, pod: Object) -> None:
+        """Remove all the Pod's ended containers with their writable directories."""
+        containers = self._parts.running.of_pod(uid_of(pod)).containers
+        await asyncio.gather(*(self._remove(each.id) for each in containers))
+
+    async def _remove(self, container_id: str) -> None:
+        await self._parts.runtime.remove_container(container_id)
+        self._parts.running.forget(container_id)
+
+    def drop_old_attempts(self, pod: Object) -> None:
+        """Remove, in the background, all but the newest attempts of each container."""
+        seen: dict[str, int] = {}
+        for container in reversed(self._parts.running.of_pod(uid_of(pod)).containers):
+            name = _name(container)
+            seen[name] = seen.get(name, 0) + 1
+            if seen[name] > KEPT_ATTEMPTS and container.state == "exited":
+                task = asyncio.create_task(self._drop(container.id))
+                self._removals.add(task)
+                task.add_done_callback(self._removals.discard)
+
+    async def _drop(self, container_id: str) -> None:
+        try:
+            await self._remove(container_id)
+        except RuntimeFailure as failure:
+            logger.warning('removing container "%s": %s', container_id, failure)
+
+
+def _name(status: ContainerStatus) -> str:
+    return status.labels.get(LABEL_CONTAINER, "")

@@ -1,0 +1,155 @@
+"""Sync: one look at one Pod, as a script of steps. Re-entrant; each call brings the Pod closer to its spec.
+
+    look at what runs -> decide (`compute_pod_actions`) -> end what must not run -> sandbox, volumes, images
+    -> init containers in order -> containers -> look again, until there is nothing left to do now -> status
+
+A step that fails leaves a reason and a sentence (an Event, a waiting container) and is tried again, ever less often.
+"""
+
+import asyncio
+
+from minipod import fault
+from minipod.client import Object
+from minipod.node.actions import Hold, Kill, PodActions, compute_pod_actions
+from minipod.node.deadline import MESSAGE as DEADLINE_MESSAGE
+from minipod.node.errors import StepError
+from minipod.node.messages import attach_messages
+from minipod.node.parts import Memory, Parts
+from minipod.node.pods import full_name, spec_grace, uid_of
+from minipod.node.starting import Starter
+from minipod.node.status import Waiting
+from minipod.node.stopping import GRACE_MIN, Stopper
+from minipod.node.workers import Outcome, Work
+from minipod.runtime.service import RuntimeFailure
+
+_ROUNDS = 50  # looks in one sync: each one starts or ends something
+
+
+class Syncer:
+    """The sync step."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._starter = Starter(parts)
+        self._stopper = Stopper(parts)
+
+    async def sync(self, work: Work) -> Outcome:
+        """Bring the Pod closer to its spec."""
+        fault.point("node.pod.seen")
+        memory = self._parts.memory(work.uid)
+        outcome = Outcome()
+        for _ in range(_ROUNDS):
+            actions = self._decide(work, memory)
+            if actions.finished:
+                return self._finish(work, actions)
+            if work.stopping or not _has_work(actions):
+                return self._rest(work, actions, memory, outcome)
+            outcome = await self._act(work, actions, memory)
+            if outcome.failed or outcome.retry_at:
+                return self._rest(work, actions, memory, outcome)
+        return Outcome(failed=True)
+
+    def _decide(self, work: Work, memory: Memory) -> PodActions:
+        parts = self._parts
+        attach_messages(parts, work.pod)
+        pod, now = parts.current(work.pod), parts.clock.now()
+        actions = compute_pod_actions(pod, parts.observe(pod), now, parts.backoffs)
+        self._tell_holds(pod, actions.holds, memory)
+        return actions
+
+    def _tell_holds(self, pod: Object, holds: tuple[Hold, ...], memory: Memory) -> None:
+        """Show containers in back-off as such, with one Event for each wait."""
+        for name in [n for n, each in memory.waiting.items() if each.reason == "CrashLoopBackOff"]:
+            del memory.waiting[name]
+        for hold in holds:
+            memory.waiting[hold.name] = Waiting(hold.reason, hold.message)
+            if memory.holds.get(hold.name) != hold.until:
+                memory.holds[hold.name] = hold.until
+                message = (
+                    f"Back-off restarting failed container {hold.name} in pod {full_name(pod)}"
+                )
+                self._parts.event(pod, "Warning", "BackOff", message, hold.name)
+
+    def _finish(self, work: Work, actions: PodActions) -> Outcome:
+        """Everything has ended for good, or must."""
+        pod = work.pod
+        if actions.kill_reason == "DeadlineExceeded":
+            self._parts.memory(work.uid).failure = ("DeadlineExceeded", DEADLINE_MESSAGE)
+            self._parts.event(pod, "Normal", "DeadlineExceeded", DEADLINE_MESSAGE)
+        else:
+            self._parts.report(pod)
+        return Outcome(finished=True)
+
+    def _rest(self, work: Work, actions: PodActions, memory: Memory, outcome: Outcome) -> Outcome:
+        """Report how things stand, and when to look again."""
+        started = self._parts.observe(work.pod).running()
+        self._parts.report(work.pod, urgent=bool(started) or outcome.failed)
+        times = [each for each in (outcome.retry_at, actions.retry_at) if each is not None]
+        return Outcome(failed=outcome.failed, retry_at=min(times, default=None))
+
+    # -- acting ----------------------------------------------------------------------------------
+
+    async def _act(self, work: Work, actions: PodActions, memory: Memory) -> Outcome:
+        try:
+            if actions.create_sandbox and not actions.kill_pod:
+                # called once the sandbox is being made, so that it delays nothing
+                asyncio.get_running_loop().call_soon(self._tell_progress, work.pod)
+            if actions.kill_pod:
+                await self._clear(work, actions.kill_reason)
+            await self._kill(work, actions.kills)
+            if work.stopping or not (actions.create_sandbox or actions.starts):
+                return Outcome()
+            pod = self._parts.current(work.pod)
+            complete = await self._starter.start(work, pod, actions)
+        except StepError as error:
+            return self._fail(work.pod, error)
+        except RuntimeFailure as failure:
+            return self._fail(
+                work.pod, StepError("FailedSync", f"error determining status: {failure}")
+            )
+        self._stopper.drop_old_attempts(work.pod)
+        return Outcome() if complete else self._retry(memory)
+
+    def _tell_progress(self, pod: Object) -> None:
+        self._parts.report(pod, urgent=False)
+
+    def _fail(self, pod: Object, error: StepError) -> Outcome:
+        self._parts.event(pod, "Warning", error.reason, error.message)
+        return Outcome(failed=True)
+
+    def _retry(self, memory: Memory) -> Outcome:
+        """Something could not be started: missing images have their own, longer pauses."""
+        names = set(memory.waiting)
+        if names and names <= set(memory.image_retry):
+            return Outcome(retry_at=min(memory.image_retry[name] for name in names))
+        return Outcome(failed=True)
+
+    async def _clear(self, work: Work, reason: str) -> None:
+        """Take down the sandboxes that are no good any more, with whatever runs in them."""
+        parts, pod = self._parts, work.pod
+        if reason == "SandboxChanged":
+            message = "Pod sandbox changed, it will be killed and re-created."
+            parts.event(pod, "Normal", "SandboxChanged", message)
+        await self._stopper.stop_all(work, pod, GRACE_MIN, announce=False)
+        await self._stopper.remove_sandboxes(pod)
+        parts.memory(uid_of(pod)).prepared = False
+
+    async def _kill(self, work: Work, kills: tuple[Kill, ...]) -> None:
+        for kill in kills:
+            self._parts.event(work.pod, "Normal", "Killing", kill.message, kill.name)
+        stops = [self._stopper.stop(each.container_id, spec_grace(work.pod)) for each in kills]
+        if not stops:
+            return
+        stopping: asyncio.Future[list[None]] = asyncio.gather(*stops)
+        killed = asyncio.create_task(work.killed.wait())
+        await asyncio.wait([stopping, killed], return_when=asyncio.FIRST_COMPLETED)
+        killed.cancel()
+        if stopping.done():
+            stopping.result()
+        else:
+            stopping.cancel()  # the termination goes on with it, with its own grace
+            await asyncio.gather(stopping, return_exceptions=True)
+
+
+def _has_work(actions: PodActions) -> bool:
+    return bool(actions.kill_pod or actions.create_sandbox or actions.kills or actions.starts)
