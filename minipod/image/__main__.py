@@ -52,6 +52,13 @@ def _store(options: argparse.Namespace) -> ImageStore:
     return ImageStore(layout(options.root).images)
 
 
+def _require_root(options: argparse.Namespace) -> None:
+    if os.geteuid() != 0:
+        raise ImageError(
+            f"{options.verb} unpacks layers with their owners: it needs root; use sudo"
+        )
+
+
 def _progress(options: argparse.Namespace) -> Progress:
     return Progress(quiet=options.quiet)
 
@@ -60,6 +67,7 @@ def _build(options: argparse.Namespace) -> None:
     from .build import build
     from .packages import PackageFolder
 
+    _require_root(options)
     progress = _progress(options)
     place = layout(options.root)
     packages = options.packages or os.environ.get("MINIPOD_PACKAGES") or place.state / "packages"
@@ -74,6 +82,7 @@ def _build(options: argparse.Namespace) -> None:
 def _load(options: argparse.Namespace) -> None:
     from .archive import load
 
+    _require_root(options)
     for image in load(_store(options), Path(options.file), _progress(options), options.name):
         print(f"loaded {parse_reference(image.reference).familiar} {image.id}")
 

@@ -393,7 +393,11 @@ class ImageStore:
 
     def _write_index(self, entries: Mapping[str, Descriptor]) -> None:
         manifests = [
-            {**entries[name].to_json(), "annotations": {model.REFERENCE_ANNOTATION: name}}
+            {
+                **entries[name].to_json(),
+                "mediaType": entries[name].media_type or model.MANIFEST_TYPE,
+                "annotations": {model.REFERENCE_ANNOTATION: name},
+            }
             for name in sorted(entries)
         ]
         index = {"schemaVersion": 2, "mediaType": model.INDEX_TYPE, "manifests": manifests}

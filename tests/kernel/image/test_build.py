@@ -329,6 +329,33 @@ def test_a_killed_build_shows_nothing_half_made_and_is_built_again(
     assert store.collect_garbage().blobs == 0
 
 
+def test_two_builds_at_once_make_one_image(place: Place, expected: str) -> None:
+    command = place.command("build", place.root / "images/app")
+    both = [
+        subprocess.Popen(
+            command, cwd=REPOSITORY_ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        for _ in range(2)
+    ]
+    assert [process.wait(timeout=60) for process in both] == [0, 0]
+    assert place.store.require("app").manifest_digest == expected
+    assert list(place.store.scratch.iterdir()) == []
+    assert len(list(place.store.layers.iterdir())) == 2
+
+
+def test_building_without_root_says_so(place: Place) -> None:
+    command = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        *place.command("build", "x"),
+    ]
+    done = subprocess.run(command, cwd=REPOSITORY_ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "it needs root" in done.stderr
+
+
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> str:
     return Place(tmp_path_factory.mktemp("expected"), repository).build("app").image.manifest_digest
