@@ -21,7 +21,7 @@ from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 
 from minipod import fault
-from minipod.linux import netlink, nft
+from minipod.linux import conntrack, netlink, nft
 from minipod.network import sysctls
 from minipod.network.addresses import AddressPool
 from minipod.network.rules import compute_ruleset
@@ -250,6 +250,8 @@ def prune(layout: Layout, live: Iterable[tuple[str, str]]) -> None:
         found = nft.list_elements("bridge", table, name)
         stale += [each for each in found if each.key not in pods and each.key[0] not in interfaces]
     nft.delete_elements(stale)
+    for address in {str(each.value[0]) for each in stale if each.value and "udp" in each.key}:
+        conntrack.forget_flows(address)
     _remove_stray_ports(layout, interfaces)
 
 

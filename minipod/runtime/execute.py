@@ -317,9 +317,11 @@ def _add_nft_elements(operation: AddNftElements, _: References) -> None:
 
 
 def _remove_nft_elements(operation: RemoveNftElements, _: References) -> None:
-    from minipod.linux import nft
+    from minipod.linux import conntrack, nft
 
     nft.delete_elements(_elements(operation))
+    if any(port.protocol == "udp" for port in operation.ports):
+        conntrack.forget_flows(operation.address)  # or a busy client would go on to the old address
 
 
 def _elements(operation: AddNftElements | RemoveNftElements) -> "list[Element]":

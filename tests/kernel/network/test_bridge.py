@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from minipod.linux import netlink, nft
+from minipod.linux import conntrack, netlink, nft
 from minipod.network import bridge
 from minipod.paths import layout
 
-from .topology import HOST, OUTSIDE, Instance, Place, make_outside, outer_namespace, run
+from .topology import HOST, OUTSIDE, PATIENCE, Instance, Place, make_outside, outer_namespace, run
 
 pytestmark = pytest.mark.kernel
 
@@ -126,6 +126,28 @@ def test_a_removed_pod_leaves_its_port_to_the_next(network: Instance, outside: P
     second.serve(80)
     first.remove()  # again: what leads to the second Pod is not the first one's
     assert outside.ask(HOST, 8080) == OUTSIDE
+
+
+def test_a_busy_udp_client_follows_the_port_to_the_next_pod(
+    network: Instance, outside: Place
+) -> None:
+    first = network.pod("first", ("", "udp", 5353, 53))
+    first.serve(53, socket.SOCK_DGRAM)
+    client = outside.open(socket.AF_INET, socket.SOCK_DGRAM)
+    client.settimeout(PATIENCE)
+    client.connect((HOST, 5353))
+    client.send(b"?")
+    assert client.recv(64).decode() == OUTSIDE
+    first.remove()
+    second = network.pod("second", ("", "udp", 5353, 53))
+    second.serve(53, socket.SOCK_DGRAM)
+    client.send(b"?")
+    with pytest.raises(TimeoutError):
+        client.recv(64)  # the connection is still known to the kernel
+    assert conntrack.forget_flows(first.address) == 1
+    assert conntrack.forget_flows(first.address) == 0
+    client.send(b"?")
+    assert client.recv(64).decode() == OUTSIDE
 
 
 def test_two_pods_cannot_have_one_host_port(network: Instance) -> None:
