@@ -12,7 +12,7 @@ Framing and the verbs `version` and `upgrade` never change, so that any daemon c
 Standard library only: the shim loads this.
 """
 
-import base64
+import binascii
 import json
 import socket
 import struct
@@ -113,7 +113,7 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [to_plain(item) for item in value]
     if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
+        return binascii.b2a_base64(value, newline=False).decode()
     return dict(value) if isinstance(value, dict) else value
 
 
@@ -138,7 +138,7 @@ def _revive(hint: Any, value: Any) -> Any:
     if typing.get_origin(hint) in (UnionType, typing.Union):
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
     if hint is bytes:
-        return base64.b64decode(value)
+        return binascii.a2b_base64(value)
     if is_dataclass(hint):
         return from_plain(cast(type[Any], hint), value)
     if typing.get_origin(hint) is tuple:

@@ -10,8 +10,8 @@ import struct
 import sys
 import traceback
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 
+from minipod.linux import cgroup
 from minipod.paths import Layout
 from minipod.runtime import protocol
 from minipod.runtime.shim.connection import Connection, Request
@@ -177,7 +177,7 @@ class Server:
 
     def describe(self) -> Plain:
         """Return who this shim is."""
-        return {"protocol": protocol.PROTOCOL_VERSION, "shim": _version(), "pid": os.getpid()}
+        return {"protocol": protocol.PROTOCOL_VERSION, "pid": os.getpid()}
 
     def _subscribe(self, request: Request) -> None:
         request.connection.subscribed = True
@@ -210,8 +210,8 @@ class Server:
             return
         for container in list(self.containers.all.values()):
             self.containers.forget(container)
-        request.reply({})
         self._end()
+        request.reply({})
 
     def _terminate(self) -> None:
         """End on SIGTERM when nothing runs; a service manager's stop must not take the Pods along."""
@@ -221,13 +221,8 @@ class Server:
             self._end()
 
     def _end(self) -> None:
+        with contextlib.suppress(OSError):  # somebody else's cgroups may be in it
+            cgroup.remove(self.core.cgroups, self.layout.instance)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.layout.shim_socket)
         self.loop.running = False
-
-
-def _version() -> str:
-    try:
-        return version("minipod")
-    except PackageNotFoundError:
-        return "0"

@@ -1,0 +1,228 @@
+"""Sandboxes and containers through the shim, as the kernel sees them."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from minipod.runtime.service import RuntimeFailure
+from minipod.runtime.shim_client import ShimRuntime
+from minipod.runtime.spec import Resources
+from tests.kernel.shim.world import ShimWorld, asynchronous, wait_until
+
+pytestmark = pytest.mark.kernel
+
+
+def namespaces(pid: int) -> dict[str, str]:
+    return {
+        name: os.readlink(f"/proc/{pid}/ns/{name}") for name in ("mnt", "pid", "ipc", "net", "uts")
+    }
+
+
+@asynchronous
+async def test_a_container_shares_the_sandbox_but_not_mounts_and_pids(shim: ShimWorld) -> None:
+    sandbox = await shim.sandbox()
+    container = await shim.start("sleep", "1000")
+    pause, inside, host = map(namespaces, (sandbox.pid, container.pid, os.getpid()))
+    assert inside["ipc"] == pause["ipc"] != host["ipc"]
+    assert inside["net"] == pause["net"] == host["net"]  # no network was asked for
+    assert len({inside["mnt"], pause["mnt"], host["mnt"]}) == 3
+    assert inside["pid"] != pause["pid"] == host["pid"]
+    cgroups = Path(f"/proc/{container.pid}/cgroup").read_text()
+    assert f"/{shim.layout.instance}/sandbox/{container.id}\n" in cgroups
+
+
+@asynchronous
+async def test_asking_twice_makes_one(shim: ShimWorld) -> None:
+    first, again = await shim.sandbox(), await shim.sandbox()
+    assert first == again
+    spec = shim.spec("sleep", "1000")
+    started = await asyncio.gather(*(shim.runtime.start_container(spec) for _ in range(3)))
+    assert len({status.pid for status, _ in started}) == 1
+    assert len((await shim.runtime.state()).containers) == 1
+
+
+@asynchronous
+async def test_every_step_of_a_start_is_traced_in_order(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    _, trace = await shim.runtime.start_container(shim.spec("true"))
+    assert [step.where for step in trace if step.summary.startswith("clone")] == ["shim"]
+    assert any(step.where == "child" and "overlay" in step.summary for step in trace)
+    starts = [step.start_us for step in trace]
+    assert starts == sorted(starts)
+    assert all(0 <= start < 5_000_000 for start in starts)
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "signal", "reason"),
+    [
+        ("exit 0", 0, 0, "Completed"),
+        ("exit 3", 3, 0, "Error"),
+        ("sh -c 'kill -SEGV $$'; exit $?", 139, 0, "Error"),
+    ],
+)
+@asynchronous
+async def test_exit_codes(
+    shim: ShimWorld, script: str, code: int, signal: int, reason: str
+) -> None:
+    await shim.sandbox()
+    ended = await shim.run(script)
+    assert (ended.exit_code, ended.signal, ended.reason) == (code, signal, reason)
+    assert ended.started_at <= ended.finished_at
+    assert ended.pid == 0
+
+
+@asynchronous
+async def test_a_missing_program_is_an_exited_container(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    with pytest.raises(RuntimeFailure, match="no-such-program") as failure:
+        await shim.start("no-such-program", name="broken")
+    assert failure.value.reason == "StartError"
+    ended = await shim.status("broken")
+    assert (ended.state, ended.exit_code, ended.reason) == ("exited", 128, "StartError")
+    assert "no-such-program" in ended.message
+
+
+@asynchronous
+async def test_a_container_that_cannot_be_made_leaves_nothing(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    before = shim.descriptors()
+    shim.layer.rename(shim.directory / "moved")
+    with pytest.raises(RuntimeFailure) as failure:
+        await shim.start("true", name="broken")
+    assert failure.value.reason == "CreateContainerError"
+    assert (await shim.runtime.state()).containers == ()
+    assert shim.descriptors() == before
+    assert not Path(shim.cgroups.hierarchies[0], shim.layout.instance, "sandbox/broken").exists()
+
+
+@asynchronous
+async def test_out_of_memory_is_told_apart(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    limits = Resources(memory_bytes=16 << 20)
+    ended = await shim.run("exec dd if=/dev/zero of=/dev/null bs=64M count=1", resources=limits)
+    assert (ended.reason, ended.exit_code, ended.oom_killed) == ("OOMKilled", 137, True)
+
+
+@asynchronous
+async def test_stop_heeds_the_program_and_its_own_signal(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    script = "trap 'exit 7' USR1; echo ready; while :; do usleep 5000; done"
+    container = await shim.shell(script, stop_signal="SIGUSR1")
+    await wait_until(lambda: shim.log(container) == ["ready"])
+    ended = await shim.runtime.stop_container(container.id, 30)
+    assert (ended.exit_code, ended.signal) == (7, 0)
+    assert await shim.runtime.stop_container(container.id, 30) == ended
+
+
+@asynchronous
+async def test_a_shorter_grace_shortens_the_first(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    container = await shim.start("sleep", "1000")  # as PID 1 it does not hear SIGTERM
+    patient = asyncio.ensure_future(shim.runtime.stop_container(container.id, 600))
+    await asyncio.sleep(0)
+    hasty = await shim.runtime.stop_container(container.id, 0.05)
+    assert (hasty.exit_code, hasty.signal) == (137, 9)
+    assert await patient == hasty
+
+
+@asynchronous
+async def test_signals_reach_the_first_process(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    container = await shim.shell("trap 'exit 9' HUP; echo up; while :; do usleep 5000; done")
+    await wait_until(lambda: shim.log(container) == ["up"])
+    await shim.runtime.signal_container(container.id, "HUP")
+    assert (await shim.exited(container.id)).exit_code == 9
+
+
+@asynchronous
+async def test_limits_change_in_place(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    container = await shim.start("sleep", "1000")
+    await shim.runtime.update_resources(container.id, Resources(pids=33, memory_bytes=64 << 20))
+    path = f"{shim.layout.instance}/sandbox/{container.id}"
+    assert Path(shim.cgroups.directory("pids", path), "pids.max").read_text() == "33\n"
+
+
+@asynchronous
+async def test_what_a_container_leaves_in_a_shared_pid_namespace_dies_with_it(
+    shim: ShimWorld,
+) -> None:
+    sandbox = await shim.sandbox(pid="pod")
+    ended = await shim.run("setsid sleep 1000 & ps; exit 0")
+    assert any("/pause" in line for line in shim.log(ended))
+    name = os.readlink(f"/proc/{sandbox.pid}/ns/pid_for_children")
+
+    def inhabitants() -> list[str]:
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                if os.readlink(f"/proc/{pid}/ns/pid") == name:
+                    found.append(pid)
+            except OSError:
+                continue
+        return found
+
+    await wait_until(lambda: inhabitants() == [str(sandbox.pid)])
+
+
+@asynchronous
+async def test_removing_a_sandbox_ends_its_containers(shim: ShimWorld) -> None:
+    sandbox = await shim.sandbox()
+    container = await shim.shell("sleep 1000 & sleep 1000")
+    events = shim.runtime.events()
+    await shim.runtime.remove_sandbox("sandbox")
+    event = await anext(events)
+    assert event.container
+    assert (event.container.id, event.container.exit_code) == (container.id, 137)
+    await events.aclose()  # type: ignore[attr-defined]
+    assert not Path(f"/proc/{sandbox.pid}").exists()
+    state = await shim.runtime.state()
+    assert state.sandboxes == ()
+    assert [item.state for item in state.containers] == ["exited"]
+    await shim.runtime.remove_container(container.id)
+    assert (await shim.runtime.state()).containers == ()
+    assert not (shim.layout.containers / container.id).exists()
+
+
+@asynchronous
+async def test_a_dead_pause_is_told_and_remade(shim: ShimWorld) -> None:
+    sandbox = await shim.sandbox()
+    events = shim.runtime.events()
+    os.kill(sandbox.pid, 9)
+    assert (await anext(events)).type == "sandbox-exited"
+    await events.aclose()  # type: ignore[attr-defined]
+    assert not (await shim.runtime.state()).sandboxes[0].ready
+    with pytest.raises(RuntimeFailure, match="does not run"):
+        await shim.start("true")
+    again = await shim.sandbox()
+    assert again.ready
+    assert again.pid != sandbox.pid
+
+
+@asynchronous
+async def test_an_exit_nobody_watched_is_not_lost(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    container = await shim.shell("exit 42")
+    await shim.runtime.close()
+    await shim.open()
+    ended = await shim.exited(container.id)
+    assert ended.exit_code == 42
+    assert (shim.layout.containers / container.id).exists()
+
+
+@asynchronous
+async def test_a_restarted_daemon_knows_enough_to_go_on(shim: ShimWorld) -> None:
+    before = await shim.sandbox()
+    container = await shim.start("sleep", "1000")
+    (shim.layout.containers / "orphan").mkdir()
+    await shim.runtime.close()
+    shim.runtime = ShimRuntime(shim.layout)
+    await shim.runtime.open(spawn=False)
+    state = await shim.runtime.state()
+    assert [item.pid for item in state.sandboxes] == [before.pid]
+    assert state.sandboxes[0].ready
+    assert await shim.exec(container.id, "echo", "hello") == (0, b"hello\n", b"")
+    assert (await shim.run("exit 5")).exit_code == 5
+    assert not (shim.layout.containers / "orphan").exists()
