@@ -1,7 +1,7 @@
 """After a start: what the last daemon left behind is taken up, or ended and removed.
 
-Pods of the API are simply synced: their sandboxes and containers are found by their labels, whatever step the last daemon
-was killed at. This file is about the rest: what runs, lies about or is held for Pods that do not exist any more.
+Pods of the API are simply synced: their sandboxes and containers are found by their labels, whatever step the last
+daemon was killed at. This file is about the rest: what runs, lies about or is held for Pods that do not exist any more.
 """
 
 import logging
@@ -23,11 +23,13 @@ def make_orphans(state: RuntimeState, known: Iterable[str]) -> list[Object]:
     """Return a stand-in for each Pod that runs here though the API has none of that UID."""
     alive = set(known)
     found: dict[str, Object] = {}
-    for status in (*state.sandboxes, *state.containers):
-        uid = status.labels.get(LABEL_UID, "")
+    labelled = [each.labels for each in state.sandboxes]
+    labelled += [each.labels for each in state.containers]
+    for labels in labelled:
+        uid = labels.get(LABEL_UID, "")
         if uid and uid not in alive:
-            pod = found.setdefault(uid, _stand_in(uid, status.labels))
-            name = status.labels.get(LABEL_CONTAINER)
+            pod = found.setdefault(uid, _stand_in(uid, labels))
+            name = labels.get(LABEL_CONTAINER)
             if name and name not in [each["name"] for each in pod["spec"]["containers"]]:
                 pod["spec"]["containers"].append({"name": name})
     return list(found.values())

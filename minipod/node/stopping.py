@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import Any
 
 from minipod.client import Object
 from minipod.node.actions import compute_termination_order
@@ -75,8 +76,9 @@ class Stopper:
             *(self.stop(each, grace) for each in ids)
         )
         changed = asyncio.create_task(work.grace_changed.wait())
+        either: list[asyncio.Future[Any]] = [stopping, changed]
         try:
-            await asyncio.wait([stopping, changed], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if stopping.done():
                 stopping.result()
                 return []

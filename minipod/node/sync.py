@@ -7,6 +7,7 @@ A step that fails leaves a reason and a sentence (an Event, a waiting container)
 """
 
 import asyncio
+from typing import Any
 
 from minipod import fault
 from minipod.client import Object
@@ -142,7 +143,8 @@ class Syncer:
             return
         stopping: asyncio.Future[list[None]] = asyncio.gather(*stops)
         killed = asyncio.create_task(work.killed.wait())
-        await asyncio.wait([stopping, killed], return_when=asyncio.FIRST_COMPLETED)
+        either: list[asyncio.Future[Any]] = [stopping, killed]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         killed.cancel()
         if stopping.done():
             stopping.result()

@@ -1,0 +1,360 @@
+"""A Pod's life with everything around the kubelet faked: what is asked of the runtime, what the API is told."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minipod.runtime.service import RuntimeFailure
+from tests.unit.node.pods import World, container, make_image, make_pod, world
+
+Scene = Callable[[World], Coroutine[Any, Any, None]]
+
+
+@pytest.fixture
+def play(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Scene], None]:
+    """Play a scene in a fresh world."""
+    root = Path(tmp_path_factory.mktemp("mp"))
+
+    def run(scene: Scene) -> None:
+        async def whole() -> None:
+            async with world(root) as made:
+                await scene(made)
+
+        asyncio.run(whole())
+
+    return run
+
+
+def names(world: World, call: str) -> list[str]:
+    return [identifier for name, identifier in world.runtime.calls if name == call]
+
+
+def test_a_pod_is_started_and_reported(play):
+    async def scene(world: World) -> None:
+        await world.create(make_pod())
+        await world.events_written()
+        status = world.pod()["status"]
+        assert world.runtime.running() == ["app"]
+        assert status["phase"] == "Running"
+        assert status["podIP"] == "10.85.0.2"
+        assert status["hostIP"] == "192.0.2.7"
+        assert status["containerStatuses"][0]["ready"] is True
+        assert world.reasons() == ["Pulled", "Created", "Started"]
+
+    play(scene)
+
+
+def test_an_idle_pod_sets_no_timer(play):
+    async def scene(world: World) -> None:
+        before = len(world.clock.pending())
+        await world.create(make_pod())
+        await world.events_written()
+        assert len(world.clock.pending()) == before
+
+    play(scene)
+
+
+def test_init_containers_run_one_after_another_before_the_others(play):
+    async def scene(world: World) -> None:
+        inits = [container("one"), container("two")]
+        await world.create(make_pod("web", container("app"), initContainers=inits))
+        assert world.runtime.running() == ["one"]
+        assert world.state("app") == {"waiting": {"reason": "PodInitializing"}}
+        world.runtime.exit("one")
+        await world.settle()
+        assert world.runtime.running() == ["two"]
+        world.runtime.exit("two")
+        await world.settle()
+        assert world.runtime.running() == ["app"]
+
+    play(scene)
+
+
+def test_a_sidecar_runs_beside_and_ends_last(play):
+    async def scene(world: World) -> None:
+        sidecar = container("side", restartPolicy="Always")
+        await world.create(make_pod("web", container("app"), initContainers=[sidecar]))
+        assert world.runtime.running() == ["side", "app"]
+        await world.delete()
+        stops = names(world, "stop_container")
+        ended = [world.runtime.specs[each].labels["io.kubernetes.container.name"] for each in stops]
+        assert ended == ["app", "side"]
+
+    play(scene)
+
+
+def test_a_crash_loop_waits_longer_and_longer(play):
+    async def scene(world: World) -> None:
+        await world.create(make_pod())
+        for wait in (0, 10, 20, 40):
+            world.runtime.exit("app", 3)
+            await world.settle()
+            if wait:
+                assert world.runtime.running() == []
+                assert world.state()["waiting"]["reason"] == "CrashLoopBackOff"
+                await world.pass_time(wait - 1)
+                assert world.runtime.running() == []
+                await world.pass_time(1)
+            assert world.runtime.running() == ["app"]
+        assert world.status()["containerStatuses"][0]["restartCount"] == 4
+        last = world.status()["containerStatuses"][0]["lastState"]["terminated"]
+        assert last["exitCode"] == 3
+        await world.events_written()
+        assert "BackOff" in world.reasons()
+
+    play(scene)
+
+
+def test_a_finished_pod_gives_everything_back_and_keeps_its_status(play):
+    async def scene(world: World) -> None:
+        await world.create(make_pod("web", container(), restartPolicy="Never"))
+        world.runtime.exit("app", 0)
+        await world.settle()
+        assert world.status()["phase"] == "Succeeded"
+        assert world.state()["terminated"]["exitCode"] == 0
+        assert not world.runtime.sandboxes
+        assert not world.runtime.containers
+        assert not world.addresses.held
+        assert not world.images.held
+
+    play(scene)
+
+
+def test_a_deleted_pod_is_ended_and_its_object_removed(play):
+    async def scene(world: World) -> None:
+        await world.create(make_pod())
+        await world.delete()
+        await world.events_written()
+        assert "pods" not in {key[0] for key in world.api.objects}
+        assert not world.runtime.sandboxes
+        assert not world.runtime.containers
+        assert not world.addresses.held
+        assert ("Killing", "Stopping container app") in world.api.events()
+
+    play(scene)
+
+
+def test_a_force_deleted_pod_is_ended_although_its_object_is_gone(play):
+    async def scene(world: World) -> None:
+        await world.create(make_pod())
+        await world.delete(grace=0)
+        await world.settle()
+        assert not world.runtime.sandboxes
+        assert not world.addresses.held
+
+    play(scene)
+
+
+def test_a_shorter_grace_shortens_a_termination_under_way(play):
+    async def scene(world: World) -> None:
+        await world.create(make_pod())
+        reached, _ = world.runtime.gate("stop_container")
+        await world.delete()
+        await reached.wait()
+        await world.delete(grace=1)
+        await world.settle()
+        assert len(names(world, "stop_container")) == 2
+        assert not world.runtime.sandboxes
+
+    play(scene)
+
+
+def test_a_kill_during_the_start_wins_over_the_start(play):
+    async def scene(world: World) -> None:
+        reached, go = world.runtime.gate("start_container")
+        two = make_pod("web", container("one"), container("two"))
+        await world.api.client().create("pods", "default", two)
+        await world.settle()
+        await reached.wait()
+        await world.delete()
+        go.set()
+        await world.settle()
+        assert not world.runtime.sandboxes
+        assert len(names(world, "start_container")) == 1
+        assert "pods" not in {key[0] for key in world.api.objects}
+
+    play(scene)
+
+
+def test_a_missing_image_is_told_with_the_way_out_and_retried(play):
+    async def scene(world: World) -> None:
+        await world.create(make_pod("web", container(image="nowhere/app:1")))
+        waiting = world.state()["waiting"]
+        assert waiting["reason"] == "ErrImagePull"
+        assert "minipod image" in waiting["message"]
+        world.images.images["nowhere/app:1"] = make_image("nowhere/app:1")
+        await world.pass_time(10)
+        assert world.runtime.running() == ["app"]
+
+    play(scene)
+
+
+def test_a_missing_image_becomes_a_back_off(play):
+    async def scene(world: World) -> None:
+        await world.create(make_pod("web", container(image="nowhere/app:1")))
+        world.kubelet._workers.wake("uid-web")
+        await world.settle()
+        assert world.state()["waiting"]["reason"] == "ImagePullBackOff"
+
+    play(scene)
+
+
+def test_image_pull_policy_never_has_its_own_reason(play):
+    async def scene(world: World) -> None:
+        wanted = container(image="nowhere/app:1", imagePullPolicy="Never")
+        await world.create(make_pod("web", wanted))
+        assert world.state()["waiting"]["reason"] == "ErrImageNeverPull"
+        await world.events_written()
+        assert "ErrImageNeverPull" in world.reasons()
+
+    play(scene)
+
+
+def test_a_sandbox_that_fails_is_tried_again(play):
+    async def scene(world: World) -> None:
+        world.runtime.fail_next["run_sandbox"] = RuntimeFailure("SandboxFailed", "no room")
+        await world.create(make_pod())
+        await world.kubelet._parts.recorder.flush()
+        assert ("FailedCreatePodSandBox", "Failed to create pod sandbox: no room") in (
+            world.api.events()
+        )
+        await world.pass_time(1)
+        assert world.runtime.running() == ["app"]
+
+    play(scene)
+
+
+def test_a_program_that_cannot_be_executed_is_a_start_error(play):
+    async def scene(world: World) -> None:
+        failure = RuntimeFailure("StartError", 'exec "nothing": no such file or directory')
+        world.runtime.fail_next["start_container"] = failure
+        await world.create(make_pod("web", container(), restartPolicy="Never"))
+        await world.settle()
+        ended = world.state()["terminated"]
+        assert ended["reason"] == "StartError"
+        assert ended["exitCode"] == 128
+        assert "nothing" in ended["message"]
+        assert world.status()["phase"] == "Failed"
+
+    play(scene)
+
+
+def test_a_missing_config_map_is_a_config_error_until_it_is_there(play):
+    async def scene(world: World) -> None:
+        wanted = container(
+            env=[{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}]
+        )
+        await world.create(make_pod("web", wanted))
+        assert world.state()["waiting"]["reason"] == "CreateContainerConfigError"
+        assert world.state()["waiting"]["message"] == 'configmap "c" not found'
+        config_map = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "c"},
+            "data": {"k": "v"},
+        }
+        await world.api.client().create("configmaps", "default", config_map)
+        await world.pass_time(5)
+        assert world.runtime.running() == ["app"]
+        spec = next(iter(world.runtime.specs.values()))
+        assert "A=v" in spec.env
+
+    play(scene)
+
+
+def test_a_dead_pause_means_a_new_sandbox_and_restarted_containers(play):
+    async def scene(world: World) -> None:
+        await world.create(make_pod())
+        world.runtime.kill_sandbox("uid-web-0")
+        await world.settle()
+        assert list(world.runtime.sandboxes) == ["uid-web-1"]
+        assert world.runtime.running() == ["app"]
+        assert world.status()["containerStatuses"][0]["restartCount"] == 1
+        await world.events_written()
+        assert "SandboxChanged" in world.reasons()
+
+    play(scene)
+
+
+def test_two_updates_while_a_step_runs_lead_to_the_newest(play):
+    async def scene(world: World) -> None:
+        reached, go = world.runtime.gate("run_sandbox")
+        await world.api.client().create("pods", "default", make_pod())
+        await world.settle()
+        await reached.wait()
+        for value in ("one", "two"):
+            patch = {"metadata": {"labels": {"version": value}}}
+            await world.api.client().patch("pods", "default", "web", patch)
+        await world.settle()
+        go.set()
+        await world.settle()
+        work = world.kubelet._workers.get("uid-web")
+        assert work is not None
+        assert work.pod["metadata"]["labels"] == {"version": "two"}
+        assert world.runtime.running() == ["app"]
+        assert len(names(world, "run_sandbox")) == 1
+
+    play(scene)
+
+
+def test_a_deadline_fails_the_pod(play):
+    async def scene(world: World) -> None:
+        await world.create(make_pod("web", container(), activeDeadlineSeconds=60))
+        assert world.runtime.running() == ["app"]
+        await world.pass_time(61)
+        assert world.status()["phase"] == "Failed"
+        assert world.status()["reason"] == "DeadlineExceeded"
+        assert not world.runtime.sandboxes
+
+    play(scene)
+
+
+def test_host_network_takes_no_address(play):
+    async def scene(world: World) -> None:
+        await world.create(make_pod("web", container(), hostNetwork=True))
+        assert not world.addresses.held
+        assert world.status()["podIP"] == "192.0.2.7"
+        spec = next(iter(world.runtime.sandbox_specs.values()))
+        assert spec.network is None
+
+    play(scene)
+
+
+def test_an_exhausted_address_range_is_told_and_recovers(play):
+    async def scene(world: World) -> None:
+        world.addresses.room = 0
+        await world.create(make_pod())
+        await world.kubelet._parts.recorder.flush()
+        assert "FailedCreatePodSandBox" in world.reasons()
+        world.addresses.room = 1
+        await world.pass_time(1)
+        assert world.runtime.running() == ["app"]
+
+    play(scene)
+
+
+def test_a_lost_shim_makes_the_node_not_ready(play):
+    from minipod.runtime.service import RuntimeEvent
+
+    def ready(world: World) -> str:
+        node = world.api.objects["nodes", "", "node1"]
+        return next(c["status"] for c in node["status"]["conditions"] if c["type"] == "Ready")
+
+    async def scene(world: World) -> None:
+        await world.create(make_pod())
+        assert ready(world) == "True"
+        world.runtime.emit(RuntimeEvent("shim-lost"))
+        await world.settle()
+        assert ready(world) == "False"
+        world.runtime.containers.clear()
+        world.runtime.sandboxes.clear()
+        world.runtime.emit(RuntimeEvent("shim-connected"))
+        await world.settle()
+        assert ready(world) == "True"
+        assert world.runtime.running() == ["app"]
+        assert world.status()["containerStatuses"][0]["restartCount"] == 1
+
+    play(scene)
