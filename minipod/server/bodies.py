@@ -6,6 +6,7 @@ no timestamps and no base-60 numbers, both of which YAML 1.1 has and PyYAML impl
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,13 +60,22 @@ def _decode_json(data: bytes) -> Parsed:
         return marked
 
     try:
-        value = json.loads(data, object_pairs_hook=unique, parse_constant=_refuse_constant)
+        value = json.loads(
+            data, object_pairs_hook=unique, parse_constant=_refuse_constant, parse_float=_finite
+        )
     except RecursionError as error:
         raise bad_request("the body is nested too deeply") from error
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, overlong integers
         raise bad_request(f"couldn't parse the body as JSON: {_one_line(error)}") from error
     check_depth(value)
     return Parsed(value, tuple(_repeated_paths(value, "")) if repeated else ())
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is too large a number")
+    return value
 
 
 def _refuse_constant(name: str) -> Any:
@@ -201,7 +211,9 @@ def _plain(value: Any) -> Any:
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_plain(inner) for inner in value]
-    if value is None or isinstance(value, (str, int, float)):
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
         return value
     raise bad_request(
         f"couldn't parse the body as YAML: a {type(value).__name__} has no place in JSON"

@@ -28,6 +28,10 @@ def discover(path: str) -> Object | None:
             return _resources(group, version)
         case ["version"]:
             return _version()
+        case ["openapi", "v3", *rest]:
+            from minipod.server import openapi  # large, and asked for by few
+
+            return openapi.document("/".join(rest)) if rest else openapi.index()
         case [""]:
             return {"paths": _paths()}
     return None
@@ -101,7 +105,7 @@ def _subresources(kind: Kind) -> list[Object]:
 
 
 def _paths() -> list[str]:
-    found = {"/api", "/api/v1", "/apis", "/healthz", "/livez", "/readyz", "/version"}
+    found = {"/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"}
     for kind in kinds.all_kinds():
         if kind.group:
             found |= {f"/apis/{kind.group}", f"/apis/{kind.group}/{kind.version}"}

@@ -9,8 +9,9 @@ from minipod.store import Entry
 
 
 def encode(obj: Any) -> bytes:
-    """Return compact JSON."""
-    return json.dumps(obj, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    """Return compact JSON. Lone surrogates (undecodable bytes of a file name, say) become question marks."""
+    text = json.dumps(obj, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "replace")
 
 
 def decode(data: bytes) -> Any:

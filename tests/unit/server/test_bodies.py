@@ -71,6 +71,8 @@ BOMB = b"a: &a [x,x,x,x,x,x,x,x,x]\n" + b"".join(
         (b"[" * 100_000, "application/json", "deep"),
         (b"[" * (DEPTH_LIMIT + 2) + b"]" * (DEPTH_LIMIT + 2), "application/json", "deep"),
         (b'{"a": NaN}', "application/json", "NaN"),
+        (b'{"a": 1e999}', "application/json", "too large"),
+        (b"a: 1e999", YAML, "no place in JSON"),
         (b'{"a": ' + b"9" * 5000 + b"}", "application/json", "couldn't parse"),
         (b'{"a": "\xff"}', "application/json", "couldn't parse"),
         (b"{", "application/json", "couldn't parse"),
@@ -127,6 +129,16 @@ def test_a_body_that_is_too_large_is_refused_whether_announced_or_not(tmp_path: 
         async with api.session.post(f"http://api{CONFIG_MAPS}", data=pieces()) as response:
             assert response.status == 413
         assert (await api("GET", CONFIG_MAPS)).status == 200
+
+    serve(tmp_path, body)
+
+
+def test_half_a_surrogate_pair_does_no_harm(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        text = b'{"metadata":{"name":"x"},"data":{"a":"\\ud83d","b":"\\ud83d\\ude00"}}'
+        made = await api("POST", CONFIG_MAPS, data=text)
+        assert made.body["data"] == {"a": "?", "b": "\U0001f600"}
+        await api.client.create("configmaps", "default", config_map("y", a="caf\udce9"))
 
     serve(tmp_path, body)
 

@@ -1,6 +1,8 @@
 """Tables, partial objects, discovery and health."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -155,3 +157,34 @@ def test_health_and_readiness(tmp_path: Path) -> None:
         assert (await api("GET", "/readyz")).body == b"ok"
 
     serve(tmp_path, body, unready=lambda: problem)
+
+
+def test_openapi_tells_kubectl_what_it_wants_to_know(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        index = (await api("GET", "/openapi/v3")).body["paths"]
+        document = (await api("GET", index["api/v1"]["serverRelativeURL"])).body
+        pods = {"group": "", "version": "v1", "kind": "Pod"}
+        patch = document["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"]["patch"]
+        assert patch["x-kubernetes-group-version-kind"] == pods
+        assert "fieldValidation" in [each["name"] for each in patch["parameters"]]
+        schemas = document["components"]["schemas"]
+        pod_schema = schemas["io.k8s.api.core.v1.Pod"]
+        assert pod_schema["x-kubernetes-group-version-kind"] == [pods]
+        assert pod_schema["properties"]["spec"]["description"]
+        for reference in references(document):
+            assert reference.removeprefix("#/components/schemas/") in schemas
+        assert (await api("GET", "/openapi/v3/apis/none/v1")).status == 404
+
+    serve(tmp_path, body)
+
+
+def references(value: Any) -> Iterator[str]:
+    """Yield every $ref of a document."""
+    if isinstance(value, list):
+        for each in value:
+            yield from references(each)
+    elif isinstance(value, dict):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"]
+        for each in value.values():
+            yield from references(each)
