@@ -81,7 +81,7 @@ def _unpack(store: ImageStore, found: _Found, progress: Progress, limits: Limits
     config_descriptor, layers = model.parse_manifest(manifest, where)
     config = json.loads(store.read_blob(config_descriptor.digest))
     model.parse_config(config, where)
-    ensure_layers(store, layers, model.parse_diff_ids(config, where), progress.step, limits)
+    ensure_layers(store, layers, model.parse_diff_ids(config, where), progress, limits)
 
 
 # -- OCI layout ----------------------------------------------------------------------------------
@@ -172,7 +172,8 @@ def _read_manifest(
             continue
         progress.step(f"reading layer {number} of {len(layers)} ({layer.size / 1e6:.1f} MB)")
         with source.open(name) as stream:
-            add_blob(store, layer, pieces_of(stream), f'{source.what}: "{name}"')
+            pieces = progress.watched("reading", pieces_of(stream), layer.size)
+            add_blob(store, layer, pieces, f'{source.what}: "{name}"')
     add_bytes(store, descriptor.media_type, data)
 
 
@@ -249,7 +250,8 @@ def _add_docker_layer(
         compressed = stream.read(2) == b"\x1f\x8b"
     descriptor = Descriptor(model.LAYER_TYPE + ("+gzip" if compressed else ""), digest, size)
     with source.open(name) as stream:
-        add_blob(store, descriptor, pieces_of(stream), f'{source.what}: "{name}"')
+        pieces = progress.watched("reading", pieces_of(stream), size)
+        add_blob(store, descriptor, pieces, f'{source.what}: "{name}"')
     return descriptor
 
 

@@ -110,7 +110,7 @@ def _make(
     descriptor = add_document(store, model.MANIFEST_TYPE, manifest)
     _, layers = model.parse_manifest(manifest, name)
     diff_ids = model.parse_diff_ids(config, name)
-    ensure_layers(store, layers, diff_ids, lambda text: progress.step(f"{name}: {text}"))
+    ensure_layers(store, layers, diff_ids, progress)
     fault.point("image.publish")
     store.publish(descriptor, [parse_reference(name)])
     return store.require(name)

@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from .. import fault
 from . import model
@@ -13,11 +14,10 @@ from .durable import remove_tree, sync_directory, sync_file_system
 from .errors import ImageError
 from .lower import LowerLayers
 from .model import Descriptor, Json
+from .progress import Progress, Watched
 from .store import ImageStore
 from .stream import CHUNK, LayerStream, Limits
 from .unpack import unpack_layer
-
-Progress = Callable[[str], None]
 
 
 def add_document(store: ImageStore, media_type: str, document: Json) -> Descriptor:
@@ -104,8 +104,9 @@ def ensure_layers(
     ):
         target = store.layer_path(chain_id)
         if not target.exists():
-            progress(f"unpacking layer {number} of {len(layers)} ({layer.size / 1e6:.1f} MB)")
-            _unpack(store, layer, diff_id, target, LowerLayers(below[::-1]), limits)
+            progress.step(f"unpacking layer {number} of {len(layers)} ({layer.size / 1e6:.1f} MB)")
+            lower = LowerLayers(below[::-1])
+            _unpack(store, layer, diff_id, target, lower, limits, progress)
         below.append(target)
 
 
@@ -116,6 +117,7 @@ def _unpack(
     target: Path,
     lower: LowerLayers,
     limits: Limits | None,
+    progress: Progress,
 ) -> None:
     what = f'layer "{layer.digest[:19]}"'
     made = store.scratch / f"layer-{secrets.token_hex(8)}"
@@ -123,7 +125,9 @@ def _unpack(
     try:
         made.chmod(0o755)
         with open(store.blob_path(layer.digest), "rb") as blob:
-            found = unpack_layer(LayerStream(blob, what, limits), made, lower)
+            source = Watched(blob, lambda done: progress.amount("unpacking", done, layer.size))
+            stream = LayerStream(cast(BinaryIO, source), what, limits)
+            found = unpack_layer(stream, made, lower)
         if found != diff_id:
             raise ImageError(f'{what}: its content is "{found}", not "{diff_id}" as configured')
         fault.point("image.layer")

@@ -2,7 +2,8 @@
 
 import sys
 import time
-from typing import TextIO
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO, TextIO
 
 _INTERVAL = 0.1  # seconds between two redraws
 
@@ -36,7 +37,31 @@ class Progress:
         )
         self._stream.flush()
 
+    def watched(self, what: str, pieces: Iterable[bytes], total: int) -> Iterator[bytes]:
+        """Pass `pieces` on, showing how far they are."""
+        done = 0
+        for piece in pieces:
+            done += len(piece)
+            self.amount(what, done, total)
+            yield piece
+
     def _erase(self) -> None:
         if self._pending:
             self._stream.write("\r\x1b[K")
             self._pending = False
+
+
+class Watched:
+    """A readable stream that tells how much was read of it."""
+
+    def __init__(self, stream: BinaryIO, tell: Callable[[int], None]) -> None:
+        self._stream = stream
+        self._tell = tell
+        self._done = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Read, and tell."""
+        data = self._stream.read(size)
+        self._done += len(data)
+        self._tell(self._done)
+        return data
