@@ -11,6 +11,8 @@ from minipod.cli.tables import lay_out
 
 Object = dict[str, Any]
 
+HEADERS = ["MICROSECONDS", "WHERE", "OPERATION"]
+
 
 @flags.command(
     examples="""
@@ -30,33 +32,43 @@ def command(invocation: Invocation, pod: str | None, output: str) -> None:
 
         sys.stdout.write(printer(output)(found))
         return
-    sys.stdout.write(table(steps_of(found)))
+    sys.stdout.write(table(groups_of(found)))
 
 
-def steps_of(found: Object) -> list[Object]:
-    """Return the steps of a trace in order."""
-    return list(found.get("steps") or found.get("items") or [])
+def groups_of(found: Object) -> list[Object]:
+    """Return the traces of a Pod in order: a title (what was made) and steps each."""
+    for value in found.values():
+        if isinstance(value, list) and value and isinstance(value[0], dict) and "steps" in value[0]:
+            return value
+    return [found] if found.get("steps") else []
 
 
-def table(steps: list[Object]) -> str:
-    """Return the steps lined up, numbers to the right, with the total below."""
+def table(groups: list[Object]) -> str:
+    """Return the steps lined up under their titles, numbers to the right, with the total below."""
+    steps = [step for group in groups for step in group["steps"]]
     if not steps:
         return "No steps recorded.\n"
-    micros = [float(each.get("microseconds") or 0) for each in steps]
-    width = max(12, *(len(f"{each:.0f}") for each in micros))
-    rows = [["#", "MICROSECONDS".rjust(width), "WHERE", "TARGET", "OPERATION"]]
-    for number, (each, taken) in enumerate(zip(steps, micros, strict=True), 1):
-        rows.append([str(number), f"{taken:.0f}".rjust(width), *_words(each)])
-    rows.append(
-        ["", f"{sum(micros):.0f}".rjust(width), "", "", f"total of {len(steps)} operations"]
-    )
-    return lay_out(rows)
+    width = max(len(HEADERS[0]), len(f"{sum(map(_taken, steps))}"))
+    widths: list[int] = []
+    lines = lay_out([_row(HEADERS, width), *(_words(each, width) for each in steps)], widths)
+    rows = iter(lines.splitlines(keepends=True))
+    text = next(rows)
+    for group in groups:
+        text += f"{group['title']}:\n" if group.get("title") else ""
+        text += "".join(next(rows) for _ in group["steps"])
+    total = [str(sum(map(_taken, steps))), "", f"total of {len(steps)} operations"]
+    return text + lay_out([_row(total, width)], widths)
 
 
-def _words(step: Object) -> list[str]:
-    what = step.get("summary") or step.get("operation") or step.get("op") or ""
-    return [
-        str(step.get("where", "")),
-        str(step.get("target") or step.get("container") or ""),
-        str(what),
-    ]
+def _row(cells: list[str], width: int) -> list[str]:
+    return [cells[0].rjust(width), *cells[1:]]
+
+
+def _words(step: Object, width: int) -> list[str]:
+    summary = str(step.get("summary") or step.get("operation") or "")
+    error = f" (failed: {step['error']})" if step.get("error") else ""
+    return _row([str(_taken(step)), str(step.get("where", "")), summary + error], width)
+
+
+def _taken(step: Object) -> int:
+    return round(float(step.get("duration_us") or 0))

@@ -208,6 +208,19 @@ def test_ctrl_c_is_silent(server: FakeApiServer, root: Path) -> None:
         assert process.returncode == 130
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_who_is_not_root_is_told_so(
+    server: FakeApiServer, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "import os, sys; from minipod.cli.main import run; os.setuid(65534); sys.exit(run(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "--root", str(root), "get", "pods"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        f'error: may not open "{root}/run/api.sock": minipod talks to root only; run this with sudo\n'
+    )
+
+
 def test_requests_are_shown_at_level_6(server: FakeApiServer, minipod: Minipod) -> None:
     assert "GET /api/v1/namespaces/default/pods 200 in " in minipod("get", "pods", "-v=6").err
 

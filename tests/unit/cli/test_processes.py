@@ -1,5 +1,6 @@
 """Starting, finding and ending processes; `up`, `down` and `status` without a real daemon; the systemd units."""
 
+import json
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ from tests.unit.cli.conftest import Minipod, pod
 
 PROGRAMS = {
     "program_ready": "import os, signal; os.write(int(os.environ['MINIPOD_READY_FD']), b'1'); signal.pause()",
-    "program_flag": "import os, signal, sys; os.write(int(sys.argv[sys.argv.index('--ready') + 1]), b'1'); signal.pause()",
+    "program_flag": "import os, signal, sys; os.write(int(sys.argv[-1]), b'1'); signal.pause()",
     "program_dies": "import sys; print('no room at the inn', file=sys.stderr); sys.exit(3)",
 }
 
@@ -164,10 +165,50 @@ def test_plan_trace_and_inspect_ask_the_node(
         textwrap.dedent("apiVersion: v1\nkind: Pod\nmetadata: {name: other}\nspec: {}\n")
     )
     assert minipod("plan", "-f", str(path)).out == "#!/bin/sh\n"
-    sent = [each for each in server.writes() if each.path.endswith("/plan")][0]
+    sent = next(each for each in server.writes() if each.path.endswith("/plan"))
     assert sent.body["metadata"]["name"] == "other"
     assert ("pods", "default", "other") not in server.objects
     assert minipod("plan", "pod/nginx").out == "#!/bin/sh\n"
     assert minipod("plan").err == "error: give either -f FILE or the name of a Pod\n"
-    server.answers[f"{proxy}/inspect/default/nginx"] = (200, b'{"pause": {"pid": 7}}')
-    assert minipod("inspect", "pod/nginx").out == "pause:\n  pid: 7\n"
+    facts = {
+        "host": {"namespaces": {"net": "net:[1]", "user": "user:[9]"}},
+        "cgroup": {"path": "/minipod/x"},
+        "sandboxes": [{"id": "s", "pid": 5, "namespaces": {"net": "net:[2]", "user": "user:[9]"}}],
+        "containers": [
+            {
+                "id": "c",
+                "name": "app",
+                "pid": 7,
+                "namespaces": {"net": "net:[2]", "user": "user:[9]", "mnt": "mnt:[3]"},
+                "mounts": ["/proc proc proc rw"],
+                "processes": [{"pid": 7, "command": "sleep 9"}],
+            }
+        ],
+    }
+    server.answers[f"{proxy}/inspect/default/nginx"] = (200, json.dumps(facts).encode())
+    lines = [line.split() for line in minipod("inspect", "pod/nginx").out.splitlines()]
+    assert ["net:", "net:[2]", "the", "Pod's"] in lines
+    assert ["user:", "user:[9]", "the", "host's"] in lines
+    assert ["mnt:", "mnt:[3]", "its", "own"] in lines
+    assert ["Process", "7:", "sleep", "9"] in lines
+    assert minipod("inspect", "pod/nginx", "-o", "json").out.startswith('{\n    "cgroup": {')
+    steps = [
+        {"where": "shim", "summary": "clone the pause process", "duration_us": 1200},
+        {"where": "daemon", "summary": "add a veth pair", "duration_us": 900, "error": "EEXIST"},
+    ]
+    trace = {
+        "traces": [
+            {"title": "sandbox", "steps": steps},
+            {"title": "container app", "steps": steps[:1]},
+        ]
+    }
+    server.answers[f"{proxy}/trace/default/nginx"] = (200, json.dumps(trace).encode())
+    assert minipod("trace", "pod/nginx").out == (
+        "MICROSECONDS   WHERE    OPERATION\n"
+        "sandbox:\n"
+        "        1200   shim     clone the pause process\n"
+        "         900   daemon   add a veth pair (failed: EEXIST)\n"
+        "container app:\n"
+        "        1200   shim     clone the pause process\n"
+        "        3300            total of 3 operations\n"
+    )
