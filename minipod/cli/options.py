@@ -160,7 +160,7 @@ def global_flags() -> list[click.Parameter]:
             help="The minipod to talk to [$MINIPOD_ROOT]",
             expose_value=False,
             callback=_remember("root"),
-            type=click.Path(),
+            type=click.Path(readable=False),
         ),
         click.Option(
             ["-v", "--v"],
@@ -228,7 +228,7 @@ def files(function: F) -> F:
         "filenames",
         multiple=True,
         metavar="FILE",
-        type=click.Path(),
+        type=click.Path(readable=False),
         help="A manifest, a directory of them, or - for stdin; may be given several times",
     )(function)
 
