@@ -5,14 +5,14 @@ command line can compute patches without waiting.
 """
 
 import json
+import os.path
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 Object = dict[str, Any]
 
-DIRECTORY = Path(__file__).parent / "schema"
+DIRECTORY = os.path.join(os.path.dirname(__file__), "schema")
 
 
 class SchemaMissing(RuntimeError):
@@ -20,11 +20,13 @@ class SchemaMissing(RuntimeError):
 
 
 def _load(name: str) -> Any:
+    path = os.path.join(DIRECTORY, name)
     try:
-        return json.loads((DIRECTORY / name).read_bytes())
+        with open(path, "rb") as file:
+            return json.load(file)
     except FileNotFoundError:
         raise SchemaMissing(
-            f"{DIRECTORY / name} does not exist; "
+            f"{path} does not exist; "
             "try: pip install kubernetes-validate==1.37.0 && python -m minipod.api.schema_build"
         ) from None
 

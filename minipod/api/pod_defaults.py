@@ -117,8 +117,9 @@ def _default_handlers(container: Object) -> None:
         if probe:
             _fill(probe, _PROBE)
             _default_handler(probe)
-    for handler in (container.get("lifecycle") or {}).values():
-        _default_handler(handler or {})
+    lifecycle = container.get("lifecycle") or {}
+    for name in ("postStart", "preStop"):
+        _default_handler(lifecycle.get(name) or {})
 
 
 def _default_handler(handler: Object) -> None:

@@ -257,9 +257,10 @@ def _field_term(term: str) -> tuple[str, bool, str]:
 
 
 def _unescape(value: str) -> str:
-    """Undo `\\,`, `\\=` and `\\\\`. Raises SelectorError for any other escape and for a bare `,` or `=`."""
-    if re.search(r"\\([^,=\\]|$)", value):
+    """Undo `\\,`, `\\=` and `\\\\`. Raises SelectorError for any other escape and for a bare `=`."""
+    plain = re.sub(r"\\([,=\\])", "", value)
+    if "\\" in plain:
         raise SelectorError(f'invalid field selector: invalid escape sequence in "{value}"')
-    if re.search(r"(?<!\\)(?:\\\\)*=", value):
+    if "=" in plain:
         raise SelectorError(f'invalid field selector: unescaped "=" in value "{value}"')
     return re.sub(r"\\(.)", r"\1", value)

@@ -55,6 +55,8 @@ def _diff_field(
     kind_of = field_type(definition, name) if definition else None
     if isinstance(wanted, dict) and isinstance(present, dict):
         known = before if isinstance(before, dict) else {}
+        if isinstance(kind_of, dict) and kind_of.get("map") == "quantity":
+            wanted = _as_written(wanted, present)
         if "replace" in strategies(kind_of):
             below = deepcopy(wanted) if wanted != present else {}
         else:
@@ -155,6 +157,14 @@ def _well_keyed(elements: tuple[Any, ...], merge_key: str) -> bool:
     if not merge_key:
         return not any(isinstance(each, (dict, list)) for each in elements)
     return all(isinstance(each, dict) and merge_key in each for each in elements)
+
+
+def _as_written(wanted: Object, present: Object) -> Object:
+    """Return amounts as the server writes them where they are the same: `cpu: 1` is `cpu: "1"`."""
+    return {
+        name: present[name] if name in present and str(present[name]) == str(each) else each
+        for name, each in wanted.items()
+    }
 
 
 def _same(kind_of: Any, one: Any, other: Any) -> bool:

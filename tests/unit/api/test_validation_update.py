@@ -1,0 +1,151 @@
+from copy import deepcopy
+
+import pytest
+
+from minipod.api import validation
+from tests.unit.api.objects import POD, container, stored, texts
+
+
+def change(edit, **spec):
+    old = stored(**spec)
+    new = deepcopy(old)
+    edit(new["spec"])
+    return texts(validation.validate_update(POD, new, old))
+
+
+def set_image(spec):
+    spec["containers"][0]["image"] = "other:2"
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda spec: None,
+        set_image,
+        lambda spec: spec["initContainers"][0].update(image="other"),
+        lambda spec: spec.update(activeDeadlineSeconds=5),
+        lambda spec: spec["tolerations"].append({"key": "a", "operator": "Exists"}),
+        lambda spec: spec["tolerations"][0].update(tolerationSeconds=7),
+        lambda spec: spec.update(hostNetwork=False, hostAliases=[], subdomain=""),
+        lambda spec: spec["containers"][0]["resources"].update(limits={"cpu": "1000m"}),
+        lambda spec: spec["containers"][0].update(tty=False),
+    ],
+)
+def test_what_may_change(edit):
+    limits = {"limits": {"cpu": "1"}}
+    assert (
+        change(edit, initContainers=[container("i")], containers=[container(resources=limits)])
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("edit", "path"),
+    [
+        (lambda spec: spec["containers"][0].update(command=["x"]), "spec.containers[0].command"),
+        (lambda spec: spec.update(restartPolicy="Never"), "spec.restartPolicy"),
+        (lambda spec: spec.update(nodeName="n2"), "spec.nodeName"),
+        (lambda spec: spec.update(hostNetwork=True), "spec.hostNetwork"),
+        (
+            lambda spec: spec.update(terminationGracePeriodSeconds=1),
+            "spec.terminationGracePeriodSeconds",
+        ),
+        (lambda spec: spec.update(volumes=[{"name": "v", "emptyDir": {}}]), "spec.volumes"),
+        (
+            lambda spec: spec.update(automountServiceAccountToken=False),
+            "spec.automountServiceAccountToken",
+        ),
+    ],
+)
+def test_what_may_not_change_is_named(edit, path):
+    [text] = change(edit)
+    assert text == (
+        "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+        "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing "
+        "tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)\n"
+        f"changed: {path}"
+    )
+
+
+def test_containers_neither_come_nor_go():
+    found = change(lambda spec: spec["containers"].append(container("two")))
+    assert "spec.containers: Forbidden: pod updates may not add or remove containers" in found
+
+
+def test_tolerations_are_only_added():
+    [text] = change(lambda spec: spec["tolerations"].pop())
+    assert (
+        text
+        == "spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds"
+    )
+
+
+def test_deadlines_only_come_nearer():
+    assert change(lambda spec: spec.update(activeDeadlineSeconds=3), activeDeadlineSeconds=5) == []
+    [text] = change(lambda spec: spec.update(activeDeadlineSeconds=9), activeDeadlineSeconds=5)
+    assert (
+        text
+        == "spec.activeDeadlineSeconds: Invalid value: 9: must be less than or equal to previous value"
+    )
+    [text] = change(lambda spec: spec.pop("activeDeadlineSeconds"), activeDeadlineSeconds=5)
+    assert "must not update from a positive integer to nil value" in text
+
+
+def test_gates_are_only_lifted():
+    gates = [{"name": "a.b/c"}]
+    assert change(lambda spec: spec.update(schedulingGates=[]), schedulingGates=gates) == []
+    [text] = change(lambda spec: spec.update(schedulingGates=gates))
+    assert text == (
+        "spec.schedulingGates[0].name: Forbidden: only deletion is allowed, but found new scheduling gate 'a.b/c'"
+    )
+
+
+def test_an_updated_pod_must_be_valid_too():
+    [text] = change(lambda spec: spec["containers"][0].update(image=""))
+    assert text == "spec.containers[0].image: Required value"
+
+
+def status_change(before, after, **spec):
+    old, new = stored(**spec), stored(**spec)
+    old["status"].update(before)
+    new["status"].update(after)
+    return texts(validation.validate_status_update(POD, new, old))
+
+
+DEAD = [{"name": "main", "state": {"terminated": {"exitCode": 0}}}]
+FAILED = [{"name": "main", "state": {"terminated": {"exitCode": 1}}}]
+ALIVE = [{"name": "main", "state": {"running": {}}}]
+REVIVED = [
+    "status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state"
+]
+
+
+@pytest.mark.parametrize(
+    ("policy", "before", "expected"),
+    [
+        ("Never", DEAD, REVIVED),
+        ("Never", FAILED, REVIVED),
+        ("OnFailure", DEAD, REVIVED),
+        ("OnFailure", FAILED, []),
+        ("Always", DEAD, []),
+    ],
+)
+def test_the_dead_stay_dead_by_policy(policy, before, expected):
+    found = status_change(
+        {"containerStatuses": before}, {"containerStatuses": ALIVE}, restartPolicy=policy
+    )
+    assert found == expected
+
+
+def test_other_rules_of_a_status():
+    assert (
+        status_change({}, {"phase": "Running", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]})
+        == []
+    )
+    assert status_change({}, {"qosClass": "Guaranteed"}) == [
+        'status.qosClass: Invalid value: "Guaranteed": field is immutable'
+    ]
+    [text] = status_change({}, {"podIPs": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.2"}]})
+    assert "may specify no more than one IP for each IP family" in text
+    [text] = status_change({}, {"hostIP": "10.0.0.1", "hostIPs": [{"ip": "10.0.0.2"}]})
+    assert "must be equal to `hostIP`" in text
