@@ -20,6 +20,7 @@ BODY_LIMIT = 3 << 20  # bytes, as upstream's MaxRequestBodyBytes
 DEPTH_LIMIT = 200
 NODE_LIMIT = 100_000
 JSON_TYPES = ("application/json", "text/json")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml")
 
 
@@ -68,7 +69,17 @@ def _decode_json(data: bytes) -> Parsed:
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, overlong integers
         raise bad_request(f"couldn't parse the body as JSON: {_one_line(error)}") from error
     check_depth(value)
-    return Parsed(value, tuple(_repeated_paths(value, "")) if repeated else ())
+    duplicates = tuple(_repeated_paths(value, "")) if repeated else ()
+    if _SURROGATE.search(data):
+        value = _without_lone_surrogates(value)
+    return Parsed(value, duplicates)
+
+
+def _without_lone_surrogates(value: Any) -> Any:
+    """Return the value with U+FFFD for every half of a surrogate pair, as Go's decoder has it."""
+    text = json.dumps(value, ensure_ascii=False)
+    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return json.loads(whole)
 
 
 def _finite(text: str) -> float:

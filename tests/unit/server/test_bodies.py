@@ -9,7 +9,7 @@ import pytest
 from minipod.api.errors import StatusError
 from minipod.server.bodies import DEPTH_LIMIT, decode_body
 
-from .harness import CONFIG_MAPS, PODS, Api, config_map, serve
+from .harness import CONFIG_MAPS, PODS, Api, config_map, pod, serve
 
 YAML = "application/yaml"
 
@@ -137,8 +137,12 @@ def test_half_a_surrogate_pair_does_no_harm(tmp_path: Path) -> None:
     async def body(api: Api) -> None:
         text = b'{"metadata":{"name":"x"},"data":{"a":"\\ud83d","b":"\\ud83d\\ude00"}}'
         made = await api("POST", CONFIG_MAPS, data=text)
-        assert made.body["data"] == {"a": "?", "b": "\U0001f600"}
-        await api.client.create("configmaps", "default", config_map("y", a="caf\udce9"))
+        assert made.body["data"] == {"a": "\ufffd", "b": "\U0001f600"}
+        await api.make(PODS, pod())
+        status = {"status": {"message": "no such file: caf\udce9"}}  # a file name's stray byte
+        await api.client.patch("pods", "default", "nginx", status, subresource="status")
+        read = await api("GET", f"{PODS}/nginx")
+        assert read.body["status"]["message"] == "no such file: caf?"
 
     serve(tmp_path, body)
 
