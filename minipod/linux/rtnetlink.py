@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network
@@ -28,6 +29,8 @@ NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_CAPPED, NLM_F_ACK_TLVS = 0x100, 0x200
 NLMSGERR_ATTR_MSG = 1
+RTMGRP_LINK = 1
+IFLA_IFNAME = 3
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
 IFF_UP = 1
 RTN_UNICAST, RTN_UNREACHABLE = 1, 7
@@ -180,11 +183,12 @@ def _parse_route(message: Any) -> Route:
 class NetlinkSocket:
     """A NETLINK_ROUTE socket of the namespace that the opening thread was in."""
 
-    def __init__(self) -> None:
+    def __init__(self, groups: int = 0) -> None:
+        """Open the socket, subscribed to the multicast `groups` (RTMGRP_*)."""
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
         self._socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
         self._socket.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
-        self._socket.bind((0, 0))
+        self._socket.bind((0, groups))
         self._sequence = 0
         self._lock = threading.Lock()
 
@@ -251,6 +255,20 @@ class NetlinkSocket:
                     return _parse_link(_decode(body, "ifinfmsg", "ifinfmsg"))
         return None
 
+    def wait_removal(self, name: str, seconds: float) -> bool:
+        """Wait for the news that an interface is gone (needs RTMGRP_LINK); return whether it came in time."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self._socket.settimeout(left)
+            try:
+                received = self._socket.recv(1 << 18)
+            except TimeoutError:
+                return False
+            for header, body in _split(received):
+                if header[1] == RTM_DELLINK and _is_about(body, name):
+                    return True
+        return False
+
     def _send(self, messages: Sequence[bytes], flags: int) -> None:
         batch = bytearray()
         for message in messages:
@@ -286,6 +304,12 @@ def _split(received: bytes) -> Iterator[tuple[tuple[int, ...], bytes]]:
         header = _HEADER.unpack_from(received, offset)
         yield header, received[offset : offset + header[0]]
         offset += (header[0] + 3) & ~3
+
+
+def _is_about(body: bytes, name: str) -> bool:
+    """Whether a link's news is its own, not that of its leaving a bridge (family AF_BRIDGE)."""
+    attribute = struct.pack("=HH", 5 + len(name), IFLA_IFNAME) + name.encode() + b"\0"
+    return body[_HEADER.size] == socket.AF_UNSPEC and attribute in body
 
 
 def _parse_error(header: tuple[int, ...], body: bytes) -> tuple[int, str]:

@@ -111,6 +111,16 @@ def test_deleting_is_repeatable(namespace: int) -> None:
     assert not [each for each in netlink.routes() if each.unreachable]
 
 
+def test_a_pair_goes_with_its_namespace() -> None:
+    namespace = new_namespace()
+    netlink.add_veth("mpt1", BRIDGE, netns_fd=namespace)
+    assert not netlink.wait_link_gone("mpt1", 0.01)
+    os.close(namespace)
+    assert netlink.wait_link_gone("mpt1", 5)
+    assert netlink.link("mpt1") is None
+    assert netlink.wait_link_gone("mpt1", 0.01)
+
+
 def test_threads_share_the_socket() -> None:
     namespaces = [new_namespace() for _ in range(8)]
     failures: list[BaseException] = []
