@@ -33,4 +33,4 @@ def execute_protected(arguments: Sequence[str], environment: Mapping[str, str]) 
     """
     tree = open_tree(EXECUTABLE, directory=AT_FDCWD)
     mount_setattr(tree, attributes=MOUNT_ATTR_RDONLY)
-    os.execve(tree, arguments, environment)
+    os.execve(tree, list(arguments), environment)

@@ -1,0 +1,389 @@
+"""One operation as lines of shell."""
+
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from minipod.linux import cgroup
+from minipod.linux.cgroup import CgroupLayout
+from minipod.runtime.operations import (
+    AddNftElements,
+    AddVeth,
+    BindMount,
+    CheckHostPath,
+    ConfigureNetwork,
+    DeleteLink,
+    EnterCgroup,
+    MakeCgroup,
+    MakeDevices,
+    MakeDirectory,
+    MakeReadOnly,
+    MaskPaths,
+    MountCgroups,
+    MountFilesystem,
+    MountOverlay,
+    MountTmpfs,
+    OpenMountTree,
+    Operation,
+    RemountReadOnly,
+    RemoveCgroup,
+    RemoveNftElements,
+    RemoveTree,
+    SetHostname,
+    SetOomScoreAdj,
+    SetPropagation,
+    Unmount,
+    WriteFile,
+    WriteSysctl,
+)
+from minipod.runtime.spec import PortMapping
+
+_REFERENCE = re.compile(r"\$[a-z_]+")
+
+
+@dataclass
+class Context:
+    """What the lines depend on: the host's hierarchies, and where the new root of the current process is."""
+
+    cgroups: CgroupLayout
+    new_root: str = ""  # "" while paths are the host's
+    labels: dict[str, int] = field(default_factory=dict)
+    current: str = ""
+
+    def label(self, name: str) -> str:
+        """Return a name for the files of the next process called `name`."""
+        self.labels[name] = self.labels.get(name, 0) + 1
+        return f"{name}{self.labels[name]}"
+
+    def begin_child(self, name: str) -> None:
+        """A new process begins on the host's root."""
+        self.current, self.new_root = name, ""
+
+    def inside(self, path: str, root: str = "/") -> str:
+        """Return where `path` of a root is found by the script: minipod has changed the root by then, a shell not."""
+        base = self.new_root if root == "/" else root
+        return base.rstrip("/") + path if path != "/" else base or "/"
+
+
+def quote(text: str) -> str:
+    """Quote a word; a reference stays a shell variable."""
+    return f'"{text}"' if _REFERENCE.fullmatch(text) else shlex.quote(text)
+
+
+def commands(operation: Operation, context: Context) -> list[str]:
+    """Return the lines for one operation. KeyError for one that no table has: there is none."""
+    return _COMMANDS[type(operation)](operation, context)
+
+
+# --- the host -----------------------------------------------------------------------------------------------------
+
+
+def _make_directory(operation: MakeDirectory, _: Context) -> list[str]:
+    path = quote(operation.path)
+    lines = [f"mkdir -p {path} && chmod {operation.mode:o} {path}"]
+    if operation.uid or operation.gid:
+        lines.append(f"chown {operation.uid}:{operation.gid} {path}")
+    return lines
+
+
+def _write_file(operation: WriteFile, _: Context) -> list[str]:
+    path, new = quote(operation.path), quote(operation.path + ".new")
+    return [
+        f"printf %s {shlex.quote(operation.content)} >{new}",
+        f"chmod {operation.mode:o} {new} && chown {operation.uid}:{operation.gid} {new}",
+        f"mv {new} {path}",
+    ]
+
+
+def _mount_tmpfs(operation: MountTmpfs, _: Context) -> list[str]:
+    options = f"nosuid,nodev,mode={operation.mode:o},uid={operation.uid},gid={operation.gid}"
+    if operation.size_bytes is not None:
+        options += f",size={operation.size_bytes}"
+    path = quote(operation.path)
+    mounted = f"mountpoint -q {path} || mount -t tmpfs -o {options} tmpfs {path}"
+    return [f"mkdir -p {path}", mounted]
+
+
+def _unmount(operation: Unmount, _: Context) -> list[str]:
+    path = quote(operation.path)
+    return [f"! mountpoint -q {path} || umount -R {path}"]
+
+
+def _remove_tree(operation: RemoveTree, _: Context) -> list[str]:
+    return [f"rm -rf --one-file-system {quote(operation.path)}"]
+
+
+_TESTS = {
+    "Directory": "-d",
+    "File": "-f",
+    "Socket": "-S",
+    "CharDevice": "-c",
+    "BlockDevice": "-b",
+}
+
+
+def _check_host_path(operation: CheckHostPath, _: Context) -> list[str]:
+    path, kind = quote(operation.path), operation.type
+    if not kind or kind == "DirectoryOrCreate":
+        return [f"mkdir -p {path}"]
+    if kind == "FileOrCreate":
+        return [f"[ -e {path} ] || : >{path}", f"[ -f {path} ]"]
+    return [f"[ {_TESTS[kind]} {path} ]"]
+
+
+# --- control groups -----------------------------------------------------------------------------------------------
+
+
+def _make_cgroup(operation: MakeCgroup, context: Context) -> list[str]:
+    layout = context.cgroups
+    lines = []
+    if layout.unified_controllers:
+        lines += _hand_down(layout, operation.path)
+    paths = [quote(f"{point}/{operation.path}") for point in layout.hierarchies]
+    if paths:
+        lines.append(f"mkdir -p {' '.join(paths)}")
+    for controller, file, content in cgroup.settings(layout, **asdict(operation.resources)):
+        target = f"{layout.directory(controller, operation.path)}/{file}"
+        lines.append(f"echo {shlex.quote(content)} >{quote(target)}")
+    return lines or ["# this host has no control groups"]
+
+
+def _hand_down(layout: CgroupLayout, path: str) -> list[str]:
+    wanted = " ".join(f"+{name}" for name in layout.unified_controllers)
+    lines, directory = [], layout.unified
+    for part in path.split("/"):
+        lines.append(f"echo '{wanted}' >{quote(directory + '/cgroup.subtree_control')}")
+        directory += f"/{part}"
+        lines.append(f"mkdir -p {quote(directory)}")
+    return lines
+
+
+def _remove_cgroup(operation: RemoveCgroup, context: Context) -> list[str]:
+    lines = []
+    if context.cgroups.unified:
+        lines.append(f"echo 1 >{quote(f'{context.cgroups.unified}/{operation.path}/cgroup.kill')}")
+    for point in context.cgroups.hierarchies:
+        lines.append(f"find {quote(f'{point}/{operation.path}')} -depth -type d -exec rmdir {{}} +")
+    return lines
+
+
+def _enter_cgroup(operation: EnterCgroup, context: Context) -> list[str]:
+    return [
+        f"echo {quote(operation.pid)} >{quote(f'{point}/{operation.path}/cgroup.procs')}"
+        for point in context.cgroups.v1_hierarchies
+    ]
+
+
+# --- the network --------------------------------------------------------------------------------------------------
+
+
+def _add_veth(operation: AddVeth, _: Context) -> list[str]:
+    host, target = quote(operation.host_interface), quote(operation.target)
+    mtu = f"mtu {operation.mtu}"
+    peer = f"peer name {quote(operation.interface)} {mtu} netns {target}"
+    return [
+        f"ip link add {host} {mtu} type veth {peer}",
+        f"ip link set {host} master {quote(operation.bridge)} up",
+    ]
+
+
+def _configure_network(operation: ConfigureNetwork, _: Context) -> list[str]:
+    ip = f"nsenter --target {quote(operation.target)} --net ip"
+    interface = quote(operation.interface)
+    lines = [
+        f"{ip} link set lo up",
+        f"{ip} address add {quote(operation.address)} dev {interface}",
+        f"{ip} link set {interface} up",
+    ]
+    if operation.gateway:
+        lines.append(f"{ip} route add default via {quote(operation.gateway)}")
+    return lines
+
+
+def _nft(verb: str, operation: AddNftElements | RemoveNftElements) -> list[str]:
+    table, interface, address = operation.table, operation.host_interface, operation.address
+    guarded = [
+        f"{verb} element bridge {table} guarded {{ {interface} }}",
+        f"{verb} element bridge {table} sources {{ {interface} . {address} }}",
+    ]
+    ports = [_port_element(verb, table, address, port) for port in operation.ports]
+    return [f"nft {shlex.quote('; '.join([*guarded, *ports]))}"]
+
+
+def _port_element(verb: str, table: str, address: str, port: PortMapping) -> str:
+    key, name = f"{port.protocol} . {port.host_port}", "ports"
+    if port.host_ip not in ("", "0.0.0.0"):
+        key, name = f"{port.host_ip} . {key}", "address_ports"
+    return f"{verb} element inet {table} {name} {{ {key} : {address} . {port.container_port} }}"
+
+
+def _delete_link(operation: DeleteLink, _: Context) -> list[str]:
+    return [f"ip link delete {quote(operation.name)}"]
+
+
+# --- inside the new process ---------------------------------------------------------------------------------------
+
+
+def _set_hostname(operation: SetHostname, _: Context) -> list[str]:
+    return [f"echo {quote(operation.name)} >/proc/sys/kernel/hostname"]
+
+
+def _write_sysctl(operation: WriteSysctl, _: Context) -> list[str]:
+    path = "/proc/sys/" + operation.name.replace(".", "/")
+    return [f"echo {quote(operation.value)} >{quote(path)}"]
+
+
+def _set_oom_score_adj(operation: SetOomScoreAdj, _: Context) -> list[str]:
+    return [
+        f"(echo {operation.value} >/proc/$$/oom_score_adj) 2>/dev/null || :  # lowering needs CAP_SYS_RESOURCE"
+    ]
+
+
+def _set_propagation(operation: SetPropagation, _: Context) -> list[str]:
+    return [f"mount --make-{operation.propagation} {quote(operation.path)}"]
+
+
+def _open_mount_tree(operation: OpenMountTree, _: Context) -> list[str]:
+    if operation.target:
+        return [
+            "# a shell cannot carry a mount from one mount namespace to another (open_tree, move_mount):",
+            f"# here {operation.source} becomes a tmpfs of the container's own",
+        ]
+    return [
+        "# a shell cannot hold a detached mount (open_tree): here what the container mounts there",
+        "# does not reach the host",
+    ]
+
+
+def _mount_overlay(operation: MountOverlay, _: Context) -> list[str]:
+    lower = ":".join(layer.replace(":", "\\:") for layer in operation.layers)
+    options = f"lowerdir={lower},upperdir={operation.upper},workdir={operation.work},volatile"
+    if not operation.devices:
+        options = f"nodev,{options}"
+    return [f"mount -t overlay -o {shlex.quote(options)} overlay {quote(operation.target)}"]
+
+
+def _mount_filesystem(operation: MountFilesystem, context: Context) -> list[str]:
+    target = quote(context.inside(operation.target, operation.root))
+    options = f"-o {shlex.quote(','.join(operation.options))} " if operation.options else ""
+    source = quote(operation.source or operation.type)
+    return [f"mkdir -p {target}", f"mount -t {operation.type} {options}{source} {target}"]
+
+
+def _bind_mount(operation: BindMount, context: Context) -> list[str]:
+    target = quote(context.inside(operation.target, operation.root))
+    if operation.tree == "shm":
+        return [
+            f"mkdir -p {target}",
+            f"mount -t tmpfs -o nosuid,nodev,noexec,mode=1777 tmpfs {target}",
+        ]
+    source = "/".join(part.rstrip("/") for part in (operation.source, operation.subpath) if part)
+    made = f"mkdir -p {quote(source)}; " if operation.subpath else ""
+    words = [*operation.options, *(["ro"] if operation.read_only else [])]
+    lines = [
+        f"{made}if [ -d {quote(source)} ]; then mkdir -p {target}; else touch {target}; fi",
+        f"mount --{'r' if operation.recursive else ''}bind {quote(source)} {target}",
+        f"mount --make-{operation.propagation} {target}",
+    ]
+    if words:
+        lines.append(f"mount -o remount,bind,{','.join(words)} {target}")
+    return lines
+
+
+def _make_devices(operation: MakeDevices, _: Context) -> list[str]:
+    dev = quote(operation.root + "/dev")
+    lines = [
+        f"cd {dev}",
+        "ln -s /proc/self/fd fd; ln -s pts/ptmx ptmx; ln -s /proc/kcore core",
+        "ln -s /proc/self/fd/0 stdin; ln -s /proc/self/fd/1 stdout; ln -s /proc/self/fd/2 stderr",
+        "for device in 'null 1 3' 'zero 1 5' 'full 1 7' 'random 1 8' 'urandom 1 9' 'tty 5 0'; do",
+        '  set -- $device; mknod -m 666 "$1" c "$2" "$3"',
+    ]
+    if operation.all:
+        everything = "(cd /dev && find . -xdev \\( -type b -o -type c \\) | cpio -pdm --quiet"
+        return [*lines, "done", f"{everything} {dev}) || :", "cd /"]
+    return [
+        *lines,
+        '  mount --bind "$1" "$1"  # a mount of its own, on which the device works',
+        "done; cd /",
+        f"mount -o remount,bind,nosuid,nodev {dev}  # and nowhere else",
+    ]
+
+
+def _mount_cgroups(operation: MountCgroups, context: Context) -> list[str]:
+    target, layout = context.inside(operation.target), context.cgroups
+    options = "nosuid,nodev,noexec" + (",ro" if operation.read_only else "")
+    if layout.unified and not layout.v1:
+        return [f"mount -t cgroup2 -o {options} cgroup {quote(target)}"]
+    lines = [f"mount -t tmpfs -o nosuid,nodev,noexec,mode=755 tmpfs {quote(target)}"]
+    for point in layout.hierarchies:
+        directory = f"{target}/{point.rpartition('/')[2]}"
+        names = ",".join(name for name, place in layout.v1 if place == point)
+        kind = "cgroup2" if point == layout.unified else "cgroup"
+        more = f",{names}" if names else ""
+        lines.append(
+            f"mkdir {quote(directory)} && mount -t {kind} -o {options}{more} cgroup {quote(directory)}"
+        )
+    if operation.read_only:
+        lines.append(f"mount -o remount,bind,ro,nosuid,nodev,noexec {quote(target)}")
+    return lines
+
+
+def _mask_paths(operation: MaskPaths, context: Context) -> list[str]:
+    null = quote(context.inside("/dev/null"))
+    return [
+        f"for path in {_words(operation.paths, context)}; do",
+        '  if [ -d "$path" ]; then mount -t tmpfs -o ro,size=0k,nr_inodes=2 tmpfs "$path"',
+        f'  elif [ -e "$path" ]; then mount --bind {null} "$path"; fi',
+        "done",
+    ]
+
+
+def _make_read_only(operation: MakeReadOnly, context: Context) -> list[str]:
+    flags = "remount,bind,ro,nosuid,nodev,noexec"
+    return [
+        f"for path in {_words(operation.paths, context)}; do",
+        f'  [ ! -e "$path" ] || {{ mount --rbind "$path" "$path" && mount -o {flags} "$path"; }}',
+        "done",
+    ]
+
+
+def _words(paths: tuple[str, ...], context: Context) -> str:
+    return " ".join(quote(context.inside(path)) for path in paths)
+
+
+def _remount_read_only(operation: RemountReadOnly, context: Context) -> list[str]:
+    return [f"mount -o remount,bind,ro {quote(context.inside(operation.path))}"]
+
+
+_COMMANDS: dict[type[Operation], Callable[[Any, Context], list[str]]] = {
+    MakeDirectory: _make_directory,
+    WriteFile: _write_file,
+    MountTmpfs: _mount_tmpfs,
+    Unmount: _unmount,
+    RemoveTree: _remove_tree,
+    CheckHostPath: _check_host_path,
+    MakeCgroup: _make_cgroup,
+    EnterCgroup: _enter_cgroup,
+    RemoveCgroup: _remove_cgroup,
+    AddVeth: _add_veth,
+    ConfigureNetwork: _configure_network,
+    AddNftElements: lambda operation, _: _nft("add", operation),
+    RemoveNftElements: lambda operation, _: _nft("delete", operation),
+    DeleteLink: _delete_link,
+    SetHostname: _set_hostname,
+    WriteSysctl: _write_sysctl,
+    SetOomScoreAdj: _set_oom_score_adj,
+    SetPropagation: _set_propagation,
+    OpenMountTree: _open_mount_tree,
+    MountOverlay: _mount_overlay,
+    MountFilesystem: _mount_filesystem,
+    BindMount: _bind_mount,
+    MakeDevices: _make_devices,
+    MountCgroups: _mount_cgroups,
+    MaskPaths: _mask_paths,
+    MakeReadOnly: _make_read_only,
+    RemountReadOnly: _remount_read_only,
+}

@@ -1,0 +1,136 @@
+"""A rendered plan, run as a script, makes what launching the same plan makes."""
+
+import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from minipod.linux import cgroup, mounts
+from minipod.runtime.operations import Step
+from minipod.runtime.plan import compute_sandbox_plan
+from minipod.runtime.render import render
+from minipod.runtime.spec import ContainerSpec, Mount, User
+from tests.kernel.runtime.world import World, end
+
+pytestmark = pytest.mark.kernel
+
+NAMESPACES = ("mnt", "net", "uts", "ipc", "pid", "cgroup")
+
+
+def namespaces(pid: int, pause: int) -> dict[str, str]:
+    """Tell of each namespace whether it is the host's, the pause's, or the process's own."""
+    found = {}
+    for name in NAMESPACES:
+        here = os.readlink(f"/proc/{pid}/ns/{name}")
+        owners = {os.readlink(f"/proc/{each}/ns/{name}"): who for each, who in ((pause, "pause"),)}
+        owners.setdefault(os.readlink(f"/proc/self/ns/{name}"), "host")
+        found[name] = owners.get(here, "own")
+    return found
+
+
+def mount_table(pid: int) -> list[tuple[str, str, tuple[str, ...], bool]]:
+    """Return what a process sees mounted: where, what, how; in order."""
+    return [
+        (entry.point, entry.type, tuple(sorted(entry.options)), bool(entry.propagation))
+        for entry in sorted(mounts.mounts(pid), key=lambda each: each.point)
+    ]
+
+
+def powers(pid: int) -> list[str]:
+    wanted = ("Uid", "Gid", "Groups", "NoNewPrivs", "CapInh", "CapBnd", "CapAmb", "CapPrm")
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return [line.strip() for line in lines if line.partition(":")[0] in wanted]
+
+
+def program(pid: int) -> tuple[bytes, bytes, str]:
+    proc = Path(f"/proc/{pid}")
+    environment = sorted((proc / "environ").read_bytes().split(b"\0"))
+    dropped = (b"PWD=", b"OLDPWD=", b"SHLVL=", b"_=")
+    kept = [item for item in environment if not item.startswith(dropped)]
+    return (proc / "cmdline").read_bytes(), b"\0".join(kept), os.readlink(proc / "cwd")
+
+
+def run_script(world: World, spec: ContainerSpec) -> tuple[int, int]:
+    """Render sandbox and container, run the script, and return the pids that it tells."""
+    steps: list[Step] = [
+        step for step in compute_sandbox_plan(world.sandbox, world.host) if step.where != "daemon"
+    ]
+    script = world.directory / "plan.sh"
+    script.write_text(render([*steps, *world.plan(spec)]))
+    said = world.directory / "said"
+    with said.open("w") as output:
+        subprocess.run(
+            ["sh", script],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+            timeout=10,
+        )
+    told = [line.split() for line in said.read_text().splitlines() if " is process " in line]
+    assert [words[0] for words in told] == ["pause", "container"], said.read_text()
+    pause, container = (int(words[-1]) for words in told)
+    return pause, container
+
+
+CASES = {
+    "ordinary": {},
+    "user": {"user": User(name="app", supplementary=(50,))},
+    "directory": {"cwd": "/made/here", "env": ("A=it's $HOME", "B=")},
+}
+
+
+@pytest.mark.parametrize("fields", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("pid", ["container", "pod"])
+def test_script_makes_what_launch_makes(world: World, fields: dict[str, object], pid: str) -> None:
+    volume = world.directory / "volume"
+    volume.mkdir()
+    bound = (Mount("/data", str(volume)), Mount("/etc/sub", str(volume), "sub", read_only=True))
+    world.start_sandbox(pid=pid)
+    assert world.pause is not None
+    launched = world.start(world.spec("sleep", "1000", mounts=bound, **fields))
+    expected = (
+        namespaces(launched.pid, world.pause.pid),
+        mount_table(launched.pid),
+        powers(launched.pid),
+        program(launched.pid),
+        namespaces(world.pause.pid, world.pause.pid),
+        powers(world.pause.pid),
+        mount_table(world.pause.pid),
+    )
+    end(launched)
+
+    world.sandbox = replace(world.sandbox, cgroup=f"{world.name}/script")
+    again = world.spec("sleep", "1000", name="c2", mounts=bound, **fields)
+    pause, container = run_script(world, again)
+    try:
+        wait_for_program(container, b"sleep\0001000\0", world.directory / "said")
+        made = (
+            namespaces(container, pause),
+            mount_table(container),
+            powers(container),
+            program(container),
+            namespaces(pause, pause),
+            powers(pause),
+            mount_table(pause),
+        )
+        for got, wanted in zip(made, expected, strict=True):
+            assert got == wanted
+        for point in world.host.cgroups.hierarchies:
+            members = Path(point, world.sandbox.cgroup, "c2/cgroup.procs").read_text().split()
+            assert str(container) in members
+    finally:
+        cgroup.kill(world.host.cgroups, world.sandbox.cgroup)
+
+
+def wait_for_program(pid: int, command: bytes, said: Path) -> None:
+    """Wait until the process has executed its program: the script lets it go and ends."""
+    file = Path(f"/proc/{pid}/cmdline")
+    for _ in range(1000):
+        assert file.exists(), said.read_text()
+        if file.read_bytes() == command:
+            return
+        os.sched_yield()
+    raise AssertionError(file.read_bytes())
