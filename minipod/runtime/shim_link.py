@@ -16,6 +16,7 @@ from minipod.runtime.shim_connection import Answer, ShimConnection
 START_SECONDS = 10.0  # a predecessor's processes are killed first
 OUTAGE_SECONDS = 5.0  # how long a call waits for a shim that is coming back
 RETRY_SECONDS = 1.0
+ATTEMPTS, ATTEMPT_SECONDS = 5, 0.1
 READY_DESCRIPTOR = 3
 LOG_TAIL_BYTES = 500
 
@@ -67,18 +68,26 @@ class ShimLink:
         self._connected.clear()
 
     async def _connect(self) -> None:
+        """Connect and agree. A shim that is just ending is waited for: its successor must get the lock."""
+        for attempt in range(ATTEMPTS, -1, -1):
+            try:
+                await self._connect_once()
+            except RuntimeFailure:
+                if not attempt:
+                    raise
+                await asyncio.sleep(ATTEMPT_SECONDS)
+            else:
+                return
+
+    async def _connect_once(self) -> None:
         peer = _dial(self._layout)
-        if peer is None:
-            if not self._spawn:
-                where = self._layout.shim_socket
-                raise RuntimeFailure("ShimUnavailable", f'no shim answers at "{where}"')
+        if peer is None and self._spawn:
             await self._start_shim()
             peer = _dial(self._layout)
-            if peer is None:
-                raise RuntimeFailure(
-                    "ShimUnavailable", f"the shim does not start: {self._log_tail()}"
-                )
-        connection = ShimConnection(peer, self._on_event, self._on_lost)
+        if peer is None:
+            said = self._log_tail() if self._spawn else f'none at "{self._layout.shim_socket}"'
+            raise RuntimeFailure("ShimUnavailable", f"the shim does not answer: {said}")
+        connection = ShimConnection(peer, self._on_event, lambda: self._on_lost(connection))
         try:
             await _agree(connection)
             await connection.call("subscribe")
@@ -133,7 +142,9 @@ class ShimLink:
             return "it says nothing"
         return lines[-1] if lines else "it says nothing"
 
-    def _on_lost(self) -> None:
+    def _on_lost(self, connection: ShimConnection) -> None:
+        if connection is not self._connection:
+            return  # it never was in use
         self._connection = None
         self._connected.clear()
         if self._closed:

@@ -5,6 +5,7 @@ import functools
 import itertools
 import os
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -97,23 +98,29 @@ class ShimWorld:
         """The shim's process id, from the lock's holder."""
         return int(self.ask("version")["pid"])
 
-    def ask(self, verb: str, **arguments: object) -> dict[str, Any]:
+    def ask(self, verb: str) -> dict[str, Any]:
         """Call the shim beside the runtime, blocking."""
-        import socket
-
         with socket.socket(socket.AF_UNIX) as peer:
-            peer.connect(str(self.layout.shim_socket))
-            peer.sendall(protocol.encode({"id": 1, "verb": verb, "arguments": arguments}))
-            decoder = protocol.Decoder()
-            while data := peer.recv(65536):
-                decoder.feed(data)
-                for message, _ in decoder.messages():
-                    return dict(message.get("ok") or message)
+            return self._ask(peer, verb)
+
+    def _ask(self, peer: socket.socket, verb: str) -> dict[str, Any]:
+        peer.connect(str(self.layout.shim_socket))
+        peer.sendall(protocol.encode({"id": 1, "verb": verb}))
+        decoder = protocol.Decoder()
+        while data := peer.recv(65536):
+            decoder.feed(data)
+            for message, _ in decoder.messages():
+                return dict(message.get("ok") or message)
         raise AssertionError("the shim closed the connection")
 
     def descriptors(self) -> int:
-        """How many descriptors the shim has open."""
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        """How many descriptors the shim has open, one connection of ours among them.
+
+        Once it answers this one it has seen every earlier connection's end.
+        """
+        with socket.socket(socket.AF_UNIX) as peer:
+            pid = self._ask(peer, "version")["pid"]
+            return len(os.listdir(f"/proc/{pid}/fd"))
 
     async def sandbox(self, name: str = "sandbox", **fields: Any) -> SandboxStatus:
         spec = SandboxSpec(name, "pod-1", f"{self.layout.instance}/{name}", **fields)

@@ -1,0 +1,194 @@
+"""Exec and attach: codes, streams, terminals, limits of time, and what must not be left behind."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from minipod.runtime.service import RuntimeFailure
+from minipod.runtime.spec import ContainerStatus, ExecSpec
+from minipod.runtime.streams import DescriptorStreams
+from tests.kernel.shim.world import ShimWorld, asynchronous, wait_until
+
+pytestmark = pytest.mark.kernel
+
+
+async def sleeper(shim: ShimWorld) -> ContainerStatus:
+    await shim.sandbox()
+    return await shim.start("sleep", "1000")
+
+
+def inhabitants(shim: ShimWorld, container: ContainerStatus) -> list[int]:
+    path = f"{shim.layout.instance}/sandbox/{container.id}"
+    found: list[int] = []
+    for file in Path(shim.cgroups.hierarchies[0], path).rglob("cgroup.procs"):
+        found += [int(line) for line in file.read_text().split()]
+    return sorted(found)
+
+
+async def read_until(streams: DescriptorStreams, wanted: bytes) -> bytes:
+    said = b""
+    while wanted not in said:
+        chunk = await streams.read()
+        assert chunk is not None, said
+        said += chunk[1]
+    return said
+
+
+@asynchronous
+async def test_exec_passes_code_and_streams(shim: ShimWorld) -> None:
+    container = await sleeper(shim)
+    script = "echo out; echo err >&2; echo $GREETING; exit 3"
+    result = await shim.exec(container.id, "sh", "-c", script, env=("GREETING=hello",))
+    assert result == (3, b"out\nhello\n", b"err\n")
+    assert (await shim.exec(container.id, "sh", "-c", "kill -9 $$"))[0] == 137
+    assert inhabitants(shim, container) == [container.pid]
+
+
+@asynchronous
+async def test_exec_of_a_missing_program_says_so(shim: ShimWorld) -> None:
+    container = await sleeper(shim)
+    before = shim.descriptors()
+    with pytest.raises(RuntimeFailure, match="nothing-here") as failure:
+        await shim.exec(container.id, "nothing-here")
+    assert failure.value.reason == "StartError"
+    assert shim.descriptors() == before
+    with pytest.raises(RuntimeFailure, match="does not exist"):
+        await shim.exec("unknown", "true")
+
+
+@asynchronous
+async def test_megabytes_go_through_standard_input_and_back(shim: ShimWorld) -> None:
+    container = await sleeper(shim)
+    streams = await shim.runtime.exec(container.id, ExecSpec(("cat",), stdin=True))
+    data = bytes(range(256)) * 4 * 5000
+
+    async def feed() -> None:
+        await streams.write(data)
+        await streams.close_stdin()
+
+    feeding = asyncio.ensure_future(feed())
+    got = bytearray()
+    while chunk := await streams.read():
+        got += chunk[1]
+    await feeding
+    assert bytes(got) == data
+    assert await streams.wait() == 0
+    await streams.close()
+
+
+@asynchronous
+async def test_a_terminal_has_the_size_it_is_given(shim: ShimWorld) -> None:
+    container = await sleeper(shim)
+    spec = ExecSpec(("sh", "-c", "tty; read line; stty size"), tty=True, stdin=True)
+    streams = await shim.runtime.exec(container.id, spec)
+    assert b"/dev/pts/" in await read_until(streams, b"\n")
+    await streams.resize(132, 43)
+    await streams.write(b"go\n")
+    await read_until(streams, b"43 132")
+    assert await streams.wait() == 0
+    await streams.close()
+
+
+@asynchronous
+async def test_a_timeout_kills_everything_it_started(shim: ShimWorld) -> None:
+    container = await sleeper(shim)
+    script = "setsid sh -c 'setsid sleep 1000 & sleep 1000' & sleep 1000"
+    spec = ExecSpec(("sh", "-c", script), timeout_seconds=0.3)
+    streams = await shim.runtime.exec(container.id, spec)
+    assert await streams.wait() == 137
+    assert streams.timed_out
+    await streams.close()
+    await wait_until(lambda: inhabitants(shim, container) == [container.pid])
+
+
+@asynchronous
+async def test_closing_a_session_kills_its_process(shim: ShimWorld) -> None:
+    container = await sleeper(shim)
+    spec = ExecSpec(("sh", "-c", "sleep 1000 & sleep 1000"))
+    streams = await shim.runtime.exec(container.id, spec)
+    await wait_until(lambda: len(inhabitants(shim, container)) == 3)
+    await streams.close()
+    await wait_until(lambda: inhabitants(shim, container) == [container.pid])
+
+
+@asynchronous
+async def test_a_dying_daemon_takes_its_sessions_along(shim: ShimWorld) -> None:
+    container = await sleeper(shim)
+    streams = await shim.runtime.exec(container.id, ExecSpec(("sleep", "1000")))
+    await shim.runtime.close()
+    await wait_until(lambda: inhabitants(shim, container) == [container.pid])
+    with pytest.raises(RuntimeFailure):
+        await streams.wait()
+    await streams.close()
+    await shim.open()
+
+
+@asynchronous
+async def test_what_an_exec_leaves_in_the_background_holds_nobody_up(shim: ShimWorld) -> None:
+    container = await sleeper(shim)
+    result = await asyncio.wait_for(
+        shim.exec(container.id, "sh", "-c", "sleep 1000 & echo done"), 10
+    )
+    assert result == (0, b"done\n", b"")
+    assert len(inhabitants(shim, container)) == 2  # it lives on, as upstream
+
+
+@asynchronous
+async def test_attach_brings_input_and_output(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    container = await shim.shell("while read x; do echo got $x; done; echo over", stdin=True)
+    first = await shim.runtime.attach(container.id)
+    second = await shim.runtime.attach(container.id)
+    await first.write(b"one\n")
+    assert await read_until(first, b"got one\n") == b"got one\n"
+    assert await read_until(second, b"got one\n") == b"got one\n"
+    await first.close_stdin()  # without stdinOnce the container's own stays open
+    await first.close()
+    await second.write(b"two\n")
+    await read_until(second, b"got two\n")
+    await second.close()
+    assert (await shim.status(container.id)).state == "running"
+    assert shim.log(container) == ["got one", "got two"]
+
+
+@asynchronous
+async def test_stdin_once_ends_with_the_first_client(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    container = await shim.shell("cat; echo over", stdin=True, stdin_once=True)
+    streams = await shim.runtime.attach(container.id)
+    await streams.write(b"data\n")
+    await streams.close_stdin()
+    assert await read_until(streams, b"over\n") == b"data\nover\n"
+    assert await streams.read() is None
+    assert await streams.wait() == 0
+    await streams.close()
+
+
+@asynchronous
+async def test_attach_to_a_terminal(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    script = "while read x; do stty size; done"
+    container = await shim.shell(script, stdin=True, tty=True)
+    streams = await shim.runtime.attach(container.id)
+    await streams.resize(101, 23)
+    await streams.write(b"\n")
+    await read_until(streams, b"23 101")
+    await streams.close()
+
+
+@asynchronous
+async def test_a_slow_client_is_told_what_it_missed(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    script = "read x; seq 1 1000000; read x; echo finished; sleep 1000"
+    container = await shim.shell(script, stdin=True, log_max_bytes=64 << 20)
+    slow = await shim.runtime.attach(container.id)
+    await slow.write(b"\n")
+    # The flood passes although the client reads nothing:
+    await wait_until(lambda: shim.log(container)[-1:] == ["1000000"])
+    said = await read_until(slow, b" bytes missed]")
+    missed = int(said.split(b"[minipod: ")[1].split()[0])
+    assert missed > 1_000_000
+    await slow.write(b"\n")
+    await read_until(slow, b"finished")
+    await slow.close()
