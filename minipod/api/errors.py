@@ -101,13 +101,6 @@ def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> StatusError:
     return status_error(422, "Invalid", message, details)
 
 
-def unprocessable(why: str) -> StatusError:
-    """422: the request is well formed and cannot be carried out, such as a JSON patch that does not fit."""
-    message = "the server rejected our request due to an error in our request"
-    details: Object = {"causes": [{"reason": "UnexpectedServerResponse", "message": why}]}
-    return status_error(422, "Invalid", f"{message}: {why}", details)
-
-
 def forbidden(kind: Kind, name: str, why: str) -> StatusError:
     """403: the caller may not do that."""
     subject = f'{kind.resource} "{name}"' if name else kind.resource

@@ -1,5 +1,6 @@
 """JSON Patch (RFC 6902), by the jsonpatch library, with the error wording of upstream's."""
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from minipod.api.patch.errors import PatchError, PatchTooLarge
@@ -23,11 +24,11 @@ def apply_json(original: Any, operations: "Sequence[Any]") -> Any:
         raise PatchTooLarge(
             f"The allowed maximum operations in a JSON patch is {OPERATIONS_LIMIT}, got {len(operations)}"
         )
-    result = original
+    result = deepcopy(original)
     for operation in operations:
         _check(operation)
         try:
-            result = jsonpatch.apply_patch(result, [operation])
+            result = jsonpatch.apply_patch(result, [operation], in_place=True)
         except jsonpatch.JsonPatchTestFailed:
             raise PatchError(
                 f"testing value {operation['path']} failed: test failed", fits=False

@@ -2,11 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipod.api import kinds, patch
-from minipod.api.errors import StatusError
+from minipod.api import patch
 from tests.unit.api.objects import POD
-
-SECRET = "io.k8s.api.core.v1.Secret"
 
 
 def spec_patch(before, change):
@@ -347,22 +344,9 @@ def test_json_patches_that_do_not_fit(operation, message):
     assert not wrong.value.fits
 
 
-def test_the_answers_of_the_api():
-    for kind_of_patch, body, code, reason in [
-        ("json", {"op": "add"}, 400, "BadRequest"),
-        ("json", [{"op": "remove", "path": "/x"}], 422, "Invalid"),
-        ("json", [{"op": "test", "path": "", "value": 1}] * 10001, 413, "RequestEntityTooLarge"),
-        ("json", [{"op": "replace", "path": "", "value": 1}], 400, "BadRequest"),
-        ("merge", [1], 400, "BadRequest"),
-        ("strategic", "x", 400, "BadRequest"),
-    ]:
-        with pytest.raises(StatusError) as error:
-            patch.apply(POD, kind_of_patch, {"a": 1}, body)
-        assert (error.value.code, error.value.reason) == (code, reason)
-    assert patch.apply(
-        kinds.by_resource("secrets"), "strategic", {"data": {"a": "b"}}, {"data": {"a": None}}
-    ) == {"data": {}}
-    free = kinds.Kind("example.com", "v1", "Widget", "widgets")
-    with pytest.raises(StatusError) as error:
-        patch.apply(free, "strategic", {}, {})
-    assert error.value.code == 415
+def test_malformed_json_patches():
+    with pytest.raises(patch.PatchError, match="cannot unmarshal") as wrong:
+        patch.apply_json({}, {"op": "add"})
+    assert wrong.value.fits
+    with pytest.raises(patch.PatchTooLarge, match="operations in a JSON patch is 10000, got 10001"):
+        patch.apply_json({}, [{"op": "test", "path": "", "value": 1}] * 10001)

@@ -1,0 +1,247 @@
+"""Every field of a Pod is acted upon, or told of.
+
+A field that a newer schema brings fails here until someone decides.
+"""
+
+import pytest
+
+from minipod.api import kinds, warnings
+from minipod.api.definitions import definitions, referenced
+from tests.unit.api.objects import POD, container, defaulted
+
+CORE = "io.k8s.api.core.v1."
+
+# What this version acts upon, by definition. A field that is acted upon for some values only has a rule as well.
+WORKS = {
+    "Affinity": "nodeAffinity",
+    "Capabilities": "add drop",
+    "ConfigMapEnvSource": "name optional",
+    "ConfigMapKeySelector": "key name optional",
+    "ConfigMapProjection": "items name optional",
+    "ConfigMapVolumeSource": "defaultMode items name optional",
+    "Container": """
+        args command env envFrom image imagePullPolicy lifecycle name ports resources restartPolicy restartPolicyRules
+        securityContext stdin stdinOnce terminationMessagePath terminationMessagePolicy tty volumeMounts workingDir
+    """,
+    "ContainerPort": "containerPort hostIP hostPort name protocol",
+    "ContainerRestartRule": "action exitCodes",
+    "ContainerRestartRuleOnExitCodes": "operator values",
+    "DownwardAPIProjection": "items",
+    "DownwardAPIVolumeFile": "fieldRef mode path resourceFieldRef",
+    "DownwardAPIVolumeSource": "defaultMode items",
+    "EmptyDirVolumeSource": "medium sizeLimit",
+    "EnvFromSource": "configMapRef prefix secretRef",
+    "EnvVar": "name value valueFrom",
+    "EnvVarSource": "configMapKeyRef fieldRef resourceFieldRef secretKeyRef",
+    "HostAlias": "hostnames ip",
+    "HostPathVolumeSource": "path type",
+    "KeyToPath": "key mode path",
+    "Lifecycle": "stopSignal",
+    "NodeAffinity": "requiredDuringSchedulingIgnoredDuringExecution",
+    "NodeSelector": "nodeSelectorTerms",
+    "NodeSelectorRequirement": "key operator values",
+    "NodeSelectorTerm": "matchExpressions matchFields",
+    "ObjectFieldSelector": "apiVersion fieldPath",
+    "PodDNSConfig": "nameservers options searches",
+    "PodDNSConfigOption": "name value",
+    "PodOS": "name",
+    "PodSchedulingGate": "name",
+    "PodSecurityContext": """
+        fsGroup fsGroupChangePolicy runAsGroup runAsNonRoot runAsUser seccompProfile supplementalGroups
+        supplementalGroupsPolicy sysctls
+    """,
+    "PodSpec": """
+        activeDeadlineSeconds affinity automountServiceAccountToken containers dnsConfig dnsPolicy enableServiceLinks
+        hostAliases hostIPC hostNetwork hostPID hostUsers hostname hostnameOverride initContainers nodeName
+        nodeSelector os overhead preemptionPolicy priority resources restartPolicy schedulerName schedulingGates
+        securityContext serviceAccount serviceAccountName setHostnameAsFQDN shareProcessNamespace subdomain
+        terminationGracePeriodSeconds tolerations volumes
+    """,
+    "ProjectedVolumeSource": "defaultMode sources",
+    "ResourceFieldSelector": "containerName divisor resource",
+    "ResourceRequirements": "limits requests",
+    "SeccompProfile": "localhostProfile type",
+    "SecretEnvSource": "name optional",
+    "SecretKeySelector": "key name optional",
+    "SecretProjection": "items name optional",
+    "SecretVolumeSource": "defaultMode items optional secretName",
+    "SecurityContext": """
+        allowPrivilegeEscalation capabilities privileged procMount readOnlyRootFilesystem runAsGroup runAsNonRoot
+        runAsUser seccompProfile
+    """,
+    "Sysctl": "name value",
+    "Toleration": "effect key operator tolerationSeconds value",
+    "Volume": "configMap downwardAPI emptyDir hostPath name projected secret",
+    "VolumeMount": "mountPath mountPropagation name readOnly recursiveReadOnly subPath subPathExpr",
+    "VolumeProjection": "configMap downwardAPI secret",
+}  # fmt: skip
+# managedFields and selfLink are the server's own, never a client's to set.
+METADATA = (
+    "annotations",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "generation",
+    "labels",
+    "managedFields",
+    "name",
+    "namespace",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+)
+
+
+def told_of():
+    """Return the paths whose every use is warned about."""
+    return {rule.path for rule in warnings.POD_RULES if rule.applies is warnings._always}
+
+
+def undecided(definition, path, told, found, used):
+    for name, kind_of in definitions()[definition]["properties"].items():
+        below = f"{path}.{name}"
+        if below in told:
+            used.add(below)
+            continue
+        short = definition.removeprefix(CORE)
+        if name not in WORKS.get(short, "").split():
+            found.append(below)
+            continue
+        used.add((short, name))
+        child = referenced(kind_of)
+        if child and "properties" in definitions()[child]:
+            elements = "[]" if isinstance(kind_of, dict) and "list" in kind_of else ""
+            undecided(child, below + elements, told, found, used)
+
+
+def test_every_field_of_a_pods_spec_is_acted_upon_or_told_of():
+    found, used = [], set()
+    told = told_of()
+    undecided(f"{CORE}PodSpec", "spec", told, found, used)
+    assert found == [], "decide: acted upon (WORKS) or not (warnings.POD_RULES)"
+    stale = {(name, each) for name, fields in WORKS.items() for each in fields.split()} - used
+    assert stale == set(), "WORKS names what no longer exists, or is told of"
+    assert told - used == set(), "warnings.POD_RULES names what does not exist"
+
+
+def test_every_field_of_metadata_is_acted_upon_or_told_of():
+    names = definitions()["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"]["properties"]
+    told = {rule.path.removeprefix("metadata.") for rule in warnings.METADATA_RULES}
+    assert set(names) == set(METADATA) | told
+
+
+def test_a_pod_that_only_has_defaults_warns_of_nothing():
+    assert warnings.unsupported(POD, defaulted()) == []
+    rich = defaulted(
+        hostUsers=True,
+        automountServiceAccountToken=False,
+        volumes=[{"name": "v", "projected": {"sources": [{"secret": {"name": "s"}}]}}],
+        containers=[
+            container(resources={"limits": {"cpu": "1"}}, lifecycle={"stopSignal": "SIGUSR1"})
+        ],
+    )
+    assert warnings.unsupported(POD, rich) == []
+
+
+PROBE = {"tcpSocket": {"port": 1}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "paths"),
+    [
+        (
+            {
+                "containers": [
+                    container(),
+                    container("b", livenessProbe=PROBE, readinessProbe=PROBE),
+                ]
+            },
+            ["spec.containers[1].livenessProbe", "spec.containers[1].readinessProbe"],
+        ),
+        (
+            {"initContainers": [container("i", startupProbe=PROBE, restartPolicy="Always")]},
+            ["spec.initContainers[0].startupProbe"],
+        ),
+        (
+            {"containers": [container(lifecycle={"preStop": {"sleep": {"seconds": 1}}})]},
+            ["spec.containers[0].lifecycle.preStop"],
+        ),
+        (
+            {"containers": [container(resources={"limits": {"ephemeral-storage": "1Gi"}})]},
+            ["spec.containers[0].resources.limits"],
+        ),
+        (
+            {"containers": [container(securityContext={"seLinuxOptions": {"level": "s0"}})]},
+            ["spec.containers[0].securityContext.seLinuxOptions"],
+        ),
+        (
+            {
+                "volumes": [
+                    {"name": "a", "emptyDir": {}},
+                    {"name": "b", "nfs": {"server": "s", "path": "/"}},
+                ]
+            },
+            ["spec.volumes[1].nfs"],
+        ),
+        (
+            {
+                "volumes": [
+                    {
+                        "name": "a",
+                        "projected": {"sources": [{}, {"serviceAccountToken": {"path": "t"}}]},
+                    }
+                ]
+            },
+            ["spec.volumes[0].projected.sources[1].serviceAccountToken"],
+        ),
+        ({"hostUsers": False}, ["spec.hostUsers"]),
+        ({"automountServiceAccountToken": True}, ["spec.automountServiceAccountToken"]),
+        ({"preemptionPolicy": "Never"}, ["spec.preemptionPolicy"]),
+        ({"priorityClassName": "system-node-critical"}, ["spec.priorityClassName"]),
+        ({"runtimeClassName": "gvisor"}, ["spec.runtimeClassName"]),
+        ({"readinessGates": [{"conditionType": "a.b/c"}]}, ["spec.readinessGates"]),
+        ({"imagePullSecrets": [{"name": "s"}]}, ["spec.imagePullSecrets"]),
+        (
+            {
+                "tolerations": [
+                    {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}
+                ]
+            },
+            ["spec.tolerations"],
+        ),
+        (
+            {"securityContext": {"fsGroupChangePolicy": "OnRootMismatch"}},
+            ["spec.securityContext.fsGroupChangePolicy"],
+        ),
+        (
+            {"affinity": {"podAntiAffinity": {}, "nodeAffinity": {}}},
+            ["spec.affinity.podAntiAffinity"],
+        ),
+    ],
+)
+def test_what_is_not_acted_upon_is_told_by_path(spec, paths):
+    found = warnings.unsupported(POD, defaulted(**spec))
+    assert [each.partition(": ")[0] for each in found] == paths
+    assert all(len(each.partition(": ")[2]) > 10 for each in found)
+
+
+def test_owners_are_told_of_for_every_kind():
+    owned = {"metadata": {"name": "s", "ownerReferences": [{"name": "p"}]}}
+    for resource in ("secrets", "pods"):
+        [text] = warnings.unsupported(kinds.by_resource(resource), owned)
+        assert text.startswith("metadata.ownerReferences: ")
+
+
+def test_service_accounts():
+    account = {
+        "metadata": {"name": "a"},
+        "imagePullSecrets": [{"name": "s"}],
+        "automountServiceAccountToken": True,
+    }
+    found = warnings.unsupported(kinds.by_resource("serviceaccounts"), account)
+    assert [each.partition(":")[0] for each in found] == [
+        "imagePullSecrets",
+        "automountServiceAccountToken",
+    ]
