@@ -168,7 +168,11 @@ def _attach(invocation: Invocation, target: Target, pod: Object, options: RunOpt
     since = pod["metadata"].get("resourceVersion", "")
     pod = wait_for(invocation.api, target, _started, deadline, since=since)
     container = pod["spec"]["containers"][0]
-    if _ended(pod) is None:
+    if not options.stdin:
+        _print_log(
+            invocation, target, {"follow": "true"}
+        )  # nothing that came before is lost, unlike with attach
+    elif _ended(pod) is None:
         try:
             attach(
                 invocation,
@@ -183,9 +187,9 @@ def _attach(invocation: Invocation, target: Target, pod: Object, options: RunOpt
         except CliError:
             if _ended(invocation.api.get(PODS, target.namespace, target.name)) is None:
                 raise
-            _print_log(invocation, target)  # it had ended before anybody could attach
+            _print_log(invocation, target, {})  # it had ended before anybody could attach
     else:
-        _print_log(invocation, target)
+        _print_log(invocation, target, {})
     if options.restart != "Always":
         _pass_exit_code(invocation, target)
 
@@ -206,12 +210,13 @@ def _ended(pod: Object) -> int | None:
     return None
 
 
-def _print_log(invocation: Invocation, target: Target) -> None:
+def _print_log(invocation: Invocation, target: Target, query: dict[str, str]) -> None:
     import sys
 
-    response = invocation.api.stream(PODS.path(target.namespace, target.name, "log"), {})
+    response = invocation.api.stream(PODS.path(target.namespace, target.name, "log"), query)
     for piece in response.body:
         sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
     sys.stdout.flush()
 
 

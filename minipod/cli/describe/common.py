@@ -52,11 +52,13 @@ def event_lines(w: Writer, events: list[Object]) -> None:
         w.line(1, f"{kind}\t{reason}\t{event_age(event)}\t{_source(event)}\t{message}")
 
 
-def last_seen(event: Object) -> str:
-    """Return when an event happened last, as sortable text."""
+def last_seen(event: Object) -> tuple[str, int]:
+    """Return when an event happened last, to sort by; times are whole seconds, versions decide within one."""
     series = event.get("series") or {}
     seen = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
-    return str(seen or event["metadata"].get("creationTimestamp") or "")
+    version = str(event["metadata"].get("resourceVersion", ""))
+    text = str(seen or event["metadata"].get("creationTimestamp") or "")
+    return text, int(version) if version.isdigit() else 0
 
 
 def event_age(event: Object) -> str:
