@@ -1,0 +1,282 @@
+"""The daemon: builds every part, starts them in order, stops them in reverse. The process map on one screen.
+
+    store -> API server -> client -> controllers (bootstrap, namespaces, scheduler, events)
+                                  -> network, runtime (the shim), images -> node agent
+
+Every part speaks to the others through the API client alone. SIGTERM and SIGINT stop the daemon and leave the Pods
+running; the next daemon takes them up again. Readiness is told three ways: one byte on $MINIPOD_READY_FD, READY=1 to
+systemd (sd_notify(3)), and 200 from /readyz.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from minipod.clock import SystemClock
+from minipod.paths import Layout, layout
+
+if TYPE_CHECKING:
+    from minipod.client import Client
+    from minipod.node.kubelet import Kubelet
+    from minipod.runtime.shim_client import ShimRuntime
+
+logger = logging.getLogger("minipod.daemon")
+
+
+class StartError(Exception):
+    """The daemon cannot start; the message is one line."""
+
+
+def main() -> None:
+    """Run the daemon in the foreground, or (`--shutdown-shim`) end the shim and take down the network."""
+    options = _parser().parse_args()
+    logging.basicConfig(
+        level=logging.DEBUG if os.environ.get("MINIPOD_DEBUG") else logging.INFO,
+        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    try:
+        place = layout(options.root)
+        if options.shutdown_shim:
+            asyncio.run(_take_down(place))
+        else:
+            with _only_daemon(place):
+                asyncio.run(_run(place, options))
+    except StartError as failure:
+        sys.exit(f"minipod: {failure}")
+    except (OSError, ValueError) as failure:
+        logger.debug("start failed", exc_info=True)
+        sys.exit(f"minipod: {failure}")
+    except Exception as failure:  # the last resort: one line, the rest on request
+        logger.debug("the daemon failed", exc_info=True)
+        sys.exit(
+            f"minipod: {type(failure).__name__}: {failure} (this is a defect of minipod's; "
+            "MINIPOD_DEBUG=1 minipod daemon shows where)"
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="minipod daemon", description="Run minipod's daemon.")
+    parser.add_argument("--root", help="keep everything below this directory")
+    parser.add_argument("--pod-cidr", default="", help="the range of Pod addresses")
+    parser.add_argument("--node-name", default="", help="the node's name [default: the host's]")
+    parser.add_argument("--backoff-base", type=float, default=10.0, metavar="SECONDS")
+    parser.add_argument("--backoff-max", type=float, default=300.0, metavar="SECONDS")
+    parser.add_argument("--max-pods", type=int, default=500)
+    parser.add_argument("--shutdown-shim", action="store_true", help="end the shim and the network")
+    return parser
+
+
+# ---- one daemon for each root ----
+
+
+@contextlib.contextmanager
+def _only_daemon(place: Layout) -> Iterator[None]:
+    """Hold the root's lock (flock(2)): gone with the process, however it ends."""
+    if os.geteuid() != 0:
+        raise StartError(
+            "the daemon needs root (namespaces, mounts, cgroups); try: sudo minipod up"
+        )
+    _forget_other_boot(place)
+    for directory in (place.state, place.run, place.log):
+        directory.mkdir(parents=True, exist_ok=True)
+        directory.chmod(0o700)
+    lock = os.open(place.run / "daemon.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(lock, 20, 0).decode() or "unknown"
+        raise StartError(
+            f'a daemon is already running on "{place.state}" (pid {holder}); try: minipod down'
+        ) from None
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def _forget_other_boot(place: Layout) -> None:
+    """Empty a run directory that a reboot left behind: its sockets and processes are of another boot."""
+    import shutil
+
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+    record = place.run / "boot_id"
+    if record.exists() and record.read_text() != boot:
+        shutil.rmtree(place.run, ignore_errors=True)
+    place.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+    record.write_text(boot)
+
+
+# ---- the parts, in order ----
+
+
+async def _run(place: Layout, options: argparse.Namespace) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    began = time.monotonic()
+    async with contextlib.AsyncExitStack() as parts:
+        await _start(place, options, parts)
+        _tell_ready()
+        print("minipod is ready", file=sys.stderr, flush=True)
+        logger.info("ready after %.0f ms", (time.monotonic() - began) * 1000)
+        await stopping.wait()
+        _notify("STOPPING=1")
+    logger.info("stopped; Pods keep running")
+
+
+async def _start(
+    place: Layout, options: argparse.Namespace, parts: contextlib.AsyncExitStack
+) -> None:
+    """Start every part; `parts` stops them in reverse."""
+    from minipod.client import Client
+    from minipod.controllers.bootstrap import Bootstrap
+    from minipod.controllers.events import EventExpiry
+    from minipod.controllers.namespaces import NamespaceController
+    from minipod.controllers.scheduler import Scheduler
+    from minipod.server.app import ApiServer
+    from minipod.store import Store
+
+    runtime = await parts.enter_async_context(_runtime(place))
+    store = await Store.open(place.database)
+    parts.push_async_callback(store.close)
+    state = _Readiness()
+    server = ApiServer(store, place, unready=state.why_not)
+    await server.start()
+    parts.push_async_callback(server.stop)
+    client, clock = Client(server.transport), SystemClock()
+    for controller in (
+        Bootstrap(client),
+        NamespaceController(client, clock),
+        Scheduler(client, clock),
+        EventExpiry(client, clock),
+    ):
+        await controller.start()
+        parts.push_async_callback(controller.stop)
+    kubelet = await _kubelet(place, options, client, runtime)
+    await kubelet.start()
+    parts.push_async_callback(kubelet.stop)
+    state.ready = True
+
+
+class _Readiness:
+    """What /readyz answers."""
+
+    ready = False
+
+    def why_not(self) -> str:
+        return "" if self.ready else "the node agent has not started"
+
+
+@contextlib.asynccontextmanager
+async def _runtime(place: Layout) -> "AsyncIterator[ShimRuntime]":
+    from minipod.runtime.shim_client import ShimRuntime
+
+    runtime = ShimRuntime(place)
+    await runtime.open()
+    try:
+        yield runtime
+    finally:
+        await runtime.close()
+
+
+async def _kubelet(
+    place: Layout, options: argparse.Namespace, client: "Client", runtime: "ShimRuntime"
+) -> "Kubelet":
+    """Make the node agent with its network, addresses and images."""
+    from minipod.image.store import ImageStore
+    from minipod.network import bridge
+    from minipod.node.config import NetworkPlace, NodeConfig
+    from minipod.node.kubelet import Kubelet
+
+    cidr = bridge.choose_cidr(place, options.pod_cidr or None)
+    facts = await asyncio.to_thread(bridge.ensure_network, place, cidr)
+    config = NodeConfig(
+        node_name=_node_name(options.node_name),
+        layout=place,
+        network=NetworkPlace(
+            facts.bridge, facts.gateway, _length(facts.prefix), facts.table, facts.mtu
+        ),
+        host_ip=_host_address(),
+        backoff_base=options.backoff_base,
+        backoff_max=options.backoff_max,
+        max_pods=options.max_pods,
+    )
+    images, pool = ImageStore(place.images), bridge.open_pool(place, cidr)
+    return Kubelet(client, runtime, images, pool, config, SystemClock())
+
+
+def _length(prefix: str) -> int:
+    return int(prefix.rpartition("/")[2])
+
+
+def _host_address() -> str:
+    """Return the address that the host's default route would use, or loopback on a host without one.
+
+    Connecting a datagram socket sends nothing (udp(7)): the kernel only looks up the route.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # RFC 5737: for documentation, never assigned
+        except OSError:
+            return "127.0.0.1"
+        address: str = probe.getsockname()[0]
+        return address
+
+
+def _node_name(wanted: str) -> str:
+    """Return the node's name: the host's, in the form that DNS-1123 allows, as the kubelet makes it."""
+    return wanted or socket.gethostname().strip().lower()
+
+
+# ---- telling, and taking down ----
+
+
+def _tell_ready() -> None:
+    descriptor = os.environ.pop("MINIPOD_READY_FD", "")
+    if descriptor.isdigit():
+        with contextlib.suppress(OSError):  # whoever waited may be gone
+            os.write(int(descriptor), b"1")
+            os.close(int(descriptor))
+    _notify("READY=1")
+
+
+def _notify(message: str) -> None:
+    """Tell systemd (sd_notify(3)) when it started us."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd, contextlib.suppress(OSError):
+        systemd.connect("\0" + address[1:] if address.startswith("@") else address)
+        systemd.send(message.encode())
+
+
+async def _take_down(place: Layout) -> None:
+    """End the shim, with whatever it still runs, and remove the network from the host."""
+    from minipod.network import bridge
+    from minipod.runtime.shim_client import ShimRuntime
+
+    if place.shim_socket.exists():
+        runtime = ShimRuntime(place)
+        await runtime.open()
+        await runtime.shutdown()
+        await runtime.close()
+    await asyncio.to_thread(bridge.remove_network, place)
+
+
+if __name__ == "__main__":
+    main()
