@@ -15,7 +15,7 @@ from minipod.clock import Clock
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = 0.03  # seconds that a status of mere progress waits
+PATIENCE = 0.1  # seconds that a status of mere progress waits
 _RETRY = 1.0
 
 
