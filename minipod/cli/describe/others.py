@@ -42,11 +42,7 @@ def describe_node(node: Object, events: list[Object], pods: list[Object]) -> str
     w.mapping(0, "Labels", labels)
     annotation_lines(w, metadata.get("annotations") or {})
     w.field(0, "CreationTimestamp", rfc1123(metadata.get("creationTimestamp")))
-    taints = [
-        f"{each['key']}={each.get('value', '')}:{each['effect']}".replace("=:", ":")
-        for each in spec.get("taints") or []
-    ]
-    w.field(0, "Taints", ", ".join(taints) or "<none>")
+    w.field(0, "Taints", _taints(spec) or "<none>")
     w.field(0, "Unschedulable", "true" if spec.get("unschedulable") else "false")
     _node_conditions(w, status.get("conditions") or [])
     w.line(0, "Addresses:")
@@ -67,6 +63,12 @@ def describe_node(node: Object, events: list[Object], pods: list[Object]) -> str
     _node_pods(w, pods)
     event_lines(w, events)
     return w.text()
+
+
+def _taints(spec: Object) -> str:
+    taints = spec.get("taints") or []
+    texts = (f"{each['key']}={each.get('value', '')}:{each['effect']}" for each in taints)
+    return ", ".join(text.replace("=:", ":") for text in texts)
 
 
 def _node_conditions(w: Writer, conditions: list[Object]) -> None:

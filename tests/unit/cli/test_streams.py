@@ -284,46 +284,57 @@ def test_what_cannot_be_run_is_said(server: FakeApiServer, minipod: Minipod) -> 
     )
 
 
-def test_run_makes_a_pod_attaches_and_removes_it(server: FakeApiServer, minipod: Minipod) -> None:
-    def start(fake: FakeApiServer, _what: str, made: dict[str, object]) -> None:
-        fake.put("pods", {**made, "status": {"phase": "Running"}})
+def finished(server: FakeApiServer, code: int) -> None:
+    """Let the Pod `once` end with an exit code."""
+    statuses = [{"name": "once", "state": {"terminated": {"exitCode": code}}}]
+    made = server.objects["pods", "default", "once"]
+    server.put("pods", {**made, "status": {"phase": "Failed", "containerStatuses": statuses}})
 
-    def ended(stream: ExecStream) -> None:
+
+def running(fake: FakeApiServer, _what: str, made: dict[str, object]) -> None:
+    fake.put("pods", {**made, "status": {"phase": "Running"}})
+
+
+def test_run_makes_a_pod_attaches_and_removes_it(server: FakeApiServer, minipod: Minipod) -> None:
+    def attached(stream: ExecStream) -> None:
         stream.send(1, b"hi\n")
-        state = {"terminated": {"exitCode": 5}}
-        made = server.objects["pods", "default", "once"]
-        server.put(
-            "pods",
-            {
-                **made,
-                "status": {
-                    "phase": "Failed",
-                    "containerStatuses": [{"name": "once", "state": state}],
-                },
-            },
-        )
+        finished(server, 5)
         stream.finish()
 
-    server.on_write, server.on_exec = start, ended
-    result = minipod(
-        "run",
-        "once",
-        "--image=busybox",
-        "--attach",
-        "--rm",
-        "--restart=Never",
-        "--env=A=b",
-        "--",
-        "sh",
-    )
+    server.on_write, server.on_exec = running, attached
+    flags = ("--image=busybox", "-i", "--rm", "--restart=Never", "--env=A=b")
+    result = minipod("run", "once", *flags, "--", "sh")
     assert (result.code, result.out) == (5, "hi\n")
     assert result.err == 'pod "once" deleted from default namespace\n'
-    spec = server.writes()[0].body["spec"]
-    assert spec["containers"][0] == {
+    assert server.writes()[0].body["spec"]["containers"][0] == {
         "image": "busybox",
         "name": "once",
         "resources": {},
         "args": ["sh"],
         "env": [{"name": "A", "value": "b"}],
+        "stdin": True,
+        "stdinOnce": True,
     }
     assert ("pods", "default", "once") not in server.objects
+
+
+def test_run_without_input_follows_the_log_from_its_first_line(
+    server: FakeApiServer, minipod: Minipod
+) -> None:
+    def ran(fake: FakeApiServer, what: str, made: dict[str, object]) -> None:
+        running(fake, what, made)
+        finished(fake, 0)
+
+    server.on_write, server.logs = ran, {"": b"first\nlast\n"}
+    result = minipod("run", "once", "--image=busybox", "--attach", "--restart=Never")
+    assert (result.code, result.out) == (0, "first\nlast\n")
+    assert server.requests[-2].query["follow"] == ["true"]
+    assert ("pods", "default", "once") in server.objects
+
+
+def test_run_only_prints_what_it_would_make(server: FakeApiServer, minipod: Minipod) -> None:
+    out = minipod("run", "nginx", "--image=nginx", "--dry-run=client", "-o", "yaml").out
+    assert "  - image: nginx\n    name: nginx\n" in out
+    assert not server.requests
+    assert minipod("run", "x").err == 'error: required flag(s) "image" not set\n'
+    assert "--rm should only be used for attached" in minipod("run", "x", "--image=y", "--rm").err
