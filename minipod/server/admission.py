@@ -6,14 +6,13 @@ of the write (`Admission.guard`), so that nothing slips into a namespace while i
 """
 
 import json
-from collections.abc import Callable
 
 from minipod.api import kinds
 from minipod.api.errors import StatusError, forbidden, not_found
 from minipod.api.kind import Kind
 from minipod.client import Object
 from minipod.server import keys, wire
-from minipod.store import Store
+from minipod.store import Guard, Store
 
 PROTECTED_NAMESPACES = frozenset({"default", "kube-system", "kube-public"})
 SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
@@ -37,9 +36,12 @@ class Admission:
         if kind.namespaced:
             self._check_namespace(kind, obj["metadata"])
 
-    def guard(self, kind: Kind, obj: Object) -> Callable[[], None]:
+    def guard(self, kind: Kind, obj: Object) -> Guard | None:
         """Return `check_create` for the step of the write itself."""
-        return lambda: self.check_create(kind, obj)
+        if not kind.namespaced:
+            return None
+        key = keys.object_key(kinds.by_resource("namespaces"), "", obj["metadata"]["namespace"])
+        return Guard(key, lambda: self.check_create(kind, obj))
 
     def admit_pod(self, pod: Object) -> None:
         """Complete a new Pod from its ServiceAccount and with the defaults of the cluster. Raises Forbidden."""

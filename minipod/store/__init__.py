@@ -10,7 +10,7 @@ from minipod.store.errors import (
 )
 from minipod.store.feed import Watch
 from minipod.store.model import Entry, Event, Page
-from minipod.store.store import Limits, Store
+from minipod.store.store import Guard, Limits, Store
 
 __all__ = [
     "Closed",
@@ -19,6 +19,7 @@ __all__ = [
     "Conflict",
     "Entry",
     "Event",
+    "Guard",
     "Limits",
     "Page",
     "Store",

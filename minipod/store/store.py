@@ -20,7 +20,17 @@ from minipod.store.model import Entry, Event, Page
 from minipod.store.writer import Writer
 
 Encode = Callable[[int], bytes]
-Guard = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A condition on another key: `check` runs in the step of the write, with no write of `key` under way.
+
+    So what it sees of that key is what the write's revision follows. It raises to refuse.
+    """
+
+    key: str
+    check: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -104,7 +114,7 @@ class Store:
     ) -> Entry:
         """Write `encode(revision)` to `key` if it is at revision `expected` (0: does not exist).
 
-        `guard` runs in the same step as the check and may raise to refuse. Raises Conflict, CommitFailed, Closed.
+        Raises Conflict, CommitFailed, Closed, and what the guard's check raises.
         """
         return await self._write(key, encode, expected, guard, deleted=False)
 
@@ -144,8 +154,9 @@ class Store:
     async def _write(
         self, key: str, encode: Encode, expected: int, guard: Guard | None, *, deleted: bool
     ) -> Entry:
-        while (under_way := self._pending.get(key)) is not None:
-            await asyncio.wait((under_way,))
+        keys = (key, guard.key) if guard else (key,)
+        while under_way := [self._pending[each] for each in keys if each in self._pending]:
+            await asyncio.wait(under_way)
         if self._closing:
             raise Closed
         current = self._index.get(key)
@@ -153,7 +164,7 @@ class Store:
         if actual != expected:
             raise Conflict(key, expected, actual)
         if guard is not None:
-            guard()
+            guard.check()
         value = encode(self._allocated + 1)
         self._allocated += 1
         row = Row(self._allocated, key, actual, deleted, value)

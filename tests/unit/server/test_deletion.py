@@ -1,11 +1,13 @@
 """Deletion: graceful for Pods on nodes, after finalizers, of namespaces, of collections."""
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from minipod.api.errors import StatusError
 from minipod.api.kinds import by_resource
 from minipod.server.deletion import Fate, compute_deletion
 
@@ -152,6 +154,19 @@ def test_a_namespace_goes_once_its_finalizers_are_gone(tmp_path: Path) -> None:
         done = await api("PUT", "/api/v1/namespaces/lab/finalize", kept.body | {"spec": {}})
         assert done.status == 200
         assert (await api("GET", "/api/v1/namespaces/lab")).status == 404
+
+    serve(tmp_path, body)
+
+
+def test_nothing_slips_into_a_namespace_as_it_goes(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        await api.make("/api/v1/namespaces", {"metadata": {"name": "lab"}})
+        going = api.client.delete("namespaces", "", "lab")
+        late = api.client.create("configmaps", "lab", config_map("x"))
+        results = await asyncio.gather(going, late, return_exceptions=True)
+        assert isinstance(results[1], StatusError)
+        assert results[1].code == 403
+        assert (await api("GET", "/api/v1/namespaces/lab/configmaps")).body["items"] == []
 
     serve(tmp_path, body)
 

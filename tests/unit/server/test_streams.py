@@ -178,6 +178,38 @@ def test_a_flood_neither_way_is_lost(tmp_path: Path) -> None:
     with_kubelet(tmp_path, body)
 
 
+def test_a_kubelet_that_does_not_read_stops_its_client_not_the_server(tmp_path: Path) -> None:
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = (
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+        )
+        writer.write(head)
+        await done.wait()
+        writer.close()
+
+    async def body(api: Api) -> None:
+        listening = await asyncio.start_unix_server(
+            deaf, layout(tmp_path).kubelet_socket, limit=1024
+        )
+        await api.make(PODS, pod(nodeName="one"))
+        reader, writer = await asyncio.open_unix_connection(layout(tmp_path).api_socket)
+        head = f"GET {PODS}/nginx/attach HTTP/1.1\r\nHost: api\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        writer.write(f"{head}Sec-WebSocket-Key: AAAA\r\nSec-WebSocket-Version: 13\r\n\r\n".encode())
+        assert b"101" in await reader.readuntil(b"\r\n\r\n")
+        for _ in range(400):
+            writer.write(b"x" * 65536)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(writer.drain(), 0.3)
+        assert writer.transport.get_write_buffer_size() > 20 << 20
+        done.set()
+        writer.transport.abort()
+        listening.close()
+
+    done = asyncio.Event()
+    serve(tmp_path, body)
+
+
 def test_a_refused_upgrade_says_why(tmp_path: Path) -> None:
     async def body(api: Api, kubelet: FakeKubelet) -> None:
         await api.make(PODS, pod("refused", nodeName="one"))

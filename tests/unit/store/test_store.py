@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from minipod.store import Closed, CommitFailed, Compacted, Conflict, Limits, Store, Unusable
+from minipod.store import (
+    Closed,
+    CommitFailed,
+    Compacted,
+    Conflict,
+    Guard,
+    Limits,
+    Store,
+    Unusable,
+)
+from minipod.store.database import Database, Row
 
 
 def text(value: str) -> Callable[[int], bytes]:
@@ -108,10 +118,27 @@ def test_a_guard_is_asked_in_the_step_of_the_write(path: Path) -> None:
         def refuse() -> None:
             raise PermissionError("no")
 
+        guard = Guard("/namespaces/a", refuse)
         with pytest.raises(PermissionError):
-            await store.put("/pods/a/x", text("one"), expected=0, guard=refuse)
+            await store.put("/pods/a/x", text("one"), expected=0, guard=guard)
         assert not store.pending("/pods/a/x")
         await store.put("/pods/a/x", text("one"), expected=0)
+
+    in_store(path, body)
+
+
+def test_a_guard_sees_the_write_that_was_under_way(path: Path) -> None:
+    async def body(store: Store) -> None:
+        def check() -> None:
+            if store.get("/namespaces/a") is None:
+                raise PermissionError("gone")
+
+        guard = Guard("/namespaces/a", check)
+        await store.put("/namespaces/a", text("there"), expected=0)
+        going = store.delete("/namespaces/a", text("gone"), expected=1)
+        late = store.put("/pods/a/x", text("late"), expected=0, guard=guard)
+        results = await asyncio.gather(going, late, return_exceptions=True)
+        assert isinstance(results[1], PermissionError)
 
     in_store(path, body)
 
@@ -136,7 +163,8 @@ def test_a_list_is_paged_over_one_moment(path: Path) -> None:
         assert [entry.key[-1] for entry in first.entries] == ["a", "b"]
         assert first.remaining == 2
         await store.delete("/pods/a/c", text("c"), expected=3)
-        await store.put("/pods/a/d", text("changed"), expected=1)
+        changed = await store.put("/pods/a/d", text("changed"), expected=1)
+        await store.put("/pods/a/d", text("again"), expected=changed.revision)
         await store.put("/pods/a/e", text("late"), expected=0)
         rest = store.list("/pods/a/", start=first.next_key, limit=2, at=first.revision)
         assert [entry.value for entry in rest.entries] == [b"c@3", b"d@1"]
@@ -240,6 +268,27 @@ def test_a_full_disk_fails_its_callers_and_nothing_else(path: Path) -> None:
 
     in_store(path, body)
     in_store(path, reopened)
+
+
+def test_a_refused_transaction_is_rolled_back(path: Path) -> None:
+    database = Database.open(path)
+    row = Row(1, "/pods/a/x", 0, False, b"x")
+    with pytest.raises(sqlite3.IntegrityError):
+        database.append([row, row])
+    database.append([row])
+    assert [entry.key for entry in database.load().entries] == ["/pods/a/x"]
+    database.close()
+
+
+def test_a_commit_waits_for_the_disk(path: Path) -> None:
+    """Nothing short of a power cut shows the difference: look at the settings themselves."""
+    database = Database.open(path)
+    found = [
+        database._connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("journal_mode", "synchronous")
+    ]
+    assert found == ["wal", 2]  # 2 is FULL
+    database.close()
 
 
 def test_two_daemons_cannot_share_one_database(path: Path) -> None:
