@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from minipod.api import defaults, pod_defaults, strategy
+from minipod.api import defaults, pod_defaults, pod_warnings, strategy
 from minipod.api.kind import Hooks, Kind, Subresource
 from minipod.api.printers import events, nodes, pods, simple
 from minipod.api.validation import config_map, event, namespace, node, pod, pod_update, secret
@@ -138,6 +138,7 @@ POD = Kind(
         validate_update=pod_update.validate_pod_update,
         validate_status_update=pod_update.validate_pod_status_update,
         fields=_pod_fields,
+        warnings=pod_warnings.compute_warnings,
         columns=pods.COLUMNS,
         cells=pods.cells,
     ),

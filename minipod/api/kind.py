@@ -87,7 +87,8 @@ class Hooks:
     validate_status_update: Callable[[Object, Object], list[Cause]] = _valid_change
     # Field selector values beyond metadata.name and metadata.namespace; its keys are what can be selected by.
     fields: Callable[[Object], Mapping[str, str]] = _no_fields
-    unsupported: Callable[[Object], list[str]] = _no_warnings
+    # What the sender of a valid object should know; what is not supported is told of by `warnings` already.
+    warnings: Callable[[Object], list[str]] = _no_warnings
     columns: tuple[Column, ...] = ()
     cells: Callable[[Object, datetime], list[Any]] | None = None
 

@@ -43,6 +43,10 @@ def default_pod(pod: Object) -> None:
     """Fill in a Pod's defaults. Done twice, the second time changes nothing."""
     spec = _child(pod, "spec")
     _fill(spec, _SPEC)
+    if spec["terminationGracePeriodSeconds"] < 0:
+        spec["terminationGracePeriodSeconds"] = (
+            1  # as upstream reads what should never have been allowed
+        )
     if spec.get("securityContext") is None:
         spec["securityContext"] = {}
     for volume in spec.get("volumes") or ():
@@ -71,9 +75,16 @@ def default_pull_policy(image: str) -> str:
 
 
 def _fill(obj: Object, values: Object) -> None:
-    """Set what is missing; Go's zero values count as missing, except false and pointers to it."""
+    """Set what is missing. Empty text counts as missing; 0 and false are values."""
     for name, value in values.items():
-        if obj.get(name) in (None, "") or (obj[name] == 0 and obj[name] is not False):
+        if obj.get(name) in (None, ""):
+            obj[name] = value
+
+
+def _fill_zeros(obj: Object, values: Object) -> None:
+    """Set what is missing or 0: upstream cannot tell the two apart in these fields."""
+    for name, value in values.items():
+        if not obj.get(name):
             obj[name] = value
 
 
@@ -93,7 +104,7 @@ def _default_container(container: Object, host_network: bool) -> None:
     for port in container.get("ports") or ():
         _fill(port, {"protocol": "TCP"})
         if host_network:
-            _fill(port, {"hostPort": port.get("containerPort", 0)})
+            _fill_zeros(port, {"hostPort": port.get("containerPort", 0)})
     for variable in container.get("env") or ():
         _default_field_ref((variable.get("valueFrom") or {}).get("fieldRef"))
     if container.get("resources") is None:
@@ -115,7 +126,7 @@ def _default_handlers(container: Object) -> None:
     for name in ("livenessProbe", "readinessProbe", "startupProbe"):
         probe = container.get(name)
         if probe:
-            _fill(probe, _PROBE)
+            _fill_zeros(probe, _PROBE)
             _default_handler(probe)
     lifecycle = container.get("lifecycle") or {}
     for name in ("postStart", "preStop"):

@@ -194,9 +194,12 @@ _BY_KIND = {
 
 
 def unsupported(kind: Kind, obj: Object) -> list[str]:
-    """Return one line for each thing a (defaulted) object asks for that is not done, its path first."""
+    """Return one line for each thing a (defaulted) object asks for that is not done, its path first.
+
+    What else the sender should know of it (its kind's `warnings` hook) comes after.
+    """
     found = list(_METADATA.warnings(obj, ""))
     tree = _BY_KIND.get((kind.group, kind.kind))
     if tree is not None:
         found += tree.warnings(obj, "")
-    return [*found, *kind.hooks.unsupported(obj)]
+    return [*found, *kind.hooks.warnings(obj)]

@@ -8,9 +8,9 @@ from typing import Any
 from minipod.api.field import Cause
 from minipod.api.kind import Kind
 from minipod.api.validation.metadata import (
-    check_generation_and_version,
     validate_metadata,
     validate_metadata_update,
+    validate_version,
 )
 
 Object = dict[str, Any]
@@ -25,7 +25,7 @@ def validate_update(kind: Kind, new: Object, old: Object) -> list[Cause]:
     """Return what is wrong with replacing `old` by `new`."""
     return [
         *validate_metadata_update(new, old),
-        *check_generation_and_version(new),
+        *validate_version(new),
         *validate_metadata(kind, new),
         *kind.hooks.validate_update(new, old),
     ]

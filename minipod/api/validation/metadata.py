@@ -51,8 +51,8 @@ def validate_metadata_update(new: Object, old: Object) -> Iterator[Cause]:
             yield invalid(f"metadata.{name}", after.get(name), "field is immutable")
 
 
-def check_generation_and_version(new: Object) -> Iterator[Cause]:
-    """Check what the server itself filled in."""
+def validate_version(new: Object) -> Iterator[Cause]:
+    """Check that an update says of which version it is the next (the server fills it in where clients may not)."""
     if not new["metadata"].get("resourceVersion"):
         yield invalid("metadata.resourceVersion", "", "must be specified for an update")
 

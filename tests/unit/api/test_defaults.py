@@ -193,3 +193,8 @@ def test_all_of_a_nodes_capacity_is_allocatable():
     }
     apply_defaults(kinds.by_resource("nodes"), node)
     assert node["status"]["allocatable"] == {"cpu": "1", "memory": "1Gi"}
+
+
+def test_a_negative_grace_period_is_one_second():
+    assert defaulted_spec(terminationGracePeriodSeconds=-5)["terminationGracePeriodSeconds"] == 1
+    assert defaulted_spec(terminationGracePeriodSeconds=0)["terminationGracePeriodSeconds"] == 0

@@ -316,10 +316,6 @@ def test_wrong_containers(fields, expected):
             ["spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive"],
         ),
         (
-            {"terminationGracePeriodSeconds": -1},
-            ["spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0"],
-        ),
-        (
             {"hostNetwork": True, "containers": [container(ports=[{"containerPort": 1, "hostPort": 2}])]},
             ["spec.containers[0].ports[0].hostPort: Invalid value: 2: must match `containerPort` when `hostNetwork` "
              "is true"],

@@ -245,3 +245,24 @@ def test_service_accounts():
         "imagePullSecrets",
         "automountServiceAccountToken",
     ]
+
+
+def test_what_upstream_warns_of():
+    made = defaulted(
+        containers=[
+            container(
+                env=[{"name": "A", "value": "1"}, {"name": "B"}, {"name": "A", "value": "2"}],
+                ports=[
+                    {"containerPort": 80},
+                    {"containerPort": 80, "protocol": "UDP"},
+                    {"containerPort": 80},
+                ],
+                resources={"requests": {"memory": "1500m", "cpu": "1500m"}},
+            )
+        ]
+    )
+    assert warnings.unsupported(POD, made) == [
+        'spec.containers[0].env[2]: hides previous definition of "A", which may be dropped when using apply',
+        "spec.containers[0].ports[2]: duplicate port definition with spec.containers[0].ports[0]",
+        'spec.containers[0].resources.requests[memory]: fractional byte value "1500m" is invalid, must be an integer',
+    ]
