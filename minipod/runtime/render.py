@@ -1,7 +1,7 @@
 """A plan as a shell script of ordinary tools: numbered, commented, and runnable as root.
 
 Rendered from the very steps that are performed, never a second way of deciding. Each process that a plan clones becomes
-a small script of its own, since a shell can change its namespaces only by executing the rest of itself through `nsenter`
+a small script of its own, since a shell changes its namespaces only by executing the rest of itself through `nsenter`
 or `unshare`. Two things are said in another order than minipod does them, each with a comment: the root is changed
 last, from outside, because after it a shell has no tools; and processes enter their cgroup before they are cloned.
 """

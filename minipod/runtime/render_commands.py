@@ -20,6 +20,7 @@ from minipod.runtime.operations import (
     MakeDevices,
     MakeDirectory,
     MakeReadOnly,
+    MakeSymlink,
     MaskPaths,
     MountCgroups,
     MountFilesystem,
@@ -67,14 +68,17 @@ class Context:
         return base.rstrip("/") + path if path != "/" else base or "/"
 
 
-def quote(text: str) -> str:
-    """Quote a word; a reference stays a shell variable."""
+quote = shlex.quote
+
+
+def reference(text: str) -> str:
+    """Quote a process: a reference stays a shell variable."""
     return f'"{text}"' if _REFERENCE.fullmatch(text) else shlex.quote(text)
 
 
 def commands(operation: Operation, context: Context) -> list[str]:
     """Return the lines for one operation. KeyError for one that no table has: there is none."""
-    return _COMMANDS[type(operation)](operation, context)
+    return COMMANDS[type(operation)](operation, context)
 
 
 # --- the host -----------------------------------------------------------------------------------------------------
@@ -95,6 +99,10 @@ def _write_file(operation: WriteFile, _: Context) -> list[str]:
         f"chmod {operation.mode:o} {new} && chown {operation.uid}:{operation.gid} {new}",
         f"mv {new} {path}",
     ]
+
+
+def _make_symlink(operation: MakeSymlink, _: Context) -> list[str]:
+    return [f"ln -sfn {quote(operation.target)} {quote(operation.path)}"]
 
 
 def _mount_tmpfs(operation: MountTmpfs, _: Context) -> list[str]:
@@ -171,7 +179,7 @@ def _remove_cgroup(operation: RemoveCgroup, context: Context) -> list[str]:
 
 def _enter_cgroup(operation: EnterCgroup, context: Context) -> list[str]:
     return [
-        f"echo {quote(operation.pid)} >{quote(f'{point}/{operation.path}/cgroup.procs')}"
+        f"echo {reference(operation.pid)} >{quote(f'{point}/{operation.path}/cgroup.procs')}"
         for point in context.cgroups.v1_hierarchies
     ]
 
@@ -180,7 +188,7 @@ def _enter_cgroup(operation: EnterCgroup, context: Context) -> list[str]:
 
 
 def _add_veth(operation: AddVeth, _: Context) -> list[str]:
-    host, target = quote(operation.host_interface), quote(operation.target)
+    host, target = quote(operation.host_interface), reference(operation.target)
     mtu = f"mtu {operation.mtu}"
     peer = f"peer name {quote(operation.interface)} {mtu} netns {target}"
     return [
@@ -190,7 +198,7 @@ def _add_veth(operation: AddVeth, _: Context) -> list[str]:
 
 
 def _configure_network(operation: ConfigureNetwork, _: Context) -> list[str]:
-    ip = f"nsenter --target {quote(operation.target)} --net ip"
+    ip = f"nsenter --target {reference(operation.target)} --net ip"
     interface = quote(operation.interface)
     lines = [
         f"{ip} link set lo up",
@@ -358,11 +366,12 @@ def _remount_read_only(operation: RemountReadOnly, context: Context) -> list[str
     return [f"mount -o remount,bind,ro {quote(context.inside(operation.path))}"]
 
 
-_COMMANDS: dict[type[Operation], Callable[[Any, Context], list[str]]] = {
+COMMANDS: dict[type[Operation], Callable[[Any, Context], list[str]]] = {
     MakeDirectory: _make_directory,
     WriteFile: _write_file,
     MountTmpfs: _mount_tmpfs,
     Unmount: _unmount,
+    MakeSymlink: _make_symlink,
     RemoveTree: _remove_tree,
     CheckHostPath: _check_host_path,
     MakeCgroup: _make_cgroup,

@@ -1,0 +1,143 @@
+"""What a rendered script says, without running it."""
+
+import re
+import shlex
+import subprocess
+
+import pytest
+
+from minipod.runtime import render_commands
+from minipod.runtime.operations import (
+    ChangeDirectory,
+    CheckHostPath,
+    Clone,
+    Exec,
+    ExecPause,
+    JoinNamespaces,
+    LimitCapabilities,
+    LoadSeccomp,
+    MakeDirectory,
+    MakeSymlink,
+    MountTmpfs,
+    NewSession,
+    OpenTerminal,
+    Operation,
+    PivotRoot,
+    RemoveCgroup,
+    RemoveTree,
+    SetCapabilities,
+    SetNoNewPrivileges,
+    SetUser,
+    Unmount,
+    Unshare,
+    WriteFile,
+    kinds,
+)
+from minipod.runtime.plan import (
+    HostFacts,
+    compute_container_plan,
+    compute_network_removal,
+    compute_sandbox_plan,
+)
+from minipod.runtime.render import render
+from minipod.runtime.render_commands import Context, commands
+from minipod.runtime.render_program import Program, program_commands
+from tests.unit.runtime.plans import CONTAINER, POD, SANDBOX, V1, V2
+
+PLAN = (
+    *compute_sandbox_plan(SANDBOX, V2),
+    *compute_container_plan(CONTAINER, POD, V2),
+    *compute_network_removal(SANDBOX),
+)
+
+
+@pytest.mark.parametrize("host", [V1, V2])
+def test_is_valid_shell(host: HostFacts) -> None:
+    text = render(PLAN, host.cgroups)
+
+    subprocess.run(["sh", "-n"], input=text, text=True, check=True, timeout=10)
+
+
+def test_every_step_is_numbered_once() -> None:
+    text = render(PLAN, V2.cgroups)
+
+    numbers = [int(found[1]) for found in re.finditer(r"^# (\d+)\. \[", text, re.MULTILINE)]
+    assert sorted(numbers) == list(range(1, len(PLAN) + 1))
+
+
+def test_network_is_said_in_ip_and_nft() -> None:
+    text = render(PLAN, V2.cgroups)
+
+    assert 'peer name eth0 mtu 1500 netns "$pause_pid"' in text
+    assert 'nsenter --target "$pause_pid" --net ip route add default via 10.85.0.1' in text
+    assert "add element inet minipod ports { tcp . 8001 : 10.85.0.7 . 8080 }" in text
+    assert "add element bridge minipod sources { veth123 . 10.85.0.7 }" in text
+
+
+def test_what_a_shell_cannot_say_is_said_in_a_comment() -> None:
+    text = render(PLAN, V2.cgroups)
+
+    assert "# a shell cannot load a seccomp filter (2 instructions)" in text
+    assert "# supervision, log pipes and exit codes are the shim's" in text
+
+
+WORDS = ["; rm -rf /", "$(reboot)", "`reboot`", "it's", 'a"b', "$HOME", "$pause_pid", "a\nb"]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_no_content_is_taken_for_shell(word: str) -> None:
+    """Whatever a manifest says reaches a command as it is."""
+    command = commands(WriteFile("/nowhere", word), Context(V2.cgroups))[0].rpartition(" >")[0]
+
+    said = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert said.stdout == word
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_no_argument_is_taken_for_shell(word: str) -> None:
+    lines = program_commands(Exec(("echo", word), (f"A={word}",)), Program(), Context(V2.cgroups))
+    assert lines is not None
+    words = shlex.split("\n".join(lines[2:]))
+
+    assert words[-1] == word
+    assert f"A={word}" in words
+
+
+@pytest.mark.parametrize(
+    ("operation", "lines"),
+    [
+        (MakeDirectory("/a b", 0o700), ["mkdir -p '/a b' && chmod 700 '/a b'"]),
+        (MakeSymlink("/a", "b c"), ["ln -sfn 'b c' /a"]),
+        (RemoveTree("/a"), ["rm -rf --one-file-system /a"]),
+        (Unmount("/a"), ["! mountpoint -q /a || umount -R /a"]),
+        (CheckHostPath("/a", "Socket"), ["[ -S /a ]"]),
+        (CheckHostPath("/a", "DirectoryOrCreate"), ["mkdir -p /a"]),
+        (
+            MountTmpfs("/a", 100, 0o1777, 1, 2),
+            [
+                "mkdir -p /a",
+                "mountpoint -q /a || "
+                "mount -t tmpfs -o nosuid,nodev,mode=1777,uid=1,gid=2,size=100 tmpfs /a",
+            ],
+        ),
+        (
+            RemoveCgroup("x"),
+            ["echo 1 >/cg/x/cgroup.kill", "find /cg/x -depth -type d -exec rmdir {} +"],
+        ),
+    ],
+)
+def test_host_operations(operation: Operation, lines: list[str]) -> None:
+    assert commands(operation, Context(V2.cgroups)) == lines
+
+
+PROCESS_STEPS = {  # what render and render_program say themselves
+    *(Clone, JoinNamespaces, Unshare, PivotRoot, NewSession, OpenTerminal, ChangeDirectory),
+    *(LimitCapabilities, SetUser, SetCapabilities, SetNoNewPrivileges, LoadSeccomp),
+    *(Exec, ExecPause),
+}
+
+
+def test_no_operation_is_without_its_shell() -> None:
+    ours = {kind for kind in kinds().values() if kind.__module__ == Operation.__module__}
+
+    assert ours - PROCESS_STEPS == set(render_commands.COMMANDS)
