@@ -31,6 +31,7 @@ class Api:
         self._verbosity = verbosity
         self._path = str(layout.api_socket)
         self._start_with = start_with
+        self._timeout: float | None = None
         self._connections: list[Connection] = []
         self._connection = self.connection()
         self._discovered: list[Resource] | None = None
@@ -39,6 +40,7 @@ class Api:
     def connection(self) -> Connection:
         """Return a connection of its own, for a stream beside other calls."""
         made = Connection(self._path, start_with=self._start_with)
+        made.set_timeout(self._timeout)
         self._connections.append(made)
         return made
 
@@ -48,8 +50,10 @@ class Api:
             each.close()
 
     def set_timeout(self, seconds: float | None) -> None:
-        """Let each wait for the server (other than in streams) end after `seconds` with TimeoutError."""
-        self._connection.set_timeout(seconds)
+        """Let each wait for the server end after `seconds` with TimeoutError."""
+        self._timeout = seconds
+        for each in self._connections:
+            each.set_timeout(seconds)
 
     def discovered(self) -> list[Resource]:
         """Return every resource the server serves (asked once)."""

@@ -20,6 +20,7 @@ class Invocation:
     root: str | None = None
     given_namespace: str | None = None  # None: the flag was not used
     verbosity: int = 0
+    request_timeout: float = 0  # seconds; 0: none
     _api: "Api | None" = field(default=None, repr=False)
 
     @property
@@ -42,6 +43,7 @@ class Invocation:
             from minipod.cli.api import Api
 
             self._api = Api(self.layout, self.command_line("up"), self.verbosity)
+            self._api.set_timeout(self.request_timeout or None)
         return self._api
 
     def close(self) -> None:

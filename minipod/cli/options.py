@@ -147,6 +147,14 @@ def global_flags() -> list[click.Parameter]:
 
     return [
         click.Option(
+            ["--request-timeout"],
+            metavar="DURATION",
+            help="How long to wait for each answer of the server [default: for ever]",
+            expose_value=False,
+            callback=_remember("request_timeout"),
+            type=Duration(),
+        ),
+        click.Option(
             ["-n", "--namespace"],
             metavar="NAME",
             help="The namespace to act in [default: default]",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from minipod.cli import terminal
-from minipod.cli.errors import CliError, ServerError, SilentExit
+from minipod.cli.errors import CliError, SilentExit
 from minipod.cli.websocket import Closed, WebSocket, connect
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ class StreamOptions:
 def run(api: "Api", path: str, query: dict[str, Any], options: StreamOptions) -> None:
     """Connect this process's streams to a container until it ends.
 
-    Raises SilentExit with the program's exit code (the message is printed), or ServerError.
+    Raises SilentExit with the program's exit code (the message is printed), ServerError when the stream is
+    refused, CliError when the program cannot be run.
     """
     from minipod.cli.api import target
 
@@ -79,7 +80,7 @@ def finish(status: Object | None) -> None:
         return
     code = exit_code(status)
     if code is None:
-        raise ServerError(status)
+        raise CliError(str(status.get("message") or "the command could not be run"))
     terminal.progress(f"command terminated with exit code {code}")
     raise SilentExit(code)
 

@@ -101,7 +101,9 @@ def _describe(invocation: Invocation, resource: Resource, obj: Object, show_even
     if kind == "Node":
         query = {"fieldSelector": f"spec.nodeName={obj['metadata']['name']}"}
         pods = [each.object or {} for each in listed(invocation.api, PODS, "", query)]
-        return others.describe_node(obj, events, pods)
+        from minipod.cli.describe.node import describe_node
+
+        return describe_node(obj, events, pods)
     known = {
         "Pod": describe_pod,
         "Namespace": others.describe_namespace,

@@ -1,26 +1,12 @@
-"""Nodes, namespaces, secrets, configmaps, serviceaccounts, events, and any kind without a layout of its own."""
+"""Namespaces, secrets, configmaps, serviceaccounts, events, and any kind without a layout of its own."""
 
 import base64
 from typing import Any
 
-from minipod.cli.describe.common import annotation_lines, event_lines, name_lines
+from minipod.cli.describe.common import event_lines, name_lines
 from minipod.cli.describe.layout import Writer
-from minipod.cli.times import age, rfc1123
 
 Object = dict[str, Any]
-SYSTEM_INFO = (
-    ("Machine ID", "machineID"),
-    ("System UUID", "systemUUID"),
-    ("Boot ID", "bootID"),
-    ("Kernel Version", "kernelVersion"),
-    ("OS Image", "osImage"),
-    ("Operating System", "operatingSystem"),
-    ("Architecture", "architecture"),
-    ("Container Runtime Version", "containerRuntimeVersion"),
-    ("Kubelet Version", "kubeletVersion"),
-    ("Kube-Proxy Version", "kubeProxyVersion"),
-)
-ROLE = "node-role.kubernetes.io/"
 
 
 def describe_namespace(namespace: Object, events: list[Object]) -> str:
@@ -29,78 +15,6 @@ def describe_namespace(namespace: Object, events: list[Object]) -> str:
     name_lines(w, namespace, namespaced=False)
     w.field(0, "Status", (namespace.get("status") or {}).get("phase", ""))
     return w.text()
-
-
-def describe_node(node: Object, events: list[Object], pods: list[Object]) -> str:
-    """Return a node's description."""
-    w = Writer()
-    metadata, spec, status = node["metadata"], node.get("spec") or {}, node.get("status") or {}
-    labels = metadata.get("labels") or {}
-    w.field(0, "Name", metadata["name"])
-    roles = sorted(key.removeprefix(ROLE) for key in labels if key.startswith(ROLE))
-    w.field(0, "Roles", ",".join(roles) or "<none>")
-    w.mapping(0, "Labels", labels)
-    annotation_lines(w, metadata.get("annotations") or {})
-    w.field(0, "CreationTimestamp", rfc1123(metadata.get("creationTimestamp")))
-    w.field(0, "Taints", _taints(spec) or "<none>")
-    w.field(0, "Unschedulable", "true" if spec.get("unschedulable") else "false")
-    _node_conditions(w, status.get("conditions") or [])
-    w.line(0, "Addresses:")
-    for each in status.get("addresses") or []:
-        w.field(1, each["type"], each["address"])
-    for title in ("capacity", "allocatable"):
-        if status.get(title):
-            w.line(0, f"{title.capitalize()}:")
-            for name in sorted(status[title]):
-                w.field(1, name, status[title][name])
-    info = status.get("nodeInfo") or {}
-    w.line(0, "System Info:")
-    for name, key in SYSTEM_INFO:
-        w.field(1, name, info.get(key, ""))
-    if spec.get("podCIDR"):
-        w.field(0, "PodCIDR", spec["podCIDR"])
-        w.field(0, "PodCIDRs", ",".join(spec.get("podCIDRs") or []))
-    _node_pods(w, pods)
-    event_lines(w, events)
-    return w.text()
-
-
-def _taints(spec: Object) -> str:
-    taints = spec.get("taints") or []
-    texts = (f"{each['key']}={each.get('value', '')}:{each['effect']}" for each in taints)
-    return ", ".join(text.replace("=:", ":") for text in texts)
-
-
-def _node_conditions(w: Writer, conditions: list[Object]) -> None:
-    if not conditions:
-        return
-    w.line(0, "Conditions:")
-    w.line(1, "Type\tStatus\tLastHeartbeatTime\tLastTransitionTime\tReason\tMessage")
-    w.line(1, "----\t------\t-----------------\t------------------\t------\t-------")
-    for each in conditions:
-        beat, change = (
-            rfc1123(each.get("lastHeartbeatTime")),
-            rfc1123(each.get("lastTransitionTime")),
-        )
-        words = f"{each.get('reason', '')} \t{each.get('message', '')}"
-        w.line(1, f"{each['type']} \t{each['status']} \t{beat} \t{change} \t{words}")
-
-
-def _node_pods(w: Writer, pods: list[Object]) -> None:
-    running = [
-        each
-        for each in pods
-        if (each.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
-    ]
-    w.line(0, f"Non-terminated Pods:\t({len(running)} in total)")
-    w.line(1, "Namespace\tName\tAge")
-    w.line(1, "---------\t----\t---")
-    for pod in running:
-        metadata = pod["metadata"]
-        w.line(
-            1,
-            f"{metadata['namespace']}\t{metadata['name']}\t{age(metadata.get('creationTimestamp'))}",
-        )
 
 
 def describe_secret(secret: Object, events: list[Object]) -> str:

@@ -221,6 +221,11 @@ def test_who_is_not_root_is_told_so(
     )
 
 
+def test_a_server_that_does_not_answer(server: FakeApiServer, minipod: Minipod) -> None:
+    ended = minipod("get", "pods", "--watch-only", "--request-timeout=50ms")
+    assert (ended.code, ended.err) == (1, "error: timed out waiting for the server\n")
+
+
 def test_requests_are_shown_at_level_6(server: FakeApiServer, minipod: Minipod) -> None:
     assert "GET /api/v1/namespaces/default/pods 200 in " in minipod("get", "pods", "-v=6").err
 

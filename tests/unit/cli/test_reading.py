@@ -166,6 +166,17 @@ def test_describe_other_kinds(server: FakeApiServer, minipod: Minipod) -> None:
         "nodes", {"metadata": {"name": "me"}, "status": {"capacity": {"cpu": "2", "pods": "110"}}}
     )
     assert "Capacity:\n  cpu:   2\n  pods:  110\n" in minipod("describe", "node", "me").out
+    asking = pod("asking")
+    resources = {"requests": {"cpu": "500m", "memory": "64Mi"}, "limits": {"cpu": "1"}}
+    asking["spec"] = {"nodeName": "me", "containers": [{"name": "a", "resources": resources}]}
+    server.put("pods", asking)
+    status = {"allocatable": {"cpu": "2", "memory": "1Gi"}}
+    server.put("nodes", {"metadata": {"name": "me"}, "status": status})
+    out = minipod("describe", "node", "me").out
+    assert ["default", "asking", "500m", "(25%)", "1", "(50%)", "64Mi", "(6%)", "0", "(0%)"] in [
+        line.split()[:10] for line in out.splitlines()
+    ]
+    assert ["cpu", "500m", "(25%)", "1", "(50%)"] in [line.split() for line in out.splitlines()]
     server.put("serviceaccounts", {"metadata": {"name": "bot", "namespace": "default"}})
     assert "Image pull secrets:  <none>\n" in minipod("describe", "sa", "bot").out
     server.put("events", event("e1", "Pulled"))

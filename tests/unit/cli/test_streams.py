@@ -72,12 +72,12 @@ def test_the_exit_code_is_passed_on(server: FakeApiServer, minipod: Minipod) -> 
     assert (ended.code, ended.err) == (42, "command terminated with exit code 42\n")
 
 
-def test_a_failure_to_start_is_the_servers_error(server: FakeApiServer, minipod: Minipod) -> None:
+def test_a_failure_to_start_is_an_error(server: FakeApiServer, minipod: Minipod) -> None:
     server.put("pods", pod())
     status = {"status": "Failure", "reason": "InternalError", "message": 'no such file "x"'}
     server.on_exec = lambda stream: stream.finish(**status)
     ended = minipod("exec", "nginx", "--", "x")
-    assert (ended.code, ended.err) == (1, 'Error from server (InternalError): no such file "x"\n')
+    assert (ended.code, ended.err) == (1, 'error: no such file "x"\n')
 
 
 def test_an_abrupt_end_is_an_error(server: FakeApiServer, minipod: Minipod) -> None:
