@@ -127,7 +127,10 @@ def _open_source(source: str, subpath: str, recursive: bool) -> int:
 
 
 def _ensure_beneath(base: int, path: str) -> int:
-    """Open `path` beneath `base`, making missing directories; a link that leads out is refused."""
+    """Open `path` beneath `base`, making missing directories; a link that leads out is refused.
+
+    What is made has the base's mode, as the kubelet has it: a volume for everyone has sub paths for everyone.
+    """
     with contextlib.suppress(FileNotFoundError):
         return files.open_beneath(base, path)
     made = ""
@@ -135,6 +138,7 @@ def _ensure_beneath(base: int, path: str) -> int:
         parent = files.open_beneath(base, made or ".", os.O_PATH | os.O_DIRECTORY)
         with contextlib.suppress(FileExistsError):
             os.mkdir(part, 0o755, dir_fd=parent)
+            os.chmod(part, stat.S_IMODE(os.fstat(base).st_mode), dir_fd=parent)  # beyond the umask
         os.close(parent)
         made = f"{made}/{part}" if made else part
     return files.open_beneath(base, path)
