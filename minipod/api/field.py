@@ -48,8 +48,8 @@ def invalid(field: str, value: Any, detail: str) -> Cause:
 
 
 def not_supported(field: str, value: Any, supported: Iterable[str]) -> Cause:
-    """Return the cause of a value outside an enumeration, which is named in alphabetical order."""
-    listed = ", ".join(json.dumps(each) for each in sorted(supported))
+    """Return the cause of a value outside an enumeration, which is named in the order given."""
+    listed = ", ".join(json.dumps(each) for each in supported)
     detail = f"supported values: {listed}" if listed else ""
     return _cause(field, "FieldValueNotSupported", detail, value)
 

@@ -215,8 +215,15 @@ def parse_fields(text: str, kind: Kind) -> FieldSelector:
         supported.add("metadata.namespace")
     for name, _, _ in terms:
         if name not in supported:
-            raise SelectorError(f"field label not supported: {name}")
+            raise SelectorError(_unselectable(name, kind))
     return FieldSelector(tuple(terms))
+
+
+def _unselectable(name: str, kind: Kind) -> str:
+    """Return upstream's sentence: one for kinds with fields of their own, another for those with metadata alone."""
+    if kind.hooks.fields({}):
+        return f"field label not supported: {name}"
+    return f'"{name}" is not a known field selector: only "metadata.name", "metadata.namespace"'
 
 
 def field_values(kind: Kind, obj: Object) -> dict[str, str]:

@@ -115,7 +115,6 @@ POD_RULES = (
         "tolerationSeconds is stored, but Pods are not evicted by taints",
         _evicts,
     ),
-    Rule("spec.readinessGates"),
     Rule("spec.resourceClaims"),
     Rule("spec.resources.claims"),
     Rule("spec.runtimeClassName"),

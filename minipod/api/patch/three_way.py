@@ -83,6 +83,8 @@ def _diff_list(
     if not merges or not _well_keyed((*before, *wanted, *present), merge_key):
         if wanted != present:
             patch[name] = deepcopy(wanted)
+    elif merge_key and (_repeats(wanted, merge_key) or _repeats(present, merge_key)):
+        _diff_repeated(child_definition(definition, name), patch, name, wanted, present)
     elif merge_key:
         _diff_keyed(definition, patch, name, merge_key, before, wanted, present)
     else:
@@ -121,6 +123,17 @@ def _diff_keyed(
         patch[f"{SET_ORDER}{name}"] = [{merge_key: key} for key in order]
 
 
+def _diff_repeated(
+    child: str, patch: Object, name: str, wanted: list[Any], present: list[Any]
+) -> None:
+    """Elements that share a key (port 53 over TCP and UDP) cannot be told apart by it: all are replaced, or none."""
+    same = len(wanted) == len(present) and not any(
+        _diff_object(child, {}, one, other) for one, other in zip(wanted, present, strict=True)
+    )
+    if not same:
+        patch[name] = [*deepcopy(wanted), {DIRECTIVE: "replace"}]
+
+
 def _diff_scalars(
     patch: Object, name: str, before: list[Any], wanted: list[Any], present: list[Any]
 ) -> None:
@@ -151,6 +164,12 @@ def _retain(kind_of: Any, change: Object, before: Object, wanted: Object) -> Non
 def _find(elements: list[Any], key: Any, merge_key: str) -> Object | None:
     at = index_of(elements, key, merge_key)
     return elements[at] if at >= 0 else None
+
+
+def _repeats(elements: list[Any], merge_key: str) -> bool:
+    return any(
+        index_of(elements[:at], each[merge_key], merge_key) >= 0 for at, each in enumerate(elements)
+    )
 
 
 def _well_keyed(elements: tuple[Any, ...], merge_key: str) -> bool:

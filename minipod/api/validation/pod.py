@@ -6,7 +6,6 @@ from typing import Any
 from minipod.api import names
 from minipod.api.field import Cause, forbidden, invalid, not_supported, required
 from minipod.api.validation.containers import (
-    RESTART_POLICIES,
     PodContext,
     validate_containers,
     validate_ephemeral_containers,
@@ -21,7 +20,9 @@ from minipod.api.validation.volumes import validate_volumes
 
 Object = dict[str, Any]
 
-DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
+# Values are listed in upstream's order, which is not always the alphabet's.
+RESTART_POLICIES = ("Always", "OnFailure", "Never")
+DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 _NAMESERVERS_LIMIT, _SEARCHES_LIMIT, _SEARCH_LIST_LIMIT = 3, 32, 2048
 _HOSTNAME_LIMIT = 64
 

@@ -10,7 +10,7 @@ from minipod.api.validation.values import one_of, optional_one_of
 
 Object = dict[str, Any]
 
-TAINT_EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")
+TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _NODE_OPERATORS = ("DoesNotExist", "Exists", "Gt", "In", "Lt", "NotIn")
 _LABEL_OPERATORS = ("DoesNotExist", "Exists", "In", "NotIn")
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -29,7 +29,7 @@ def validate_scheduling(spec: Object, path: str) -> Iterator[Cause]:
         name = spec["priorityClassName"]
         yield from causes_of(names.dns1123_subdomain(name), f"{path}.priorityClassName", name)
     yield from optional_one_of(
-        spec.get("preemptionPolicy"), ("Never", "PreemptLowerPriority"), f"{path}.preemptionPolicy"
+        spec.get("preemptionPolicy"), ("PreemptLowerPriority", "Never"), f"{path}.preemptionPolicy"
     )
 
 

@@ -69,7 +69,7 @@ def test_many_causes_are_bracketed_and_each_told_once():
     causes = [
         invalid("a", "x", "must be y"),
         invalid("a", "x", "must be y"),
-        not_supported("b", "Q", ("Z", "A")),
+        not_supported("b", "Q", ("A", "Z")),
         too_many("c", 5, 3),
     ]
     assert errors.invalid(WIDGET, "w", causes).message == (

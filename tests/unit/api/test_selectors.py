@@ -97,6 +97,10 @@ def test_fields_that_a_kind_does_not_offer_are_refused():
         parse_fields("spec.image=x", POD)
     with pytest.raises(SelectorError, match=r"field label not supported: metadata\.namespace"):
         parse_fields("metadata.namespace=x", kinds.by_resource("nodes"))
+    with pytest.raises(
+        SelectorError, match=r'"data\.a" is not a known field selector: only "metadata'
+    ):
+        parse_fields("data.a=x", kinds.by_resource("configmaps"))
     with pytest.raises(SelectorError, match=r"invalid selector: 'metadata\.name'"):
         parse_fields("metadata.name", POD)
 

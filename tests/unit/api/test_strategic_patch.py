@@ -271,6 +271,17 @@ def test_a_volume_that_changes_its_kind_loses_the_old_one():
     assert after == modified
 
 
+def test_elements_that_share_a_key_are_left_alone_or_replaced_together():
+    def ports(*protocols, **defaults):
+        made = [{"containerPort": 53, "protocol": each, **defaults} for each in protocols]
+        return {"spec": {"containers": [{"name": "dns", "ports": made}]}}
+
+    wanted = ports("TCP", "UDP")
+    assert patch.three_way("v1", "Pod", wanted, wanted, ports("TCP", "UDP", hostIP="")) == {}
+    change = patch.three_way("v1", "Pod", wanted, wanted, ports("TCP"))
+    assert patch.apply_strategic(POD.schema_name, ports("TCP"), change) == wanted
+
+
 def test_quantities_are_compared_as_text():
     one = {"spec": {"containers": [{"name": "a", "resources": {"limits": {"cpu": 1}}}]}}
     other = {"spec": {"containers": [{"name": "a", "resources": {"limits": {"cpu": "1"}}}]}}

@@ -109,7 +109,7 @@ def test_nodes():
     )
     [text] = create("nodes", spec={"taints": [{"key": "a", "effect": "Never"}]})
     assert text.startswith(
-        'spec.taints[0].effect: Unsupported value: "Never": supported values: "NoExecute"'
+        'spec.taints[0].effect: Unsupported value: "Never": supported values: "NoSchedule"'
     )
     [text] = create("nodes", spec={"podCIDRs": ["10.0.0.0/33"]})
     assert "must be a valid CIDR value" in text

@@ -79,7 +79,7 @@ def test_a_rich_pod_is_valid():
         ),
         (
             {"terminationMessagePolicy": "X"},
-            'terminationMessagePolicy: Unsupported value: "X": supported values: "FallbackToLogsOnError", "File"',
+            'terminationMessagePolicy: Unsupported value: "X": supported values: "File", "FallbackToLogsOnError"',
         ),
         ({"env": [{"name": ""}]}, "env[0].name: Required value"),
         (
@@ -288,11 +288,11 @@ def test_wrong_containers(fields, expected):
         ),
         (
             {"restartPolicy": "Maybe"},
-            ['spec.restartPolicy: Unsupported value: "Maybe": supported values: "Always", "Never", "OnFailure"'],
+            ['spec.restartPolicy: Unsupported value: "Maybe": supported values: "Always", "OnFailure", "Never"'],
         ),
         (
             {"dnsPolicy": "X"},
-            ['spec.dnsPolicy: Unsupported value: "X": supported values: "ClusterFirst", "ClusterFirstWithHostNet", '
+            ['spec.dnsPolicy: Unsupported value: "X": supported values: "ClusterFirstWithHostNet", "ClusterFirst", '
              '"Default", "None"'],
         ),
         ({"dnsPolicy": "None"}, ["spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None"]),

@@ -12,6 +12,7 @@ from tests.unit.api.objects import POD, container, defaulted
 CORE = "io.k8s.api.core.v1."
 
 # What this version acts upon, by definition. A field that is acted upon for some values only has a rule as well.
+# Trivially so: enableServiceLinks (there are no Services), os (linux only), priority (0, or of a system class).
 WORKS = {
     "Affinity": "nodeAffinity",
     "Capabilities": "add drop",
@@ -45,6 +46,7 @@ WORKS = {
     "PodDNSConfig": "nameservers options searches",
     "PodDNSConfigOption": "name value",
     "PodOS": "name",
+    "PodReadinessGate": "conditionType",
     "PodSchedulingGate": "name",
     "PodSecurityContext": """
         fsGroup fsGroupChangePolicy runAsGroup runAsNonRoot runAsUser seccompProfile supplementalGroups
@@ -53,7 +55,8 @@ WORKS = {
     "PodSpec": """
         activeDeadlineSeconds affinity automountServiceAccountToken containers dnsConfig dnsPolicy enableServiceLinks
         hostAliases hostIPC hostNetwork hostPID hostUsers hostname hostnameOverride initContainers nodeName
-        nodeSelector os overhead preemptionPolicy priority resources restartPolicy schedulerName schedulingGates
+        nodeSelector os overhead preemptionPolicy priority readinessGates resources restartPolicy
+        schedulerName schedulingGates
         securityContext serviceAccount serviceAccountName setHostnameAsFQDN shareProcessNamespace subdomain
         terminationGracePeriodSeconds tolerations volumes
     """,
@@ -201,7 +204,6 @@ PROBE = {"tcpSocket": {"port": 1}}
         ({"preemptionPolicy": "Never"}, ["spec.preemptionPolicy"]),
         ({"priorityClassName": "system-node-critical"}, ["spec.priorityClassName"]),
         ({"runtimeClassName": "gvisor"}, ["spec.runtimeClassName"]),
-        ({"readinessGates": [{"conditionType": "a.b/c"}]}, ["spec.readinessGates"]),
         ({"imagePullSecrets": [{"name": "s"}]}, ["spec.imagePullSecrets"]),
         (
             {
