@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from aiohttp import web
 
 from minipod.paths import layout
 
-from .harness import PODS, Api, pod, serve
+from .harness import PODS, Api, pod, serve, until
 
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 NODE = "/api/v1/nodes/one/proxy"
@@ -208,6 +209,26 @@ def test_a_kubelet_that_does_not_read_stops_its_client_not_the_server(tmp_path: 
 
     done = asyncio.Event()
     serve(tmp_path, body)
+
+
+def test_streams_leave_no_descriptor_open(tmp_path: Path) -> None:
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    async def once(api: Api) -> None:
+        async with api.session.ws_connect(f"http://api{PODS}/nginx/exec?command=x") as socket:
+            await socket.receive_bytes()
+        async with api.session.get(f"http://api{PODS}/nginx/log?follow=true") as response:
+            await response.content.readline()
+
+    async def body(api: Api, kubelet: FakeKubelet) -> None:
+        await once(api)
+        before = descriptors()
+        for _ in range(20):
+            await once(api)
+        await until(lambda: descriptors() <= before)
+
+    with_kubelet(tmp_path, body)
 
 
 def test_a_refused_upgrade_says_why(tmp_path: Path) -> None:
