@@ -64,10 +64,5 @@ def all_kinds() -> list[Kind]:
     return list(_by_kind.values())
 
 
-def in_category(category: str) -> list[Kind]:
-    """Return the kinds of a category such as `all`."""
-    return [kind for kind in all_kinds() if category in kind.categories]
-
-
 for _kind in KINDS:
     register(_kind)

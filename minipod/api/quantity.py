@@ -58,11 +58,6 @@ def value(text: str | int | float) -> int:
     return ceil(parse(text))
 
 
-def milli_value(text: str | int | float) -> int:
-    """Return the value in thousandths, rounded up (millicores). Raises QuantityError."""
-    return ceil(parse(text) * 1000)
-
-
 @lru_cache(maxsize=4096)
 def canonical(text: str | int | float) -> str:
     """Return the canonical text of a quantity, in the notation it was written in. Raises QuantityError."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minipod.api import names
-from minipod.api.field import Cause, duplicate, forbidden, invalid, not_found, required
+from minipod.api.field import Cause, duplicate, forbidden, invalid, not_found, required, too_many
 from minipod.api.validation.environment import validate_env, validate_env_from
 from minipod.api.validation.metadata import causes_of
 from minipod.api.validation.mounts import validate_devices, validate_mounts
@@ -205,7 +205,7 @@ def _restart_policy(container: Object, path: str) -> Iterator[Cause]:
             f"{path}.restartPolicy", "must specify restartPolicy when restart rules are used"
         )
     if len(rules) > _RULES_LIMIT:
-        yield invalid(at, len(rules), f"must not have more than {_RULES_LIMIT} restart rules")
+        yield too_many(at, len(rules), _RULES_LIMIT)
     for index, rule in enumerate(rules):
         yield from one_of(
             rule.get("action"), ("Restart", "RestartAllContainers"), f"{at}[{index}].action"

@@ -5,7 +5,7 @@ from copy import deepcopy
 from typing import Any
 
 from minipod.api import names, quantity
-from minipod.api.field import Cause, duplicate, forbidden, invalid, required
+from minipod.api.field import Cause, duplicate, forbidden, invalid
 from minipod.api.validation.metadata import causes_of, immutable
 from minipod.api.validation.pod import validate_pod
 from minipod.api.validation.scheduling import validate_tolerations
@@ -199,14 +199,3 @@ def _addresses(addresses: list[Object], path: str) -> Iterator[Cause]:
     families = [":" in each for each in seen]
     if len(families) != len(set(families)):
         yield invalid(path, addresses, "may specify no more than one IP for each IP family")
-
-
-def validate_binding(binding: Object) -> list[Cause]:
-    """Return what is wrong with a Binding, which puts a Pod on a node."""
-    target = binding.get("target") or {}
-    causes = []
-    if target.get("kind") not in (None, "", "Node"):
-        causes.append(invalid("target.kind", target["kind"], "must be Node or empty"))
-    if not target.get("name"):
-        causes.append(required("target.name"))
-    return causes

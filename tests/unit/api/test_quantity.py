@@ -49,9 +49,8 @@ def test_what_is_no_quantity_is_refused(text):
     assert not quantity.is_quantity(text)
 
 
-def test_whole_and_milli_values_round_up():
+def test_whole_values_round_up():
     assert quantity.value("1001m") == 2
-    assert quantity.milli_value("1.0001") == 1001
     assert quantity.value("64Mi") == 64 * 2**20
 
 

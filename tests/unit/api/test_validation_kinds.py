@@ -4,7 +4,6 @@ import pytest
 
 from minipod.api import kinds, validation
 from minipod.api.defaults import apply_defaults
-from minipod.api.validation.pod_update import validate_binding
 from tests.unit.api.objects import texts
 
 
@@ -134,9 +133,3 @@ def test_namespaces_and_service_accounts():
     assert create("namespaces", spec={"finalizers": ["kubernetes"]}) == []
     assert "spec.finalizers[0]" in create("namespaces", spec={"finalizers": ["-"]})[0]
     assert create("serviceaccounts", secrets=[{"name": "s"}]) == []
-
-
-def test_bindings():
-    assert validate_binding({"target": {"kind": "Node", "name": "n"}}) == []
-    assert texts(validate_binding({})) == ["target.name: Required value"]
-    assert "target.kind" in texts(validate_binding({"target": {"kind": "Pod", "name": "n"}}))[0]
