@@ -5,8 +5,9 @@ same time. Nothing here waits for the API.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from ipaddress import IPv4Interface
+from typing import Any, TypeVar
 
 from minipod import fault
 from minipod.client import Object
@@ -41,7 +42,11 @@ from minipod.runtime.service import RuntimeFailure
 from minipod.runtime.spec import ContainerSpec, ContainerStatus, SandboxSpec
 
 _CREATE_ERRORS = ("CreateContainerError", "CreateContainerConfigError")
+REQUEST_TIMEOUT = 120.0  # seconds (kubelet runtimeRequestTimeout)
 START_ERROR_CODE = 128  # containerd's exit code of a program that could not be executed
+
+
+A = TypeVar("A")
 
 
 class Starter:
@@ -205,7 +210,7 @@ class Starter:
 
     async def _run_sandbox(self, pod: Object, spec: SandboxSpec) -> None:
         try:
-            status, steps = await self._parts.runtime.run_sandbox(spec)
+            status, steps = await bounded(self._parts.runtime.run_sandbox(spec))
         except RuntimeFailure as failure:
             message = f"Failed to create pod sandbox: {failure}"
             raise StepError("FailedCreatePodSandBox", message) from failure
@@ -216,7 +221,7 @@ class Starter:
     async def _prepare(self, pod: Object, operations: list[Operation], memory: Memory) -> None:
         if operations:
             try:
-                steps = await self._parts.runtime.perform(operations)
+                steps = await bounded(self._parts.runtime.perform(operations))
             except RuntimeFailure as failure:
                 memory.files.clear()
                 raise await self._explain(memory, failure) from failure
@@ -260,7 +265,7 @@ class Starter:
             now = parts.clock.now()
             parts.backoffs.restarted(uid_of(pod), start.name, start.hash, start.previous_end, now)
         try:
-            status, steps = await parts.runtime.start_container(spec)
+            status, steps = await bounded(parts.runtime.start_container(spec))
         except RuntimeFailure as failure:
             return self._start_failed(pod, start, spec, failure)
         memory.waiting.pop(start.name, None)
@@ -358,6 +363,16 @@ def with_addresses(parts: Parts, pod: Object) -> Object:
         "podIPs": [{"ip": address}] if address else [],
     }
     return {**pod, "status": status}
+
+
+async def bounded(call: Coroutine[Any, Any, A]) -> A:
+    """Await a call of the runtime; one that is never answered is a failure, and is made again."""
+    try:
+        async with asyncio.timeout(REQUEST_TIMEOUT):
+            return await call
+    except TimeoutError:
+        message = f"the runtime has not answered for {REQUEST_TIMEOUT:.0f} seconds"
+        raise RuntimeFailure("ShimUnavailable", message) from None
 
 
 async def _nothing() -> None:
