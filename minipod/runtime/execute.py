@@ -173,36 +173,61 @@ def _remove_tree(operation: RemoveTree, _: References) -> None:
     except FileNotFoundError:
         return
     try:
-        _remove_entry(holder, name, os.fstat(holder).st_dev, operation.path)
+        if _is_directory_left(holder, name):
+            _remove_directory(holder, name, operation.path)
     finally:
         os.close(holder)
 
 
-def _remove_entry(holder: int, name: str, device: int, path: str) -> None:
-    """Remove `name` from the open directory `holder`; nothing below it that lies on another filesystem."""
+def _is_directory_left(holder: int, name: str) -> bool:
+    """Remove a file or a link; True when `name` is a directory, which stays."""
     try:
         os.unlink(name, dir_fd=holder)
     except FileNotFoundError:
-        return
+        return False
     except IsADirectoryError:
-        _remove_directory(holder, name, device, path)
+        return True
+    return False
 
 
-def _remove_directory(holder: int, name: str, device: int, path: str) -> None:
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+def _remove_directory(holder: int, name: str, path: str) -> None:
+    """Empty a directory level by level and remove it.
+
+    A container may have nested its directories deeper than any recursion goes, so each is moved up to the top first.
+    """
+    top = _open_directory(holder, name, os.fstat(holder).st_dev, path)
     try:
-        directory = os.open(name, flags, dir_fd=holder)
-    except FileNotFoundError:
-        return
+        device = os.fstat(top).st_dev
+        while entries := os.listdir(top):
+            for entry in entries:
+                if _is_directory_left(top, entry):
+                    _lift_subdirectories(top, entry, device, f"{path}/{entry}")
+                    os.rmdir(entry, dir_fd=top)
+    finally:
+        os.close(top)
+    os.rmdir(name, dir_fd=holder)
+
+
+def _lift_subdirectories(top: int, name: str, device: int, path: str) -> None:
+    """Remove the files of `top`/`name` and move its directories into `top`."""
+    directory = _open_directory(top, name, device, path)
     try:
-        if os.fstat(directory).st_dev != device:
-            raise OSError(errno.EBUSY, "a filesystem is mounted here, not removing", path)
         for entry in os.listdir(directory):
-            _remove_entry(directory, entry, device, f"{path}/{entry}")
+            if _is_directory_left(directory, entry):
+                lifted = f".removing-{secrets.token_hex(8)}"
+                os.rename(entry, lifted, src_dir_fd=directory, dst_dir_fd=top)
     finally:
         os.close(directory)
-    with contextlib.suppress(FileNotFoundError):
-        os.rmdir(name, dir_fd=holder)
+
+
+def _open_directory(holder: int, name: str, device: int, path: str) -> int:
+    """Open a directory, but not through a link and not on another filesystem (EBUSY)."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    directory = os.open(name, flags, dir_fd=holder)
+    if os.fstat(directory).st_dev != device:
+        os.close(directory)
+        raise OSError(errno.EBUSY, "a filesystem is mounted here, not removing", path)
+    return directory
 
 
 # --- volumes ------------------------------------------------------------------------------------------------------
