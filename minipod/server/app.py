@@ -32,8 +32,9 @@ from pathlib import Path
 
 from aiohttp import web
 
+from minipod.api.errors import internal_error, status_error
 from minipod.paths import Layout
-from minipod.server.http import HttpFrontend
+from minipod.server.http import HttpFrontend, status_response
 from minipod.server.resources import Resources
 from minipod.server.streams import NodeStreams
 from minipod.server.transport import InProcessTransport
@@ -42,6 +43,39 @@ from minipod.store import Store
 STOP_SECONDS = 2.0  # for requests under way; watches are told to end at once
 _LINE_LIMIT = 64 << 10  # bytes of a request line: an exec's command is part of it
 logger = logging.getLogger(__name__)
+
+
+class _Protocol(web.RequestHandler):
+    """One connection. What is not HTTP is answered with a Status too, and is no event for the log."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer a request that never became one, then close."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun: it can only be cut short")
+        words = " ".join((message or str(exc) or "malformed request").split())
+        logger.debug("answering %d: %s", status, words)
+        if status >= 500:
+            response = status_response(internal_error(words))
+        else:
+            response = status_response(status_error(status, "BadRequest", words))
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    """Makes our protocol for each connection."""
+
+    def __call__(self) -> web.RequestHandler:
+        """Return the protocol of a new connection."""
+        return _Protocol(self, loop=self._loop, **self._kwargs)
 
 
 class ServerError(Exception):
@@ -74,7 +108,7 @@ class ApiServer:
         """Make the first namespaces and listen. Raises ServerError, StatusError."""
         await self._resources.bootstrap()
         listener = bind(self._layout.api_socket)
-        self._http = web.Server(
+        self._http = _Server(
             self._frontend.handle,
             handler_cancellation=True,
             access_log=None,

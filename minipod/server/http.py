@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
@@ -50,6 +50,8 @@ _PATCH_TYPES: dict[str, PatchType] = {
     "application/apply-patch+yaml": "apply",
     "application/apply-patch+cbor": "apply",
 }
+_WARNINGS_LIMIT = 4096  # characters in all, as upstream's
+_WARNING_LIMIT = 256  # characters of each, when there are too many
 _HEALTH = ("/healthz", "/livez", "/readyz")
 _STREAMS = ("log", "exec", "attach", "proxy")
 _METHODS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -78,12 +80,14 @@ class HttpFrontend:
         try:
             return await self._answer(request)
         except StatusError as error:
-            return _status_response(error)
+            return status_response(error)
         except ConnectionError:
             raise
-        except Exception as error:  # no traceback ever reaches a client, and none hides in the log
-            logger.exception("%s %s failed", request.method, request.rel_url.path)
-            return _status_response(internal_error(f"{type(error).__name__}: {error}"))
+        except Exception as error:  # a defect: one line for everybody, the rest on request
+            what = f"{type(error).__name__}: {error}"
+            logger.error("%s %s failed: %s", request.method, request.rel_url.path, what)
+            logger.debug("where it failed", exc_info=True)
+            return status_response(internal_error(what))
 
     def stop_watches(self) -> None:
         """End every watch stream, as its timeout would."""
@@ -295,18 +299,33 @@ def _response(answer: Answer, representation: Representation) -> web.Response:
         status=answer.code,
         headers={"Content-Type": representation.media_type, "Cache-Control": "no-cache, private"},
     )
-    for warning in answer.warnings:
-        response.headers.add("Warning", f'299 - "{_quoted(warning)}"')
+    for warning in _fitting(answer.warnings):
+        response.headers.add("Warning", f'299 - "{warning}"')
     return response
 
 
+def _fitting(warnings: Sequence[str]) -> list[str]:
+    """Return the warnings as headers may hold them: each once, on one line, no more than clients accept in all."""
+    texts = list(dict.fromkeys(_quoted(warning) for warning in warnings))
+    if sum(map(len, texts)) <= _WARNINGS_LIMIT:
+        return texts
+    room, found = _WARNINGS_LIMIT, []
+    for text in (_quoted(warning[:_WARNING_LIMIT]) for warning in warnings):
+        room -= len(text)
+        if room < 0:
+            break
+        found.append(text)
+    return found
+
+
 def _quoted(text: str) -> str:
-    """Return the text as a quoted-string of RFC 9110 may hold it, on one line."""
-    plain = " ".join(text.split())
+    """Return the text as a quoted-string of RFC 9110 may hold it."""
+    plain = "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
     return plain.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def _status_response(error: StatusError) -> web.Response:
+def status_response(error: StatusError) -> web.Response:
+    """Return the response that carries a Status."""
     response = web.Response(body=wire.encode(error.status), status=error.code, content_type=JSON)
     seconds = (error.status.get("details") or {}).get("retryAfterSeconds")
     if seconds:

@@ -178,6 +178,32 @@ def test_strange_requests_get_a_status(tmp_path: Path, path: str) -> None:
     serve(tmp_path, body)
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"GET /api HTTP/1.1\r\nno colon\r\n\r\n",
+        b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET /api HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"POST /api/v1/namespaces HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
+        b"POST /api/v1/namespaces HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+def test_what_is_not_http_gets_a_status_too(
+    tmp_path: Path, data: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body(api: Api) -> None:
+        async with raw_connection(tmp_path) as (reader, writer):
+            writer.write(data)
+            answer = await reader.read()
+        assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400")), answer[:300]
+        assert b'"kind":"Status"' in answer
+        assert (await api("GET", "/healthz")).status == 200
+
+    serve(tmp_path, body)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 def test_a_fault_of_the_servers_own_is_a_status(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -110,6 +110,18 @@ def test_unknown_fields_are_reported_by_path(tmp_path: Path, mode: str, status: 
     serve(tmp_path, body)
 
 
+def test_a_flood_of_warnings_is_cut_to_what_clients_take(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        strange = config_map("x")
+        strange |= {f"field{number}\n\x00\u00e9" + "x" * 300: 1 for number in range(1000)}
+        answer = await api("POST", CONFIG_MAPS, strange)
+        assert answer.status == 201
+        assert answer.warnings[0].startswith('299 - "unknown field \\"field0 ?\u00e9xxx')
+        assert 1 < len(answer.warnings) < 20
+
+    serve(tmp_path, body)
+
+
 def test_fields_given_twice_are_reported_by_path(tmp_path: Path) -> None:
     async def body(api: Api) -> None:
         text = b'{"metadata":{"name":"x"},"data":{"a":"1","a":"2"}}'
