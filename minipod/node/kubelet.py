@@ -20,6 +20,7 @@ from minipod.informer import Informer
 from minipod.linux import cgroup, inotify
 from minipod.node.backoff import Backoffs, BackoffSettings
 from minipod.node.config import NodeConfig
+from minipod.node.eviction import SizeLimits
 from minipod.node.images import Images
 from minipod.node.inspect import inspect_pod
 from minipod.node.observed import LABEL_CONTAINER, LABEL_UID
@@ -56,8 +57,9 @@ class Kubelet:
         settings = BackoffSettings(config.backoff_base, config.backoff_max)
         self.runtime = runtime
         self._parts = Parts(client, runtime, images, addresses, config, clock, Backoffs(settings))
-        steps = _Steps(Syncer(self._parts), Terminator(self._parts))
-        self._workers = PodWorkers(steps, clock)
+        self._syncer, self._terminator = Syncer(self._parts), Terminator(self._parts)
+        self._workers = PodWorkers(self, clock)
+        self._limits = SizeLimits(self._parts, self._workers)
         self._registration = Registration(client, config, clock)
         self._server = KubeletServer(self, config.layout.kubelet_socket)
         selector = f"spec.nodeName={config.node_name}"
@@ -93,6 +95,7 @@ class Kubelet:
         if self._events:
             self._events.cancel()
             await asyncio.gather(self._events, return_exceptions=True)
+        self._limits.stop()
         await self._workers.stop()
         await self._registration.stop()
         await self._parts.statuses.stop()
@@ -103,6 +106,22 @@ class Kubelet:
         await self._workers.wait_idle()
         await self._parts.statuses.flush_all()
         await self._parts.recorder.flush()
+
+    # -- the three steps of a Pod's life (workers.PodSteps) ---------------------------------------
+
+    async def sync(self, work: Work) -> Outcome:
+        """Bring the Pod closer to its spec."""
+        outcome = await self._syncer.sync(work)
+        self._limits.watch(work)
+        return outcome
+
+    async def terminate(self, work: Work) -> Outcome:
+        """End the Pod's containers and sandbox."""
+        return await self._terminator.terminate(work)
+
+    async def finish(self, work: Work) -> Outcome:
+        """Give back everything the Pod held; remove the object if it was deleted."""
+        return await self._terminator.finish(work)
 
     # -- what happens ----------------------------------------------------------------------------
 
@@ -243,23 +262,6 @@ class Kubelet:
         facts = await asyncio.to_thread(inspect_pod, state, path)
         metadata = pod["metadata"]
         return {"pod": f"{metadata['namespace']}/{metadata['name']}", "uid": uid, **facts}
-
-
-class _Steps:
-    """The three steps of a Pod's life, together (workers.PodSteps)."""
-
-    def __init__(self, syncer: Syncer, terminator: Terminator) -> None:
-        self._syncer = syncer
-        self._terminator = terminator
-
-    async def sync(self, work: Work) -> Outcome:
-        return await self._syncer.sync(work)
-
-    async def terminate(self, work: Work) -> Outcome:
-        return await self._terminator.terminate(work)
-
-    async def finish(self, work: Work) -> Outcome:
-        return await self._terminator.finish(work)
 
 
 def _matters(new: Object, old: Object) -> bool:

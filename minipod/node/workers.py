@@ -118,6 +118,13 @@ class PodWorkers:
         self._kill(worker, deletion_grace(pod) if is_deleted(pod) else None)
         self._wake(worker)
 
+    def kill(self, uid: str, grace: float) -> None:
+        """End a Pod that was not deleted (evicted)."""
+        worker = self._workers.get(uid)
+        if worker:
+            self._kill(worker, grace)
+            self._wake(worker)
+
     def wake(self, uid: str) -> None:
         """Look again at a Pod: something happened to it on the host."""
         worker = self._workers.get(uid)

@@ -1,0 +1,46 @@
+import asyncio
+import os
+from pathlib import Path
+
+from minipod.node.eviction import find_limits, measure
+from tests.unit.node.pods import container, make_pod, world
+
+
+def limited(size: str):
+    volume = {"name": "scratch", "emptyDir": {"sizeLimit": size}}
+    mount = {"name": "scratch", "mountPath": "/scratch"}
+    return make_pod("web", container(volumeMounts=[mount]), volumes=[volume])
+
+
+def test_memory_volumes_have_their_limit_from_the_kernel():
+    pod = make_pod(volumes=[{"name": "m", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}])
+    assert find_limits(pod) == {}
+    assert find_limits(limited("1Mi")) == {"scratch": "1Mi"}
+
+
+def test_hard_links_are_measured_once(tmp_path: Path):
+    (tmp_path / "one").write_bytes(b"x" * 100_000)
+    alone = measure(tmp_path)
+    os.link(tmp_path / "one", tmp_path / "two")
+    assert measure(tmp_path) == alone
+
+
+def test_a_pod_that_outgrows_its_volume_is_evicted(tmp_path: Path):
+    async def scene() -> None:
+        async with world(tmp_path) as made:
+            await made.create(limited("64Ki"))
+            place = made.config.pod_directory("uid-web") / "volumes/kubernetes.io~empty-dir/scratch"
+            place.mkdir(parents=True)
+            (place / "small").write_bytes(b"x" * 1000)
+            await made.pass_time(10)
+            assert made.runtime.running() == ["app"]
+            (place / "big").write_bytes(b"x" * 200_000)
+            await made.pass_time(10)
+            assert made.runtime.running() == []
+            status = made.status()
+            assert (status["phase"], status["reason"]) == ("Failed", "Evicted")
+            assert status["message"] == (
+                'Usage of EmptyDir volume "scratch" exceeds the limit "64Ki". '
+            )
+
+    asyncio.run(scene())
