@@ -10,7 +10,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from minipod.linux.kernel import AT_FDCWD
 from minipod.linux.mount import MOUNT_ATTR_RDONLY, mount_setattr, open_tree
 
 EXECUTABLE = "/proc/self/exe"
@@ -26,11 +25,11 @@ def is_protected() -> bool:
 
 
 def execute_protected(arguments: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
-    """Replace this process by its own interpreter with these arguments, executed through a read-only mount.
+    """Replace this process by the program `arguments[0]` (a path), executed through a read-only mount of it.
 
-    `arguments[0]` should be `sys.executable`, by which Python finds its libraries. Open descriptors are kept as in
-    execve(2). OSError where the kernel refuses (CAP_SYS_ADMIN is needed).
+    For Python that is `sys.executable`, by which it finds its libraries. Open descriptors are kept as in execve(2).
+    OSError where the kernel refuses (CAP_SYS_ADMIN is needed).
     """
-    tree = open_tree(EXECUTABLE, directory=AT_FDCWD)
+    tree = open_tree(os.path.realpath(arguments[0]))
     mount_setattr(tree, attributes=MOUNT_ATTR_RDONLY)
     os.execve(tree, list(arguments), environment)
