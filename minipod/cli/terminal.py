@@ -51,7 +51,7 @@ def raw_mode(descriptor: int) -> Iterator[None]:
         os.kill(os.getpid(), number)
 
     handlers = {each: signal.signal(each, leave) for each in (signal.SIGTERM, signal.SIGHUP)}
-    tty.setraw(descriptor)
+    tty.setraw(descriptor, termios.TCSANOW)  # what was typed ahead is kept
     try:
         yield
     finally:

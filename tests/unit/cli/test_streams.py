@@ -227,6 +227,22 @@ def test_a_terminal_is_raw_resized_and_restored(server: FakeApiServer, root: Pat
     assert "stderr" not in server.requests[-1].query
 
 
+def test_what_was_typed_ahead_is_not_lost(server: FakeApiServer, root: Path) -> None:
+    server.put("pods", pod())
+    received: list[bytes] = []
+    released = threading.Event()
+    server.on_exec = terminal_session(received, released)
+    terminal = Terminal(minipod_command(root, "exec", "-it", "nginx", "--", "sh"))
+    os.write(terminal.master, b"ls\r")
+    try:
+        terminal.wait_until(lambda: b"\x00ls\n" in received)
+        os.write(terminal.master, b"q")
+        assert terminal.process.wait(timeout=10) == 0
+    finally:
+        released.set()
+        terminal.close()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_terminal_is_restored_when_minipod_is_killed(
     server: FakeApiServer, root: Path, number: int
