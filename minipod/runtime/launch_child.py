@@ -59,6 +59,7 @@ from minipod.runtime.operations import (
 )
 from minipod.runtime.spec import User
 
+_SIGNALS = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 _TIOCSPTLCK, _TIOCGPTN = 0x40045431, 0x80045430  # ioctl_tty(2); not in Python's termios
 
 
@@ -302,7 +303,7 @@ def _load_seccomp(operation: LoadSeccomp, _: Child) -> None:
 
 def _before_exec(child: Child) -> None:
     """Put signals back as a program expects them, and tell the parent how long everything took."""
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+    for number in _SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     assert child.channel is not None
     child.channel.sendall(json.dumps({"times": child.times}).encode() + b"\n")

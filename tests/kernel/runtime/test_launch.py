@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,6 +99,21 @@ def test_default_powers(pod: World) -> None:
     assert (found["CapInh"], found["CapAmb"]) == ("0" * 16, "0" * 16)
     assert found["NoNewPrivs"] == "0"
     assert (found["SigBlk"], found["SigIgn"]) == ("0" * 16, "0" * 16)
+
+
+def test_signals_are_as_a_program_expects_them(pod: World) -> None:
+    """Whatever this process ignores or blocks (`nohup`, a shell's background, Python itself)."""
+    changed = (signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE, signal.SIGRTMIN)
+    before = [(number, signal.signal(number, signal.SIG_IGN)) for number in changed]
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    try:
+        found = status(pod.run("cat", "/proc/self/status").output)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
+        for number, handler in before:
+            signal.signal(number, handler)
+
+    assert (found["SigBlk"], found["SigIgn"], found["SigCgt"]) == ("0" * 16,) * 3
 
 
 def test_user_comes_from_the_images_own_files(pod: World) -> None:
