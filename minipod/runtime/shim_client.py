@@ -430,8 +430,8 @@ def _trace(began_ns: int, result: Message) -> list[TracedStep]:
     if not result["trace"]:
         return []
     offset = max(0, result["began_ns"] - began_ns) // 1000
-    steps = [from_plain(TracedStep, item) for item in result["trace"]]
-    return [replace(step, start_us=step.start_us + offset) for step in steps]
+    shifted = ({**item, "start_us": item["start_us"] + offset} for item in result["trace"])
+    return [TracedStep(**item) for item in shifted]
 
 
 def _sandbox_status(plain: Message) -> SandboxStatus:

@@ -7,12 +7,12 @@ root already, that one upgrades itself in place and this command ends. SIGHUP: u
 import contextlib
 import gc
 import os
-import resource
 import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from minipod.linux import interpreter
 from minipod.linux.process import PR_SET_CHILD_SUBREAPER, prctl
 from minipod.paths import Layout, layout
 from minipod.runtime import protocol
@@ -28,6 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     if "--check" in options:
         read_state(int(options["--check"]))
         return 0
+    protect()
     if "--resume" not in options:
         close_inherited(int(options.get("--ready", 2)))
     root = options.get("--root", "")
@@ -47,6 +48,12 @@ def main(arguments: Sequence[str]) -> int:
     gc.freeze()  # what is here by now stays: children share its pages
     server.run()
     return 0
+
+
+def protect() -> None:
+    """Become the same program once more, through a read-only mount: no container shall ever write to our own file."""
+    if not interpreter.is_protected():
+        interpreter.execute_protected([sys.executable, *sys.orig_argv[1:]], os.environ)
 
 
 def parse(arguments: Sequence[str]) -> dict[str, str]:
@@ -78,8 +85,6 @@ def prepare(chosen: Layout) -> Layout:
     for directory, mode in ((chosen.state, 0o711), (chosen.run, 0o711), (chosen.log, 0o755)):
         os.makedirs(directory, mode=mode, exist_ok=True)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with contextlib.suppress(OSError):  # needs CAP_SYS_RESOURCE
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE_ADJ)
     return chosen

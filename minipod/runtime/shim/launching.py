@@ -1,6 +1,8 @@
 """From a plan's steps as JSON to a running process, and the pipes between it and us."""
 
+import contextlib
 import os
+import resource
 import select
 import time
 from collections.abc import Callable
@@ -9,7 +11,6 @@ from typing import NamedTuple
 
 from minipod.runtime.codec import step_from_json
 from minipod.runtime.launch import LaunchError, Stdio, start
-from minipod.runtime.protocol import to_plain
 from minipod.runtime.shim.core import Core
 from minipod.runtime.shim.records import Plain
 
@@ -129,6 +130,8 @@ class Launch:
             raise LaunchFailure("InvalidArgument", f"the plan cannot be read: {error}") from None
         core.busy += 1
         self.pid = self._launching.pid
+        with contextlib.suppress(ProcessLookupError):  # ours is raised for our own descriptors
+            resource.prlimit(self.pid, resource.RLIMIT_NOFILE, core.open_files)
         core.processes.expect(self.pid)
         pipes.close_child()
         self._descriptor = self._launching.fileno()
@@ -147,5 +150,5 @@ class Launch:
         os.close(launched.pidfd)
         if launched.terminal >= 0:
             self._pipes.take_terminal(launched.terminal)
-        trace = [to_plain(step) for step in launched.steps]
+        trace = [dict(vars(step)) for step in launched.steps]
         self._done(Started(launched.pid, trace, self._began_ns))

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import resource
 import select
 import signal
 import socket
@@ -96,6 +97,8 @@ class Server:
             signal.SIGHUP: lambda: self.on_upgrade(None),
             signal.SIGTERM: self._terminate,
         }
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self.loop.start_signals({int(number): handler for number, handler in handlers.items()})
         self.core.processes.reap()  # who ended before the handlers were there
         self.loop.run()

@@ -104,6 +104,7 @@ def compute_state(server: Server, request: Request | None) -> Plain:
         "listener": server.listener.fileno(),
         "last_connection": server.last_connection,
         "last_session": server.sessions.last_number,
+        "open_files": server.core.open_files,
         "sandboxes": [asdict(item) for item in server.sandboxes.all.values()],
         "containers": containers,
         "sessions": sessions,
@@ -188,6 +189,7 @@ def resume(server: Server, state: Plain) -> None:
     server.listener = socket.socket(fileno=state["listener"])
     server.last_connection = state["last_connection"]
     server.sessions.last_number = state["last_session"]
+    server.core.open_files = tuple(state["open_files"])
     connections = {
         item["number"]: _resume_connection(server, item) for item in state["connections"]
     }

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,28 @@ async def test_a_container_shares_the_sandbox_but_not_mounts_and_pids(shim: Shim
     assert inside["pid"] != pause["pid"] == host["pid"]
     cgroups = Path(f"/proc/{container.pid}/cgroup").read_text()
     assert f"/{shim.layout.instance}/sandbox/{container.id}\n" in cgroups
+
+
+@asynchronous
+async def test_containers_do_not_inherit_what_the_shim_has_for_itself(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    ours = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, ours[1]))
+    try:
+        await shim.runtime.shutdown()
+        await shim.runtime.close()
+        await shim.open()
+        await shim.sandbox()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, ours)
+    await asyncio.get_running_loop().run_in_executor(None, shim.ask, "upgrade")
+    container = await shim.shell("ls /proc/self/fd; ulimit -n; sleep 1000")
+    await wait_until(lambda: shim.log(container)[-1:] == ["1024"])
+    assert shim.log(container) == ["0", "1", "2", "3", "1024"]  # 3 is the directory that ls reads
+    assert resource.prlimit(shim.pid, resource.RLIMIT_NOFILE) == (ours[1], ours[1])
+    status = Path(f"/proc/{container.pid}/status").read_text().split()
+    ignored, blocked = (int(status[status.index(name) + 1], 16) for name in ("SigIgn:", "SigBlk:"))
+    assert (ignored & 0x7FFFFFFF, blocked) == (0, 0)  # 32 and 33 are the C library's own
 
 
 @asynchronous

@@ -177,5 +177,6 @@ class ShimWorld:
 
     def log(self, status: ContainerStatus) -> list[str]:
         """The texts of a container's live log."""
-        lines = Path(status.log_path).read_text().splitlines()
-        return [line.split(" ", 3)[3] for line in lines]
+        text = Path(status.log_path).read_text()
+        whole = text[: text.rfind("\n") + 1]  # the shim may be writing
+        return [line.split(" ", 3)[3] for line in whole.splitlines()]
