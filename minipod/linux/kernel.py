@@ -10,8 +10,20 @@ import platform
 
 # Calls newer than 5.0 have one number everywhere; the older ones without a glibc wrapper differ.
 _MACHINE_NUMBERS: dict[str, dict[str, int]] = {
-    "x86_64": {"pivot_root": 155, "keyctl": 250, "seccomp": 317, "execveat": 322},
-    "aarch64": {"pivot_root": 41, "keyctl": 219, "seccomp": 277, "execveat": 281},
+    "x86_64": {
+        "rt_sigaction": 13,
+        "pivot_root": 155,
+        "keyctl": 250,
+        "seccomp": 317,
+        "execveat": 322,
+    },
+    "aarch64": {
+        "rt_sigaction": 134,
+        "pivot_root": 41,
+        "keyctl": 219,
+        "seccomp": 277,
+        "execveat": 281,
+    },
 }
 NUMBERS: dict[str, int] = {
     "pidfd_send_signal": 424,

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 import struct
 
 from minipod.linux.kernel import library_call, system_call
@@ -87,14 +88,22 @@ def unshare(flags: int) -> None:
     library_call("unshare", flags)
 
 
+def reset_signals() -> None:
+    """Give every signal its default action, those included that the C library keeps for itself (rt_sigaction(2))."""
+    default = bytes(32)  # struct sigaction of the kernel: handler SIG_DFL, no flags, nothing masked
+    for number in range(1, 65):
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            system_call("rt_sigaction", number, default, None, 8)
+
+
 def pidfd_open(pid: int) -> int:
     """Return a descriptor of the process `pid` (pidfd_open(2)). ESRCH when it is gone."""
     return os.pidfd_open(pid)
 
 
-def pidfd_send_signal(pidfd: int, signal: int) -> None:
+def pidfd_send_signal(pidfd: int, number: int) -> None:
     """Send a signal to the process behind a pidfd (pidfd_send_signal(2)). ESRCH when it has ended."""
-    system_call("pidfd_send_signal", pidfd, signal, None, 0)
+    system_call("pidfd_send_signal", pidfd, number, None, 0)
 
 
 def prctl(option: int, argument: int = 0, third: int = 0) -> int:

@@ -32,6 +32,7 @@ from minipod.linux.process import (
     join_session_keyring,
     namespace_flags,
     prctl,
+    reset_signals,
     seccomp_set_mode_filter,
     sethostname,
     setns,
@@ -59,7 +60,6 @@ from minipod.runtime.operations import (
 )
 from minipod.runtime.spec import User
 
-_SIGNALS = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 _TIOCSPTLCK, _TIOCGPTN = 0x40045431, 0x80045430  # ioctl_tty(2); not in Python's termios
 
 
@@ -303,8 +303,7 @@ def _load_seccomp(operation: LoadSeccomp, _: Child) -> None:
 
 def _before_exec(child: Child) -> None:
     """Put signals back as a program expects them, and tell the parent how long everything took."""
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
+    reset_signals()
     assert child.channel is not None
     child.channel.sendall(json.dumps({"times": child.times}).encode() + b"\n")
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
