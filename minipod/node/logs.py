@@ -90,8 +90,8 @@ async def _read_all(
 ) -> AsyncIterator[bytes]:
     form = LineFormat(options)
     watch = _Watch(path.parent, follower) if options.follow and follower else None
+    reader = _FileChain(path, options.tail)
     try:
-        reader = _FileChain(path, options.tail)
         while True:
             ended = follower is None or follower.ended()
             while data := reader.read():
@@ -101,20 +101,23 @@ async def _read_all(
                 return
             await watch.wait()
     finally:
+        reader.close()
         if watch:
             watch.close()
 
 
 class _FileChain:
-    """Reads whole lines from a log's files in order, going over to the next when the live one was rotated away."""
+    """Reads whole lines from a log's files in order, going over to the next when the live one was rotated away.
+
+    Files are followed by their inode: their names change under us.
+    """
 
     def __init__(self, path: Path, tail: int | None) -> None:
         self._path = path
-        self._inode = 0
-        self._offset = 0
         files = log_files(path)
-        start, self._offset = _find_tail(files, tail) if tail is not None else (0, 0)
-        self._queue = [(each, _inode(each)) for each in files[start:]]
+        first, self._offset = _find_tail(files, tail) if tail is not None else (0, 0)
+        self._queue = [_inode(each) for each in files[first:]]
+        self._inode = 0  # of the file being read, or read last
         self._rest = b""
         self._file = -1
 
@@ -126,43 +129,41 @@ class _FileChain:
             data = os.pread(self._file, _BLOCK, self._offset)
             if data:
                 self._offset += len(data)
-                whole, newline, rest = (self._rest + data).rpartition(b"\n")
-                self._rest = rest
+                whole, newline, self._rest = (self._rest + data).rpartition(b"\n")
                 if newline:
                     return whole + newline
-                continue
-            if not self._find_newer():
+            elif not self._find_newer():
                 return b""
-            os.close(self._file)
-            self._file = -1
+            else:
+                self.close()
 
-    def __del__(self) -> None:
-        if getattr(self, "_file", -1) >= 0:
+    def close(self) -> None:
+        """Close the file being read."""
+        if self._file >= 0:
             os.close(self._file)
+            self._file, self._offset, self._rest = -1, 0, b""
 
     def _open_next(self) -> bool:
-        if not self._queue and not self._find_newer():
-            return False
-        path, self._inode = self._queue.pop(0)
-        try:
-            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return self._open_next()  # rotated or pruned between listing and opening
-        self._inode = os.fstat(self._file).st_ino
-        if self._rest:
-            self._rest = b""
-        return True
+        while self._find_newer():
+            self._inode = self._queue.pop(0)
+            path = next((p for p in log_files(self._path) if _inode(p) == self._inode), None)
+            if path is None:
+                self._offset = 0  # pruned meanwhile
+                continue
+            try:
+                self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:  # rotated just now: find its new name
+                self._queue.insert(0, self._inode)
+                continue
+            return True
+        return False
 
     def _find_newer(self) -> bool:
-        """Queue the files that came after the one just read."""
-        if self._queue:
-            return True
-        files = [(each, _inode(each)) for each in log_files(self._path)]
-        inodes = [inode for _, inode in files]
-        start = inodes.index(self._inode) + 1 if self._inode in inodes else 0
-        self._queue = files[start:]
-        if self._queue:
-            self._offset = 0
+        """Queue the files that came after the one read last; whether there are any."""
+        if not self._queue:
+            inodes = [_inode(each) for each in log_files(self._path)]
+            start = inodes.index(self._inode) + 1 if self._inode in inodes else 0
+            self._queue = inodes[start:]
         return bool(self._queue)
 
 
