@@ -60,21 +60,36 @@ def open_pool(layout: Layout, cidr: str) -> AddressPool:
 def choose_cidr(layout: Layout, wanted: str | None = None) -> str:
     """Return the Pods' range and remember it: the wanted one, the remembered one, the system's, or a free /20.
 
-    Raises ValueError for a range that is none, is too small, or that the host already routes elsewhere.
+    Raises ValueError for a range that is none, is too small, that the host already routes elsewhere, or that leaves
+    out an address still in use.
     """
     remembered = _directory(layout) / "cidr"
     if wanted is None and remembered.exists():
         return remembered.read_text().strip()
     taken = _foreign_routes(layout)
     chosen = _free_range(layout, taken) if wanted is None else _checked(wanted, taken)
-    remembered.parent.mkdir(parents=True, exist_ok=True)
+    open_pool(layout, str(chosen)).close()
     fresh = remembered.with_suffix(".new")
     fresh.write_text(f"{chosen}\n")
     os.replace(fresh, remembered)
     return str(chosen)
 
 
-def _checked(wanted: str, taken: list[tuple[IPv4Network, str]]) -> IPv4Network:
+@dataclass(frozen=True)
+class _Taken:
+    """A range that the host routes to somebody else."""
+
+    destination: IPv4Network
+    interface: str
+    direct: bool  # its hosts are neighbours, not behind a gateway
+
+    def bars(self, network: IPv4Network) -> bool:
+        """Whether Pods cannot have this range: a part of what lies behind a gateway they can (a VPN's 0.0.0.0/1)."""
+        within = network != self.destination and network.subnet_of(self.destination)
+        return self.destination.overlaps(network) and (self.direct or not within)
+
+
+def _checked(wanted: str, taken: list[_Taken]) -> IPv4Network:
     try:
         network = IPv4Network(wanted)
     except ValueError as error:
@@ -83,19 +98,23 @@ def _checked(wanted: str, taken: list[tuple[IPv4Network, str]]) -> IPv4Network:
         raise ValueError(
             f'Pod range "{wanted}" has no room for a gateway and a Pod; use a /30 or wider'
         )
-    for route, interface in taken:
-        if route.overlaps(network):
+    for route in taken:
+        if route.bars(network):
             raise ValueError(
-                f'Pod range "{wanted}" overlaps {route}, which this host routes through {interface}; '
-                "choose another --pod-cidr"
+                f'Pod range "{wanted}" overlaps {route.destination}, which this host routes through '
+                f"{route.interface}; choose another --pod-cidr"
             )
     return network
 
 
-def _free_range(layout: Layout, taken: list[tuple[IPv4Network, str]]) -> IPv4Network:
-    ranges = _candidates(layout)
-    for network in ranges:
-        if not any(route.overlaps(network) for route, _ in taken):
+def _free_range(layout: Layout, taken: list[_Taken]) -> IPv4Network:
+    """Return the first candidate that nobody uses at all, or else the first that nobody else needs."""
+    candidates = list(_candidates(layout))
+    for network in candidates:
+        if not any(route.destination.overlaps(network) for route in taken):
+            return network
+    for network in candidates:
+        if not any(route.bars(network) for route in taken):
             return network
     raise ValueError(
         f"no free Pod range between {FIRST_SPARE} and {LAST_SPARE}; choose one with --pod-cidr"
@@ -114,15 +133,19 @@ def _candidates(layout: Layout) -> Iterator[IPv4Network]:
         yield IPv4Network((first + (start + number) % count * size, FIRST_SPARE.prefixlen))
 
 
-def _foreign_routes(layout: Layout) -> list[tuple[IPv4Network, str]]:
-    """Return (destination, interface) of the host's routes that are not this instance's, without the default one."""
+def _foreign_routes(layout: Layout) -> list[_Taken]:
+    """Return the host's routes that are not this instance's, without the default one."""
     names = {link.index: link.name for link in netlink.links()}
     found = [
-        (each.destination, names.get(each.interface_index, "an unreachable route"))
+        _Taken(
+            each.destination,
+            names.get(each.interface_index, "an unreachable route"),
+            direct=not each.gateway and each.destination.prefixlen >= WIDEST_LAN,
+        )
         for each in netlink.routes()
         if each.destination.prefixlen and each.metric != _metric(layout)
     ]
-    return [(destination, name) for destination, name in found if name != layout.bridge]
+    return [each for each in found if each.interface != layout.bridge]
 
 
 # ---- making ----

@@ -353,6 +353,24 @@ def test_the_chosen_range_is_free_and_remembered(tmp_path: Path) -> None:
     assert bridge.choose_cidr(second) == "10.77.0.0/24"
 
 
+@pytest.mark.usefixtures("outside")
+def test_a_route_to_everywhere_leaves_room_for_pods(tmp_path: Path) -> None:
+    run(f"ip route add 0.0.0.0/1 via {OUTSIDE}")  # as VPNs make them
+    run("ip route add 128.0.0.0/1 dev out0")
+    run(f"ip route add 10.0.0.0/8 via {OUTSIDE}")
+    assert bridge.choose_cidr(layout(tmp_path / "a")).endswith("/20")
+    assert bridge.choose_cidr(layout(tmp_path / "b"), "10.77.0.0/24") == "10.77.0.0/24"
+    with pytest.raises(ValueError, match=r"overlaps 192\.0\.2\.0/24.* through out0"):
+        bridge.choose_cidr(layout(tmp_path / "c"), "192.0.2.128/25")
+
+
+def test_a_range_in_use_is_not_given_up(network: Instance) -> None:
+    network.pod("one")
+    with pytest.raises(ValueError, match=r"1 addresses outside .* by one\); keep the former range"):
+        bridge.choose_cidr(network.layout, "10.77.0.0/24")
+    assert bridge.choose_cidr(network.layout) == network.cidr
+
+
 @pytest.mark.parametrize("wanted", ["10.1.2.3/16", "300.0.0.0/8", "10.0.0.0/31", "fd00::/64"])
 def test_a_range_that_is_none_is_refused(tmp_path: Path, wanted: str) -> None:
     with pytest.raises(ValueError, match=wanted):
