@@ -318,7 +318,9 @@ class _Handler(BaseHTTPRequestHandler):
         since = int(query.get("resourceVersion", ["0"])[0] or 0)
         while True:
             with fake.changed:
-                fake.changed.wait_for(lambda seen=since: fake.closing or fake.version > seen, timeout=30)
+                fake.changed.wait_for(
+                    lambda seen=since: fake.closing or fake.version > seen, timeout=30
+                )
                 new = [each for each in fake.history if each[0] > since]
                 since = max(since, fake.version)
             for _, kind, key, obj in new:
