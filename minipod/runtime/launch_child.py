@@ -10,6 +10,7 @@ import fcntl
 import gc
 import json
 import os
+import resource
 import signal
 import socket
 import stat
@@ -61,6 +62,9 @@ from minipod.runtime.operations import (
 from minipod.runtime.spec import User
 
 _TIOCSPTLCK, _TIOCGPTN = 0x40045431, 0x80045430  # ioctl_tty(2); not in Python's termios
+
+
+open_files: tuple[int, int] | None = None  # RLIMIT_NOFILE of programs; None: as this process has it
 
 
 @dataclass
@@ -304,6 +308,8 @@ def _load_seccomp(operation: LoadSeccomp, _: Child) -> None:
 def _before_exec(child: Child) -> None:
     """Put signals back as a program expects them, and tell the parent how long everything took."""
     reset_signals()
+    if open_files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, open_files)
     assert child.channel is not None
     child.channel.sendall(json.dumps({"times": child.times}).encode() + b"\n")
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -4,7 +4,6 @@ Nothing here decides; `sandboxes`, `containers` and `sessions` do.
 """
 
 import re
-import resource
 from collections.abc import Callable
 from typing import Any
 
@@ -35,7 +34,6 @@ class Core:
         self.publish = publish  # sends an event to every subscribed daemon
         self.processes = Processes()
         self.cgroups = cgroup.this_host()
-        self.open_files = resource.getrlimit(resource.RLIMIT_NOFILE)  # what containers are given
         self.busy = 0  # works in progress that an upgrade waits for
 
 

@@ -1,8 +1,6 @@
 """From a plan's steps as JSON to a running process, and the pipes between it and us."""
 
-import contextlib
 import os
-import resource
 import select
 import time
 from collections.abc import Callable
@@ -130,8 +128,6 @@ class Launch:
             raise LaunchFailure("InvalidArgument", f"the plan cannot be read: {error}") from None
         core.busy += 1
         self.pid = self._launching.pid
-        with contextlib.suppress(ProcessLookupError):  # ours is raised for our own descriptors
-            resource.prlimit(self.pid, resource.RLIMIT_NOFILE, core.open_files)
         core.processes.expect(self.pid)
         pipes.close_child()
         self._descriptor = self._launching.fileno()
@@ -143,12 +139,18 @@ class Launch:
         try:
             launched = self._launching.finish()
         except LaunchError as error:
-            self._core.processes.forget(self.pid)
-            self._pipes.close()
-            self._done(LaunchFailure(error.reason or "StartError", error.message, error.step))
+            self._fail(LaunchFailure(error.reason or "StartError", error.message, error.step))
+            return
+        except Exception as error:  # noqa: BLE001  (whoever waits must be told)
+            self._fail(LaunchFailure("InternalError", f"{type(error).__name__}: {error}"))
             return
         os.close(launched.pidfd)
         if launched.terminal >= 0:
             self._pipes.take_terminal(launched.terminal)
         trace = [dict(vars(step)) for step in launched.steps]
         self._done(Started(launched.pid, trace, self._began_ns))
+
+    def _fail(self, failure: LaunchFailure) -> None:
+        self._core.processes.forget(self.pid)
+        self._pipes.close()
+        self._done(failure)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from minipod.linux import cgroup
 from minipod.paths import Layout
-from minipod.runtime import protocol
+from minipod.runtime import launch_child, protocol
 from minipod.runtime.shim.connection import Connection, Request
 from minipod.runtime.shim.containers import Containers
 from minipod.runtime.shim.core import Core, Refusal
@@ -97,8 +97,9 @@ class Server:
             signal.SIGHUP: lambda: self.on_upgrade(None),
             signal.SIGTERM: self._terminate,
         }
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        given = resource.getrlimit(resource.RLIMIT_NOFILE)
+        launch_child.open_files = launch_child.open_files or given  # what programs are given
+        resource.setrlimit(resource.RLIMIT_NOFILE, (given[1], given[1]))  # what we take
         self.loop.start_signals({int(number): handler for number, handler in handlers.items()})
         self.core.processes.reap()  # who ended before the handlers were there
         self.loop.run()
