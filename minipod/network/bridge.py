@@ -32,6 +32,7 @@ FIRST_SPARE, LAST_SPARE = IPv4Network("10.86.0.0/20"), IPv4Network("10.99.240.0/
 DEFAULT_MTU = (
     1500  # never more: what comes from outside fits; less where the host's own uplink has less
 )
+WIDEST_LAN = 8  # a wider route without a gateway is a tunnel to everywhere
 FORWARDING = "net/ipv4/ip_forward"
 FORWARDING_WAS_OFF = (
     "ip_forward_was_0"  # marker chain: who made the host forward, for whoever goes last
