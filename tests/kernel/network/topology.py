@@ -18,7 +18,10 @@ from minipod.paths import Layout, layout
 
 CLONE_NEWNET = 0x40000000
 HOST, OUTSIDE = "192.0.2.1", "192.0.2.2"
-PATIENCE = 0.4  # seconds after which an unanswered connection counts as dropped
+PATIENCE = (
+    0.4  # seconds after which an unanswered connection counts as dropped, where that is expected
+)
+LONG_PATIENCE = 10.0  # where an answer is expected, however busy the machine
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -110,11 +113,16 @@ class Place:
         threading.Thread(target=answer, args=(server,), daemon=True).start()
 
     def ask(
-        self, address: str, port: int, kind: int = socket.SOCK_STREAM, source: str | None = None
+        self,
+        address: str,
+        port: int,
+        kind: int = socket.SOCK_STREAM,
+        source: str | None = None,
+        patience: float = LONG_PATIENCE,
     ) -> str:
         """Return the address that the server sees. TimeoutError or another OSError when there is no way."""
         client = self.open(socket.AF_INET, kind)
-        client.settimeout(PATIENCE)
+        client.settimeout(patience)
         if source:
             client.bind((source, 0))
         with client:
@@ -122,12 +130,13 @@ class Place:
             client.send(b"?")
             return client.recv(64).decode()
 
-    def reaches(self, address: str, port: int, **options: object) -> bool:
+    def is_refused(self, address: str, port: int, source: str | None = None) -> bool:
+        """Say whether there is no way: nobody answers, or somebody says no."""
         try:
-            self.ask(address, port, **options)  # type: ignore[arg-type]
+            self.ask(address, port, source=source, patience=PATIENCE)
         except OSError:
-            return False
-        return True
+            return True
+        return False
 
     def close(self) -> None:
         for each in self._sockets:
