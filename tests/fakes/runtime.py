@@ -37,7 +37,7 @@ class FakeStreams:
         self.written: list[bytes] = []
         self.sizes: list[tuple[int, int]] = []
         self.stdin_closed = False
-        self.closed = False
+        self.closed = asyncio.Event()
 
     async def read(self) -> tuple[Literal["stdout", "stderr"], bytes] | None:
         return self.output.pop(0) if self.output else None
@@ -55,7 +55,7 @@ class FakeStreams:
         return self.code
 
     async def close(self) -> None:
-        self.closed = True
+        self.closed.set()
 
 
 class FakeRuntime:
