@@ -341,6 +341,10 @@ class ShimRuntime:
     async def state(self) -> RuntimeState:
         """List all sandboxes and containers."""
         answer = await self._link.call("list")
+        for item in answer["sandboxes"]:
+            known = self._sandboxes.get(item["id"], {})
+            if known.get("configured") and known["pid"] == item["pid"]:  # we know more by now
+                item["configured"], item["ready"] = True, bool(item["pid"])
         self._sandboxes = {item["id"]: item for item in answer["sandboxes"]}
         return RuntimeState(
             tuple(_sandbox_status(item) for item in answer["sandboxes"]),

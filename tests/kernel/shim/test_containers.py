@@ -250,3 +250,16 @@ async def test_a_restarted_daemon_knows_enough_to_go_on(shim: ShimWorld) -> None
     assert await shim.exec(container.id, "echo", "hello") == (0, b"hello\n", b"")
     assert (await shim.run("exit 5")).exit_code == 5
     assert not (shim.layout.containers / "orphan").exists()
+
+
+@asynchronous
+async def test_a_listing_never_takes_back_that_a_sandbox_is_ready(shim: ShimWorld) -> None:
+    async def listing() -> list[bool]:
+        return [item.ready for item in (await shim.runtime.state()).sandboxes]
+
+    for number in range(10):
+        made, *_ = await asyncio.gather(shim.sandbox(f"s{number}"), *(listing() for _ in range(5)))
+        assert made.ready
+        assert all(await listing())
+        again = await shim.sandbox(f"s{number}")
+        assert again.pid == made.pid

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from minipod.runtime import protocol
+from minipod.runtime.shim.processes import kill_tree
 from minipod.runtime.spec import ContainerStatus, ExecSpec
 from tests.kernel.shim.world import ShimWorld, asynchronous, wait_until
 
@@ -213,3 +215,15 @@ async def test_a_hundred_containers_leave_no_descriptor(shim: ShimWorld) -> None
         assert {item.exit_code for item in ended} == {0}
     assert shim.descriptors() == before
     assert list((shim.layout.run / "shim/containers").iterdir()) == []
+
+
+def test_a_tree_of_processes_is_killed_without_cgroups() -> None:
+    script = "sh -c 'sleep 1000 & echo $! ; sleep 1000' & echo $!; sleep 1000"
+    command = ["sh", "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        children = [int(process.stdout.readline()) for _ in range(2)]
+        kill_tree(process.pid)
+        assert process.stdout.read() == ""  # every holder of the pipe is gone
+        assert process.wait() == -signal.SIGKILL
+    assert len(children) == 2
