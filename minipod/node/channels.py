@@ -83,10 +83,15 @@ async def serve(
     except (ConnectionError, RuntimeError) as error:
         logger.debug("stream ended: %s", error)
     finally:
-        for task in (incoming, outgoing):
-            task.cancel()
-        await asyncio.gather(incoming, outgoing, return_exceptions=True)
-        await streams.close()
+        # a task of its own: the client's leaving cancels this one, at this very moment as well
+        await asyncio.shield(asyncio.create_task(_end(streams, incoming, outgoing)))
+
+
+async def _end(streams: Streams, *copying: asyncio.Task[None]) -> None:
+    for task in copying:
+        task.cancel()
+    await asyncio.gather(*copying, return_exceptions=True)
+    await streams.close()
 
 
 async def send_status(socket: web.WebSocketResponse, status: Object) -> None:
