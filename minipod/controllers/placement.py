@@ -119,7 +119,7 @@ def _matches_term(term: Object, node: Object, labels: Mapping[str, str]) -> bool
 def _matches_expression(expression: Object, labels: Mapping[str, str]) -> bool:
     value = labels.get(expression["key"])
     values: list[str] = list(expression.get("values") or ())
-    operator = expression["operator"]
+    operator: str = expression["operator"]
     if operator == "In":
         return value in values
     if operator == "NotIn":
