@@ -6,6 +6,7 @@ are imported when first needed, so that the shim, which performs none of those, 
 
 import contextlib
 import errno
+import importlib
 import os
 import secrets
 import stat
@@ -41,7 +42,7 @@ from minipod.runtime.operations import (
 from minipod.runtime.spec import TracedStep
 
 if TYPE_CHECKING:
-    from minipod.linux.nft import Element
+    pass
 
 References = Mapping[str, int | str]
 
@@ -107,7 +108,8 @@ def trace(step: Step, start_ns: int, duration_ns: int, error: str = "") -> Trace
 
 def perform(operation: Operation, references: References | None = None) -> None:
     """Perform one operation. OSError or ValueError says what failed; TypeError for one of a child's own."""
-    action = _ACTIONS.get(type(operation))
+    actions = _network_actions() if isinstance(operation, _NETWORK) else _ACTIONS
+    action = actions.get(type(operation))
     if action is None:
         raise TypeError(f"{type(operation).__name__} runs inside a new process only")
     action(operation, references or {})
@@ -303,64 +305,15 @@ def _remove_cgroup(operation: RemoveCgroup, _: References) -> None:
     cgroup.remove(layout, operation.path)
 
 
-# --- the network, performed by linux.netlink and linux.nft --------------------------------------------------------
+# --- the network: a module of its own, so that the shim, which performs none of it, never loads netlink ----------
+
+_NETWORK = (AddVeth, ConfigureNetwork, DeleteLink, AddNftElements, RemoveNftElements)
 
 
-def _add_veth(operation: AddVeth, references: References) -> None:
-    from minipod.linux import netlink
-
-    netlink.add_veth(
-        operation.host_interface,
-        operation.bridge,
-        pid=int(resolve(operation.target, references)),
-        peer_name=operation.interface,
-        mtu=operation.mtu,
-    )
-
-
-def _configure_network(operation: ConfigureNetwork, references: References) -> None:
-    from minipod.linux import netlink
-
-    netlink.configure_namespace(
-        operation.address,
-        operation.gateway,
-        pid=int(resolve(operation.target, references)),
-        interface=operation.interface,
-    )
-
-
-def _delete_link(operation: DeleteLink, _: References) -> None:
-    from minipod.linux import netlink
-
-    netlink.delete_link(operation.name)
-
-
-def _add_nft_elements(operation: AddNftElements, _: References) -> None:
-    from minipod.linux import nft
-
-    nft.add_elements(_elements(operation))
-
-
-def _remove_nft_elements(operation: RemoveNftElements, _: References) -> None:
-    from minipod.linux import conntrack, nft
-
-    nft.delete_elements(_elements(operation))
-    if any(port.protocol == "udp" for port in operation.ports):
-        conntrack.forget_flows(operation.address)  # or a busy client would go on to the old address
-
-
-def _elements(operation: AddNftElements | RemoveNftElements) -> "list[Element]":
-    from minipod.linux import nft
-
-    table, address = operation.table, operation.address
-    ports = [
-        (port.host_ip, port.protocol, port.host_port, port.container_port)
-        for port in operation.ports
-    ]
-    return [
-        *nft.guard_elements(table, operation.host_interface, address),
-        *nft.port_elements(table, address, ports),
-    ]
+def _network_actions() -> dict[type[Operation], Callable[[Any, References], None]]:
+    loaded: dict[type[Operation], Callable[[Any, References], None]]
+    loaded = importlib.import_module("minipod.runtime.execute_network").ACTIONS
+    return loaded
 
 
 _ACTIONS: dict[type[Operation], Callable[[Any, References], None]] = {
@@ -374,9 +327,4 @@ _ACTIONS: dict[type[Operation], Callable[[Any, References], None]] = {
     MakeCgroup: _make_cgroup,
     EnterCgroup: _enter_cgroup,
     RemoveCgroup: _remove_cgroup,
-    AddVeth: _add_veth,
-    ConfigureNetwork: _configure_network,
-    DeleteLink: _delete_link,
-    AddNftElements: _add_nft_elements,
-    RemoveNftElements: _remove_nft_elements,
 }

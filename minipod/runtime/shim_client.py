@@ -471,8 +471,7 @@ def _ensure_link_gone(step: Step) -> None:
 
 def _preload() -> None:
     """Load what the first sandbox will need: netlink and nftables take a quarter of a second."""
-    for name in ("minipod.linux.netlink", "minipod.linux.nft"):
-        importlib.import_module(name)
+    importlib.import_module("minipod.runtime.execute_network")
 
 
 def _remove_orphans(layout: Layout, known: set[str]) -> None:
