@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.instance import REPOSITORY, Instance
+from tests.e2e.pods import pod
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +31,7 @@ def make_instance(
     def make(**options: object) -> Instance:
         root = Path(tempfile.mkdtemp(prefix="mp", dir="/tmp"))
         instance = Instance(root, **options)  # type: ignore[arg-type]
-        instance.run("image", "load", "-i", str(busybox_archive))
+        instance.run("image", "load", str(busybox_archive))
         made.append(instance)
         return instance
 
@@ -45,6 +46,8 @@ def shared(make_instance: Callable[..., Instance]) -> Iterator[Instance]:
     """One running daemon for all tests that only make and remove Pods."""
     instance = make_instance(options=("--backoff-base", "0.5"))
     instance.up()
+    instance.apply(pod("first"), options=("--until-ready",))  # from here on the host has its cgroup
+    instance.run("delete", "pod", "first", "--now")
     yield instance
     instance.down()
 

@@ -1,5 +1,6 @@
 """Manifests and waits that the end-to-end tests share."""
 
+import json
 from typing import Any
 
 from tests.e2e.instance import Instance, wait_until
@@ -67,3 +68,19 @@ def inside(instance: Instance, name: str, command: str, container_name: str = ""
     """Run a shell command in a container and return what it prints, stripped."""
     chosen = ("-c", container_name) if container_name else ()
     return instance.out("exec", name, *chosen, "--", "sh", "-c", command).strip()
+
+
+def inspect(instance: Instance, name: str) -> dict[str, Any]:
+    """Return what `minipod inspect -o json` reads of a Pod from the kernel."""
+    found: dict[str, Any] = json.loads(instance.out("inspect", f"pod/{name}", "-o", "json"))
+    return found
+
+
+def container_pid(instance: Instance, name: str, container_name: str = "c0") -> int:
+    """Return the host's process id of a container's first process."""
+    containers = inspect(instance, name)["containers"]
+    return next(
+        int(each["pid"])
+        for each in containers
+        if each["name"] == container_name and each["state"] == "running"
+    )

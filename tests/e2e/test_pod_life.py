@@ -1,9 +1,22 @@
 """A Pod's life: phases, restart policies, init containers, sidecars, termination."""
 
+import os
+import signal
+
 import pytest
 
 from tests.e2e.instance import Instance, wait_until
-from tests.e2e.pods import IDLE, container, inside, pod, status_of, wait_gone, wait_phase, wait_pod
+from tests.e2e.pods import (
+    IDLE,
+    container,
+    inside,
+    inspect,
+    pod,
+    status_of,
+    wait_gone,
+    wait_phase,
+    wait_pod,
+)
 
 
 def _delete(instance: Instance, *names: str) -> None:
@@ -170,16 +183,9 @@ def test_force_deletion_removes_the_object_at_once_and_the_processes_soon(shared
 
 
 def test_a_killed_pause_is_remade_with_an_event(shared: Instance) -> None:
-    import os
-    import signal
-
     shared.apply(pod("paused"), options=("--until-ready",))
     before = shared.get("pod", "paused")
-    pause = next(
-        process["pid"]
-        for process in inspect(shared, "paused")["processes"]
-        if process["command"].startswith("/pause")
-    )
+    pause = inspect(shared, "paused")["sandboxes"][0]["pid"]
     os.kill(pause, signal.SIGKILL)
     found = wait_pod(
         shared,
@@ -192,10 +198,3 @@ def test_a_killed_pause_is_remade_with_an_event(shared: Instance) -> None:
     assert status_of(found, "c0")["containerID"] != status_of(before, "c0")["containerID"]
     assert "SandboxChanged" in shared.out("events", "--for", "pod/paused")
     _delete(shared, "paused")
-
-
-def inspect(instance: Instance, name: str) -> dict:
-    """Return what `minipod inspect -o json` says."""
-    import json
-
-    return json.loads(instance.out("inspect", f"pod/{name}", "-o", "json"))
