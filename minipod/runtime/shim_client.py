@@ -98,6 +98,7 @@ class ShimRuntime:
             await self.remove_container(container.id)
         self._link.expect_end()
         await self._link.call("shutdown")
+        await self._link.wait_end()
 
     async def perform(self, operations: Sequence[Operation]) -> list[TracedStep]:
         """Perform host-side operations in order, off the event loop. RuntimeFailure names the step."""

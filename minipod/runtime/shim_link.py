@@ -31,7 +31,7 @@ class ShimLink:
         self._connected = asyncio.Event()
         self._reconnecting: asyncio.Task[None] | None = None
         self._spawn = True
-        self._child = 0  # the shim's pid when it is our child
+        self._children: set[int] = set()  # shims that we started and have not reaped
         self._closed = False
 
     async def open(self, spawn: bool) -> None:
@@ -56,6 +56,13 @@ class ShimLink:
     def expect_end(self) -> None:
         """Do not bring the shim back when it goes now."""
         self._closed = True
+
+    async def wait_end(self) -> None:
+        """Wait until a shim that was told to end has ended, if it is our child."""
+        loop = asyncio.get_running_loop()
+        for child in self._children:
+            await loop.run_in_executor(None, _wait, child, 0)
+        self._children.clear()
 
     def close(self) -> None:
         """Let go of the shim, which lives on. Repeatable."""
@@ -111,7 +118,7 @@ class ShimLink:
             arguments += ["--root", os.fspath(self._layout.state.parent)]
         log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         try:
-            self._child = os.posix_spawn(
+            child = os.posix_spawn(
                 sys.executable,
                 arguments,
                 {name: text for name, text in os.environ.items() if name not in _OUR_OWN},
@@ -127,6 +134,7 @@ class ShimLink:
             )
         finally:
             os.close(write_end)
+        self._children.add(child)
         return read_end
 
     @property
@@ -163,14 +171,19 @@ class ShimLink:
                 return
 
     def _reap(self) -> None:
-        """Collect a shim of ours that has ended."""
-        if self._child:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(self._child, os.WNOHANG)
-            self._child = 0
+        """Collect shims of ours that have ended."""
+        self._children = {child for child in self._children if not _wait(child, os.WNOHANG)}
 
 
 _OUR_OWN = ("NOTIFY_SOCKET", "MINIPOD_FAULT", "MINIPOD_ROOT", "WATCHDOG_USEC", "WATCHDOG_PID")
+
+
+def _wait(child: int, options: int) -> bool:
+    """Reap a child; whether it is gone."""
+    try:
+        return os.waitpid(child, options)[0] == child
+    except ChildProcessError:
+        return True
 
 
 def _dial(layout: Layout) -> socket.socket | None:
