@@ -251,7 +251,7 @@ class Kubelet:
         return {
             "pod": f"{metadata['namespace']}/{metadata['name']}",
             "uid": metadata["uid"],
-            "sections": self._parts.memory(metadata["uid"]).trace,
+            "sections": self._parts.traces.get(metadata["uid"]),
         }
 
     async def inspect(self, pod: Object) -> Object:

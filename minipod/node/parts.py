@@ -1,7 +1,7 @@
 """What the steps of a Pod's life work with, and what they remember of each Pod between two looks."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from ipaddress import IPv4Interface
 from typing import Protocol
 
@@ -18,11 +18,10 @@ from minipod.node.profiles import SeccompProfiles
 from minipod.node.running import Running
 from minipod.node.status import NodeFacts, Waiting, compute_pod_status
 from minipod.node.status_writer import StatusWriter
+from minipod.node.traces import Traces
 from minipod.node.volumes import PreparedVolume
 from minipod.runtime.service import Runtime
 from minipod.runtime.spec import TracedStep
-
-TRACE_LIMIT = 2000  # steps kept of one Pod
 
 
 class Addresses(Protocol):
@@ -57,7 +56,6 @@ class Memory:
     leased: dict[str, str] = field(default_factory=dict)  # container -> manifest digest
     names: Names | None = None
     failure: tuple[str, str] | None = None  # (reason, message): the node has failed the Pod
-    trace: list[Object] = field(default_factory=list)
 
 
 class Parts:
@@ -84,6 +82,7 @@ class Parts:
         self.running = Running()
         self.statuses = StatusWriter(client, clock)
         self.profiles = SeccompProfiles(config.seccomp_profiles)
+        self.traces = Traces(config.pod_directory)
         self._memories: dict[str, Memory] = {}
 
     def memory(self, uid: str) -> Memory:
@@ -95,6 +94,7 @@ class Parts:
         self._memories.pop(uid, None)
         self.statuses.forget(uid)
         self.backoffs.forget(uid)
+        self.traces.forget(uid)
 
     def current(self, pod: Object) -> Object:
         """Return the Pod with its newest status, which may not be written yet."""
@@ -130,9 +130,4 @@ class Parts:
 
     def trace(self, pod: Object, title: str, steps: Sequence[TracedStep]) -> None:
         """Keep the steps that really ran."""
-        trace = self.memory(uid_of(pod)).trace
-        trace.append(
-            {"title": title, "time": self.clock.now(), "steps": [asdict(s) for s in steps]}
-        )
-        while sum(len(each["steps"]) for each in trace) > TRACE_LIMIT:
-            trace.pop(0)
+        self.traces.add(uid_of(pod), title, self.clock.now(), steps)

@@ -85,6 +85,7 @@ class Syncer:
         """Report how things stand, and when to look again."""
         started = self._parts.observe(work.pod).running()
         self._parts.report(work.pod, urgent=bool(started) or outcome.failed)
+        self._parts.traces.save(work.uid)
         times = [each for each in (outcome.retry_at, actions.retry_at) if each is not None]
         return Outcome(failed=outcome.failed, retry_at=min(times, default=None))
 

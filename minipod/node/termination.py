@@ -65,6 +65,7 @@ class Terminator:
         await self._stopper.remove_containers(pod)
         fault.point("node.containers.removed")
         directory = parts.config.pod_directory(uid)
+        await parts.traces.settle(uid)
         if directory.exists():
             await parts.runtime.perform(removal_of(str(directory)))
         fault.point("node.volumes.removed")
