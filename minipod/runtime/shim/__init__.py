@@ -9,6 +9,10 @@ forking from a small process is what makes container start fast. `python -m mini
     records      what is known of sandboxes and containers, and its file under run/shim
     logs         CRI log lines, rotation, full disks
     output       copies a container's output to its log and to attached clients
+    processes    the children: who waits for which, and how it ended
+    launching    from a plan's steps to a running process, and the pipes between
+    removal      cgroups, removed as soon as the kernel says that they are empty
+    core         what the following share
     sandboxes, containers, sessions    the verbs
     server       the process: lock, socket, dispatch of verbs
     upgrade      re-exec in place, nothing lost

@@ -123,9 +123,10 @@ class Launch:
         except LaunchError as error:
             pipes.close()
             raise LaunchFailure(error.reason, error.message, error.step) from None
-        except (ValueError, KeyError, TypeError, StopIteration) as error:
+        except Exception as error:  # noqa: BLE001  (a plan that makes no sense; whoever waits must be told)
             pipes.close()
-            raise LaunchFailure("InvalidArgument", f"the plan cannot be read: {error}") from None
+            problem = f"the plan cannot be performed: {type(error).__name__}: {error}"
+            raise LaunchFailure("InvalidArgument", problem) from None
         core.busy += 1
         self.pid = self._launching.pid
         core.processes.expect(self.pid)

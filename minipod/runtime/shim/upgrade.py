@@ -87,7 +87,7 @@ class Upgrade:
 def command(root: str, *options: object) -> list[str]:
     """Return the command line of a shim."""
     chosen = ["--root", root] if root else []
-    return [sys.executable, "-m", "minipod.runtime.shim", *chosen, *map(str, options)]
+    return [sys.executable, "-P", "-m", "minipod.runtime.shim", *chosen, *map(str, options)]
 
 
 def compute_state(server: Server, request: Request | None) -> Plain:

@@ -197,6 +197,7 @@ async def test_nonsense_does_not_hurt_it(shim: ShimWorld) -> None:
     assert shim.pid == former
     assert shim.descriptors() == before
     assert len((await shim.runtime.state()).sandboxes) == 1
+    assert shim.ask("upgrade")["pid"] == former  # no half-made work is left that it would wait for
 
 
 @asynchronous
