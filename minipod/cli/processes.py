@@ -61,7 +61,7 @@ def execute(
     root = invocation.root_arguments() if root_flag else []
     if invocation.root:
         os.environ["MINIPOD_ROOT"] = os.path.realpath(invocation.root)
-    os.execv(sys.executable, [sys.executable, "-m", module, *root, *arguments])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *root, *arguments])
 
 
 def start_detached(
@@ -78,7 +78,7 @@ def start_detached(
     with open(log, "ab") as output:
         begin = output.tell()
         process = subprocess.Popen(
-            [sys.executable, "-m", module, *invocation.root_arguments(), *arguments, *told],
+            [sys.executable, "-P", "-m", module, *invocation.root_arguments(), *arguments, *told],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -80,6 +80,7 @@ def _shut_shim_down(invocation: Invocation) -> None:
     running = listener(invocation.layout.shim_socket)
     program = [
         sys.executable,
+        "-P",
         "-m",
         "minipod.daemon",
         *invocation.root_arguments(),

@@ -52,5 +52,5 @@ def program_line() -> str:
     if os.path.basename(script) == "minipod" and os.access(script, os.X_OK):
         words = [script]
     else:
-        words = [sys.executable, "-m", "minipod.cli"]
+        words = [sys.executable, "-P", "-m", "minipod.cli"]
     return " ".join(shlex.quote(each).replace("%", "%%") for each in words)
