@@ -78,6 +78,7 @@ class Child:
     targets: dict[str, int]  # reference -> pidfd
     pause: int = -1  # descriptor of the pause program
     trees: dict[str, int] = field(default_factory=dict)  # name -> detached mount
+    proc_device: int = -1
     home: str = "/"
     terminal: int = -1  # this side of the container's terminal
     channel: socket.socket | None = None

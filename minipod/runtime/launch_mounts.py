@@ -90,6 +90,7 @@ class Trees(Protocol):
 
     targets: dict[str, int]
     trees: dict[str, int]
+    proc_device: int  # of the /proc mounted in the new root
 
 
 def _set_propagation(operation: SetPropagation, _: Trees) -> None:
@@ -168,7 +169,7 @@ def _escape(path: str) -> str:
     return path.replace("\\", "\\\\").replace(",", "\\,")
 
 
-def _mount_filesystem(operation: MountFilesystem, _: Trees) -> None:
+def _mount_filesystem(operation: MountFilesystem, child: Trees) -> None:
     flags, data = 0, []
     for option in operation.options:
         if option in _FLAGS:
@@ -183,6 +184,9 @@ def _mount_filesystem(operation: MountFilesystem, _: Trees) -> None:
             flags,
             ",".join(data),
         )
+    if operation.type == "proc":
+        with _target(operation.root, operation.target, directory=True) as mounted:
+            child.proc_device = os.fstat(mounted).st_dev
 
 
 class _target:  # noqa: N801  (a context manager that reads as a function)
@@ -216,6 +220,10 @@ def _bind_mount(operation: BindMount, child: Trees) -> None:
         mount_setattr(tree, attributes=attributes, propagation=propagation, recursive=True)
         directory = stat.S_ISDIR(os.fstat(tree).st_mode)
         with _target(operation.root, operation.target, directory=directory) as target:
+            if (
+                os.fstat(target).st_dev == child.proc_device
+            ):  # what /proc says must be true (CVE-2019-16884)
+                raise OSError(errno.EPERM, "nothing may be mounted inside /proc", operation.target)
             move_mount(tree, target, operation.target)
     finally:
         os.close(tree)

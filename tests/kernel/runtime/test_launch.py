@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from minipod.linux import capabilities, seccomp
+from minipod.linux import capabilities, cgroup, seccomp
 from minipod.runtime import execute
 from minipod.runtime.launch import LaunchError, Stdio, launch
 from minipod.runtime.operations import Exec, MakeDirectory, Operation, Step
@@ -284,6 +284,23 @@ def test_limits_are_set_and_seen_from_inside(pod: World) -> None:
     for hierarchy in layout.hierarchies:
         members = Path(hierarchy, pod.name, "pod/c1/cgroup.procs").read_text().split()
         assert members == [str(launched.pid)]
+
+
+def test_a_host_with_v2_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = replace(cgroup.this_host(), v1=())
+    if not layout.unified:
+        pytest.skip("this host has no v2 hierarchy")
+    monkeypatch.setattr(cgroup, "this_host", lambda: layout)
+    world.host = replace(world.host, cgroups=layout)
+    world.start_sandbox()
+
+    finished = world.run("sh", "-c", "grep '^0::' /proc/self/cgroup; cat /proc/self/mountinfo")
+
+    assert finished.lines()[0] == "0::/"
+    kinds = mount_table("\n".join(finished.lines()[1:]))
+    assert kinds["/sys/fs/cgroup"][0] == "cgroup2"
+    assert "ro" in kinds["/sys/fs/cgroup"][1].split(",")
+    assert "EnterCgroup" not in [step.operation["operation"] for step in finished.steps]
 
 
 def test_exec_joins_everything(pod: World) -> None:

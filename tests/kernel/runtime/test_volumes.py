@@ -73,6 +73,16 @@ def test_destination_never_leaves_the_root(pod: World, volume: Path) -> None:
     assert not list(host.iterdir())
 
 
+@pytest.mark.parametrize("destination", ["/proc", "/proc/self/attr", "/elsewhere"])
+def test_nothing_is_mounted_over_the_kernels_word(
+    pod: World, volume: Path, destination: str
+) -> None:
+    (pod.layer / "elsewhere").symlink_to("proc/sys")
+
+    with pytest.raises(LaunchError, match="nothing may be mounted inside /proc"):
+        pod.run("true", mounts=(Mount(destination, str(volume)),))
+
+
 def test_later_mounts_go_over_earlier_ones(pod: World, volume: Path) -> None:
     (volume / "sub").mkdir()
     mounts = (Mount("/data", str(volume)), Mount("/data/sub", type="tmpfs", options=("size=64k",)))
