@@ -313,11 +313,13 @@ def _before_exec(child: Child) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, open_files)
     assert child.channel is not None
     child.channel.sendall(json.dumps({"times": child.times}).encode() + b"\n")
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _exec_pause(_operation: ExecPause, child: Child) -> NoReturn:
     _before_exec(child)
+    # Blocked already, as the program will have them: as PID 1 it would lose a signal that comes before it is ready.
+    awaited = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+    signal.pthread_sigmask(signal.SIG_SETMASK, awaited)
     for descriptor in (0, 1, 2):  # it has nothing to read and nothing to say
         os.close(descriptor)
     os.execve(child.pause, ["/pause"], {})
@@ -330,6 +332,7 @@ def _exec(operation: Exec, child: Child) -> NoReturn:
     _arrange_streams(child)
     path = _find_program(program, environment.get("PATH", ""))
     _before_exec(child)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
         os.execve(path, operation.args, environment)
     except OSError as failure:
