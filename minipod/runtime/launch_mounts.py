@@ -104,11 +104,16 @@ def _open_mount_tree(operation: OpenMountTree, child: Trees) -> None:
         child.trees[operation.name] = tree
         return
     own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     setns(child.targets[operation.target], CLONE_NEWNS)
     try:
         child.trees[operation.name] = open_tree(operation.source, recursive=operation.recursive)
     finally:
         setns(own, CLONE_NEWNS)
+        # setns(2) has left us at the namespace's root, which a minipod run in a chroot is not at.
+        os.fchdir(root)
+        os.chroot(".")
+        os.close(root)
         os.close(own)
 
 

@@ -1,0 +1,44 @@
+"""A minipod that itself lives in a chroot (an installer's, a rescue system's): its paths stay the chroot's."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[3]
+PROGRAM = """
+import sys
+from pathlib import Path
+from tests.kernel.runtime.world import World
+
+world = World(Path("/mnt/world"), sys.argv[1])
+try:
+    world.start_sandbox()
+    print(world.run("sh", "-c", "echo from inside a chroot").output, end="")
+finally:
+    world.close()
+"""
+ENTER = """
+mount --make-rprivate / && mount --bind / "$1" && mount --rbind /proc "$1/proc" &&
+mount --rbind /sys "$1/sys" && mount --rbind /dev "$1/dev" && mount -t tmpfs none "$1/mnt" &&
+mount -t tmpfs none "$1/tmp" || exit 1
+root=$1; shift
+exec chroot "$root" "$@"
+"""
+
+
+def test_a_container_starts_with_layers_that_only_the_chroot_has() -> None:
+    root = tempfile.mkdtemp(prefix="mpchroot", dir="/var/tmp")
+    name = f"mp-test-{os.getpid()}-chroot"
+    command = ["unshare", "-m", "sh", "-c", ENTER, "sh", root, sys.executable, "-c", PROGRAM, name]
+    done = subprocess.run(
+        command,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    os.rmdir(root)
+    assert (done.returncode, done.stdout) == (0, "from inside a chroot\n"), done.stderr
