@@ -291,7 +291,16 @@ def _copy_devices(source: str, target: int) -> None:
 
 
 def _pivot_root(operation: PivotRoot, _: Trees) -> None:
-    os.chdir(operation.new_root)
+    """Exchange the namespace's root. It is gone to first, for a minipod in a chroot is not at it.
+
+    pivot_root(2) exchanges the caller's root; what lies above a chroot would stay, and setns(2) lead there.
+    """
+    new_root = os.open(operation.new_root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    setns(own, CLONE_NEWNS)
+    os.close(own)
+    os.fchdir(new_root)
+    os.close(new_root)
     pivot_root(".", ".")  # the old root now lies over the new one (pivot_root(2), NOTES)
     umount2(".", MNT_DETACH)
     os.chdir("/")

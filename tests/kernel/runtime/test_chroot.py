@@ -10,12 +10,17 @@ REPOSITORY = Path(__file__).parents[3]
 PROGRAM = """
 import sys
 from pathlib import Path
+from minipod.runtime.spec import ExecSpec
 from tests.kernel.runtime.world import World
 
 world = World(Path("/mnt/world"), sys.argv[1])
 try:
     world.start_sandbox()
     print(world.run("sh", "-c", "echo from inside a chroot").output, end="")
+    container = world.spec("sleep", "60", name="c2")
+    launched = world.start(container)
+    print(world.exec(container, launched, ExecSpec(args=("ls", "/home"))).output, end="")
+    print(len(Path(f"/proc/{world.pause.pid}/mountinfo").read_text().splitlines()))
 finally:
     world.close()
 """
@@ -41,4 +46,5 @@ def test_a_container_starts_with_layers_that_only_the_chroot_has() -> None:
         check=False,
     )
     os.rmdir(root)
-    assert (done.returncode, done.stdout) == (0, "from inside a chroot\n"), done.stderr
+    # An exec sees the container's files, and the pause's namespace holds its own two mounts alone.
+    assert (done.returncode, done.stdout) == (0, "from inside a chroot\napp\n2\n"), done.stderr
