@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from minipod.linux.files import open_in_root
 
+LARGEST_ID = 2**31 - 1  # as in Kubernetes' API and other runtimes
 _LARGEST = 10 * 1024 * 1024  # bytes; a file beyond it is refused, as other runtimes do
 
 
@@ -38,13 +39,16 @@ def resolve(user: str, passwd: str, group: str, *, merge_groups: bool = True) ->
     """Resolve an image's USER ("", "name", "uid", "user:group") from the texts of both files.
 
     A number without an entry stands for itself, with group 0; a group after ":" replaces the user's groups.
-    ValueError names a user or group that is not there.
+    A number never means a name: else an image's user called "1000" could make root of runAsUser 1000.
+    ValueError names a user or group that is not there, or a number that is none of a user's.
     """
     wanted, colon, wanted_group = user.partition(":")
-    entry = _find_user(wanted or "0", passwd)
-    if entry is None and not (wanted or "0").isdigit():
+    wanted = wanted or "0"
+    number = parse_id(wanted)
+    entry = _find_user(wanted, number, passwd)
+    if entry is None and number is None:
         raise ValueError(f'unable to find user "{wanted}": no matching entries in passwd file')
-    name, uid, gid, home = entry or ("", int(wanted or 0), 0, "/")
+    name, uid, gid, home = entry or ("", number or 0, 0, "/")
     groups: tuple[int, ...] = ()
     if colon and wanted_group:
         gid = _find_group(wanted_group, group)
@@ -55,35 +59,49 @@ def resolve(user: str, passwd: str, group: str, *, merge_groups: bool = True) ->
     return Identity(uid, gid, groups, home or "/")
 
 
-def groups_of_uid(uid: int, passwd: str, group: str) -> tuple[int, ...]:
-    """Return the supplementary groups that the image's files give to a numeric user; none without an entry."""
-    entry = _find_user(str(uid), passwd)
-    if entry is None:
-        return ()
-    return tuple(number for number, members in _groups(group) if entry[0] in members)
+def parse_id(text: str) -> int | None:
+    """Return the user or group ID that a text of digits is, None for a name. ValueError when it is out of range.
+
+    The kernel takes 4294967295 (-1) for "leave it as it is": whoever asked for that user would stay root.
+    """
+    if not (text.isascii() and text.isdigit()):
+        return None
+    if len(text) > 20 or int(text) > LARGEST_ID:
+        raise ValueError(f'"{text[:40]}" is no user or group ID: the largest is {LARGEST_ID}')
+    return int(text)
 
 
-def _find_user(wanted: str, passwd: str) -> tuple[str, int, int, str] | None:
-    by_number: tuple[str, int, int, str] | None = None
+def _parse_field(text: str) -> int | None:
+    """Return a file's ID; None for what is none."""
+    try:
+        return parse_id(text)
+    except ValueError:
+        return None
+
+
+def _find_user(wanted: str, number: int | None, passwd: str) -> tuple[str, int, int, str] | None:
+    """Return the first entry with that number, or with that name where no number is asked for."""
     for line in passwd.splitlines():
         fields = line.split(":")
-        if len(fields) < 6 or not (fields[2].isdigit() and fields[3].isdigit()):
+        if len(fields) < 6:
             continue
-        found = fields[0], int(fields[2]), int(fields[3]), fields[5]
-        if fields[0] == wanted:
-            return found
-        if fields[2] == wanted and by_number is None:
-            by_number = found
-    return by_number
+        uid, gid = _parse_field(fields[2]), _parse_field(fields[3])
+        if uid is None or gid is None:
+            continue
+        if uid == number if number is not None else fields[0] == wanted:
+            return fields[0], uid, gid, fields[5]
+    return None
 
 
 def _find_group(wanted: str, group: str) -> int:
+    number = parse_id(wanted)
+    if number is not None:
+        return number
     for line in group.splitlines():
         fields = line.split(":")
-        if len(fields) >= 3 and fields[0] == wanted and fields[2].isdigit():
-            return int(fields[2])
-    if wanted.isdigit():
-        return int(wanted)
+        gid = _parse_field(fields[2]) if len(fields) >= 3 else None
+        if fields[0] == wanted and gid is not None:
+            return gid
     raise ValueError(f'unable to find group "{wanted}": no matching entries in group file')
 
 
@@ -91,6 +109,7 @@ def _groups(group: str) -> list[tuple[int, list[str]]]:
     found = []
     for line in group.splitlines():
         fields = line.split(":")
-        if len(fields) >= 4 and fields[2].isdigit():
-            found.append((int(fields[2]), fields[3].split(",")))
+        gid = _parse_field(fields[2]) if len(fields) >= 4 else None
+        if gid is not None:
+            found.append((gid, fields[3].split(",")))
     return found

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minipod.client import Object
-from minipod.linux import capabilities
+from minipod.linux import capabilities, passwd
 from minipod.node.errors import StepError
 from minipod.node.pods import full_name
 from minipod.runtime import defaults
@@ -55,10 +55,14 @@ def _check_non_root(pod: Object, container: Object, uid: int | None, image_user:
     if uid is not None:
         return
     name = image_user.partition(":")[0]
-    if name in ("", "0"):
+    try:
+        number = passwd.parse_id(name or "0")
+    except ValueError as error:
+        raise StepError(_CONFIG_ERROR, f"image has an invalid user: {error} {where}") from None
+    if number == 0:  # also when it is written "00"
         message = f"container has runAsNonRoot and image will run as root {where}"
         raise StepError(_CONFIG_ERROR, message)
-    if not name.isdigit():
+    if number is None:
         raise StepError(
             _CONFIG_ERROR,
             f"container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is "
@@ -76,15 +80,21 @@ def compute_security(
             capabilities=capabilities.NAMES, privileged=True, oom_score_adj=oom_score_adj
         )
     kept = compute_capabilities(context.get("capabilities") or {})
-    masked = context.get("procMount", "Default") != "Unmasked"
+    if context.get("procMount") == "Unmasked":
+        # Upstream allows it in a user namespace only; here its /proc/sys would be the host's, writable.
+        raise StepError(
+            _CONFIG_ERROR,
+            "procMount Unmasked needs a user namespace of the Pod's own, which minipod does not make; "
+            "use procMount: Default",
+        )
     profile = effective(pod, container, "seccompProfile") or {"type": "RuntimeDefault"}
     unconfined = profile.get("type") == "Unconfined"
     return Security(
         capabilities=kept,
         no_new_privileges=context.get("allowPrivilegeEscalation") is False,
         seccomp=None if unconfined else compile_seccomp(profile, kept),
-        masked_paths=defaults.MASKED_PATHS if masked else (),
-        read_only_paths=defaults.READ_ONLY_PATHS if masked else (),
+        masked_paths=defaults.MASKED_PATHS,
+        read_only_paths=defaults.READ_ONLY_PATHS,
         oom_score_adj=oom_score_adj,
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 from minipod import fault
 from minipod.client import Object
 from minipod.node.actions import Hold, Kill, PodActions, compute_pod_actions
+from minipod.node.admission import compute_refusal
 from minipod.node.deadline import MESSAGE as DEADLINE_MESSAGE
 from minipod.node.errors import StepError
 from minipod.node.messages import attach_messages
@@ -45,6 +46,8 @@ class Syncer:
                 return self._finish(work, actions)
             if work.stopping or not _has_work(actions):
                 return self._rest(work, actions, memory, outcome)
+            if actions.create_sandbox and (refusal := compute_refusal(work.pod)):
+                return self._refuse(work, memory, refusal)
             outcome = await self._act(work, actions, memory)
             if outcome.failed or outcome.retry_at:
                 return self._rest(work, actions, memory, outcome)
@@ -79,6 +82,12 @@ class Syncer:
             self._parts.event(pod, "Normal", "DeadlineExceeded", DEADLINE_MESSAGE)
         else:
             self._parts.report(pod)
+        return Outcome(finished=True)
+
+    def _refuse(self, work: Work, memory: Memory, refusal: tuple[str, str]) -> Outcome:
+        """Fail a Pod that must not run on this node."""
+        memory.failure = refusal
+        self._parts.event(work.pod, "Warning", *refusal)
         return Outcome(finished=True)
 
     def _rest(self, work: Work, actions: PodActions, memory: Memory, outcome: Outcome) -> Outcome:

@@ -286,7 +286,8 @@ def _identity(user: User) -> passwd.Identity:
     found = passwd.resolve(name, *texts, merge_groups=user.merge_image_groups)
     gid = found.gid if user.gid is None else user.gid
     groups = tuple(sorted({gid, *found.groups, *user.supplementary}))
-    return passwd.Identity(found.uid, gid, groups, found.home)
+    uid = found.uid if user.uid is None else user.uid  # never what the image's files say of it
+    return passwd.Identity(uid, gid, groups, found.home)
 
 
 def _set_capabilities(operation: SetCapabilities, _: Child) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from minipod.client import Object
 from minipod.linux import capabilities
+from minipod.node.admission import compute_refusal
 from minipod.node.environment import References
 from minipod.node.errors import StepError
 from minipod.node.hosts import (
@@ -261,6 +262,9 @@ def test_users_and_groups():
     [
         ({"runAsUser": 0}, "nginx", "container's runAsUser breaks non-root policy"),
         ({}, "", "container has runAsNonRoot and image will run as root"),
+        ({}, "00", "container has runAsNonRoot and image will run as root"),
+        ({}, "4294967295", "image has an invalid user"),
+        ({}, "\u0660", "image has non-numeric user"),
         ({}, "nginx", r"image has non-numeric user \(nginx\), cannot verify user is non-root"),
     ],
 )
@@ -280,11 +284,30 @@ def test_privileged_has_everything_and_no_filter():
     assert found.masked_paths == ()
 
 
-def test_unconfined_and_unmasked():
-    context = {"seccompProfile": {"type": "Unconfined"}, "procMount": "Unmasked"}
+def test_unconfined():
+    context = {"seccompProfile": {"type": "Unconfined"}}
     found = compute_security(make_pod(), container(securityContext=context), lambda *_: b"x", 0)
     assert found.seccomp is None
-    assert found.masked_paths == ()
+    assert found.masked_paths
+
+
+def test_the_kernels_switches_are_never_open_without_a_user_namespace():
+    context = {"procMount": "Unmasked"}
+    pod = make_pod(hostUsers=False)
+    with pytest.raises(StepError, match="procMount Unmasked needs a user namespace"):
+        compute_security(pod, container(securityContext=context), lambda *_: b"x", 0)
+
+
+def test_only_parameters_of_the_pods_own_may_be_set():
+    def refusal(*names: str) -> tuple[str, str] | None:
+        sysctls = [{"name": name, "value": "1"} for name in names]
+        return compute_refusal(make_pod(securityContext={"sysctls": sysctls}))
+
+    assert refusal() is None
+    assert refusal("net.ipv4.tcp_syncookies", "net/ipv4/ip_unprivileged_port_start") is None
+    message = 'forbidden sysctl: "kernel.core_pattern" not allowlisted'
+    assert refusal("net.ipv4.tcp_syncookies", "kernel.core_pattern") == ("SysctlForbidden", message)
+    assert refusal("kernel/core_pattern") is not None
 
 
 # -- volumes ---------------------------------------------------------------------------------------
