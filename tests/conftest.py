@@ -33,12 +33,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def outer_namespace() -> None:
-    """Move the test run into a network and mount namespace of its own: the host's are not touched."""
+def outer_namespace() -> Iterator[int]:
+    """Move the test run into a network and mount namespace of its own: the host's are not touched.
+
+    Gives a descriptor of the host's network namespace, for what has to fetch packages.
+    """
     os.environ[leaks.MARKER] = uuid.uuid4().hex
+    host_network = os.open("/proc/self/ns/net", os.O_RDONLY)
     linux_process.unshare(CLONE_NEWNS | CLONE_NEWNET)
     subprocess.run(["mount", "--make-rslave", "/"], check=True)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    yield host_network
+    os.close(host_network)
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ if minipod exec host-directory -- touch /test/x 2>/dev/null; then
     fail "a readOnly mount could be written"
 fi
 minipod plan -f "$here/host-directory.yaml" | awk '
-    /mount .*bind.*\/home/ { bound = NR }
-    /^[^#]*pivot_root/ { if (!pivoted) pivoted = NR }
+    /^mount .*bind \/home / { bound = NR }
+    /^[^#]*pivot_root/ { pivoted = NR } # the last one is the container's, the first the pause's
     END { exit !(bound && pivoted && bound < pivoted) }' || fail "the plan binds the volume after the root is changed"
 echo "08-volumes: ok"

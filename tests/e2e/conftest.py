@@ -6,25 +6,44 @@ from pathlib import Path
 
 import pytest
 
+from minipod.linux.process import CLONE_NEWNET, setns
 from tests.e2e.instance import REPOSITORY, Instance
 from tests.e2e.pods import pod
 
 
 @pytest.fixture(scope="session")
-def busybox_archive(outer_namespace: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def build_image(
+    outer_namespace: int, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Instance, str], None]:
+    """Build an image of images/ into an instance: on the host's network, each package fetched once."""
+    packages = tmp_path_factory.mktemp("packages")
+
+    def build(instance: Instance, name: str) -> None:
+        recipe = str(REPOSITORY / "images" / name)
+        instance.run(
+            *("image", "build", "--packages", str(packages), recipe),
+            timeout=600,
+            preexec_fn=lambda: setns(outer_namespace, CLONE_NEWNET),
+        )
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def busybox_archive(
+    build_image: Callable[[Instance, str], None], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The busybox image, built once by minipod itself and saved as an OCI archive."""
     directory = tmp_path_factory.mktemp("images")
     builder = Instance(directory / "root")
-    builder.run("image", "build", str(REPOSITORY / "images" / "busybox"), timeout=300)
+    build_image(builder, "busybox")
     archive = directory / "busybox.tar"
     builder.run("image", "save", "busybox", "-o", str(archive), timeout=60)
     return archive
 
 
 @pytest.fixture(scope="session")
-def make_instance(
-    outer_namespace: None, busybox_archive: Path
-) -> Iterator[Callable[..., Instance]]:
+def make_instance(busybox_archive: Path) -> Iterator[Callable[..., Instance]]:
     """Make further instances that know busybox; whatever still runs is taken down at the end."""
     made: list[Instance] = []
 

@@ -1,7 +1,7 @@
 """The examples' own checks, run as their READMEs say, against a fresh daemon."""
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,11 +12,13 @@ IMAGES = ("debian", "nginx", "tomcat", "sample")
 
 
 @pytest.fixture(scope="module")
-def lab(make_instance: Callable[..., Instance]) -> Instance:
+def lab(
+    make_instance: Callable[..., Instance], build_image: Callable[[Instance, str], None]
+) -> Iterator[Instance]:
     """A daemon with every image of the labs, built by minipod."""
     instance = make_instance()
     for name in IMAGES:
-        instance.run("image", "build", str(REPOSITORY / "images" / name), timeout=600)
+        build_image(instance, name)
     instance.up()
     yield instance
     instance.down()
