@@ -19,8 +19,9 @@ rm -f /tmp/minipod-check.$$
 if minipod exec host-directory -- touch /test/x 2>/dev/null; then
     fail "a readOnly mount could be written"
 fi
+# The first pivot_root of the plan belongs to the pause, the last one to the container.
 minipod plan -f "$here/host-directory.yaml" | awk '
     /^mount .*bind \/home / { bound = NR }
-    /^[^#]*pivot_root/ { pivoted = NR } # the last one is the container's, the first the pause's
+    /^[^#]*pivot_root/ { pivoted = NR }
     END { exit !(bound && pivoted && bound < pivoted) }' || fail "the plan binds the volume after the root is changed"
 echo "08-volumes: ok"
