@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from minipod.linux.netlink import hardware_address
+
 Family = Literal["inet", "ip", "ip6", "bridge"]
 Scalar = str | int
 
@@ -236,8 +238,8 @@ def port_elements(
 
 
 def guard_elements(table: str, interface: str, address: str) -> list[Element]:
-    """Return the elements that hold a bridge port to one IPv4 source address."""
+    """Return the elements that hold a bridge port to one IPv4 source address, and to the hardware address of it."""
     return [
         Element("bridge", table, "guarded", (interface,)),
-        Element("bridge", table, "sources", (interface, address)),
+        Element("bridge", table, "sources", (interface, hardware_address(address), address)),
     ]

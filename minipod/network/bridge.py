@@ -272,7 +272,7 @@ def prune(layout: Layout, live: Iterable[tuple[str, str]]) -> None:
     ]
     for name in ("sources", "guarded"):
         found = nft.list_elements("bridge", table, name)
-        stale += [each for each in found if each.key not in pods and each.key[0] not in interfaces]
+        stale += [each for each in found if each.key[0] not in interfaces]
     nft.delete_elements(stale)
     for address in {str(each.value[0]) for each in stale if each.value and "udp" in each.key}:
         conntrack.forget_flows(address)

@@ -15,10 +15,11 @@ Table `inet INSTANCE` (IPv4 now; the family is ready for IPv6):
 Table `bridge INSTANCE` holds each Pod to its own address:
 
     set guarded        interface of the bridge
-    set sources        interface . Pod address
+    set sources        interface . Pod's hardware address . Pod address
 
-A guarded interface passes IPv4 and ARP from its own address; anything else (other addresses, IPv6 router
-advertisements, VLAN tags) is dropped where it enters.
+A guarded interface passes IPv4 and ARP from its own addresses; anything else (other addresses, IPv6 router
+advertisements, VLAN tags) is dropped where it enters: before the bridge learns from it where a hardware address is,
+or a Pod could draw another's traffic to itself.
 """
 
 from ipaddress import IPv4Network
@@ -52,7 +53,7 @@ table bridge {table} {{
     type ifname
   }}
   set sources {{
-    type ifname . ipv4_addr
+    type ifname . ether_addr . ipv4_addr
   }}
   chain prerouting {{
     type filter hook prerouting priority -300; policy accept;
@@ -96,8 +97,8 @@ table bridge {table} {{
     iifname @guarded jump pod
   }}
   chain pod {{
-    iifname . ip saddr @sources accept
-    iifname . arp saddr ip @sources accept
+    iifname . ether saddr . ip saddr @sources accept
+    iifname . ether saddr . arp saddr ip @sources accept
     drop
   }}
 }}

@@ -8,6 +8,7 @@ from typing import Any
 
 from minipod.linux import cgroup
 from minipod.linux.cgroup import CgroupLayout
+from minipod.linux.netlink import hardware_address
 from minipod.runtime.operations import (
     AddNftElements,
     AddVeth,
@@ -202,6 +203,7 @@ def _configure_network(operation: ConfigureNetwork, _: Context) -> list[str]:
     interface = quote(operation.interface)
     lines = [
         f"{ip} link set lo up",
+        f"{ip} link set {interface} address {hardware_address(operation.address)}",
         f"{ip} address add {quote(operation.address)} dev {interface}",
         f"{ip} link set {interface} up",
     ]
@@ -214,7 +216,7 @@ def _nft(verb: str, operation: AddNftElements | RemoveNftElements) -> list[str]:
     table, interface, address = operation.table, operation.host_interface, operation.address
     guarded = [
         f"{verb} element bridge {table} guarded {{ {interface} }}",
-        f"{verb} element bridge {table} sources {{ {interface} . {address} }}",
+        f"{verb} element bridge {table} sources {{ {interface} . {hardware_address(address)} . {address} }}",
     ]
     ports = [_port_element(verb, table, address, port) for port in operation.ports]
     return [f"nft {shlex.quote('; '.join([*guarded, *ports]))}"]

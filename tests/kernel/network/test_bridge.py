@@ -201,6 +201,10 @@ def test_a_pod_cannot_take_anothers_address(network: Instance) -> None:
     assert thief.ask(server.address, 80, source=stolen)  # so it was the guard that held
 
 
+def _hardware(place: Place) -> bytes:
+    return bytes.fromhex(netlink.hardware_address(f"{place.address}/16").replace(":", ""))
+
+
 def _claim(address: str, hardware: bytes) -> bytes:
     """A gratuitous ARP reply: this address is at that hardware address."""
     packed = socket.inet_aton(address)
@@ -210,7 +214,7 @@ def _claim(address: str, hardware: bytes) -> bytes:
 
 def test_a_pod_cannot_claim_the_gateway(network: Instance) -> None:
     thief, victim = network.pod("thief"), network.pod("victim")
-    hardware = bytes.fromhex(netlink.hardware_address(f"{thief.address}/16").replace(":", ""))
+    hardware = _hardware(thief)
     sender = thief.open(socket.AF_PACKET, socket.SOCK_RAW)
     sender.bind(("eth0", 0))
     heard = victim.open(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806))
@@ -219,6 +223,19 @@ def test_a_pod_cannot_claim_the_gateway(network: Instance) -> None:
     sender.send(lie)
     sender.send(truth)
     assert heard.recv(1514)[: len(truth)] == truth  # in order: the lie was dropped
+
+
+def test_a_pod_cannot_take_anothers_traffic(network: Instance) -> None:
+    """A frame from the victim's hardware address would teach the bridge that the victim is behind the thief's port."""
+    thief, victim = network.pod("thief"), network.pod("victim")
+    for sender, claimed in ((victim, victim), (thief, thief), (thief, victim)):
+        frames = sender.open(socket.AF_PACKET, socket.SOCK_RAW)
+        frames.bind(("eth0", 0))
+        frames.send(_claim(sender.address, _hardware(claimed)))
+    learned = run(f"bridge fdb show br {network.facts.bridge}").splitlines()
+    for each in (victim, thief):
+        behind = [line.split()[2] for line in learned if _hardware(each).hex(":") in line]
+        assert behind == [each.host_interface]
 
 
 def test_two_instances_live_side_by_side(tmp_path: Path, outside: Place) -> None:

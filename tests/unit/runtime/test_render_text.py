@@ -71,7 +71,9 @@ def test_network_is_said_in_ip_and_nft() -> None:
     assert 'peer name eth0 mtu 1500 netns "$pause_pid"' in text
     assert 'nsenter --target "$pause_pid" --net ip route add default via 10.85.0.1' in text
     assert "add element inet minipod ports { tcp . 8001 : 10.85.0.7 . 8080 }" in text
-    assert "add element bridge minipod sources { veth123 . 10.85.0.7 }" in text
+    guard = "sources { veth123 . 0a:58:0a:55:00:07 . 10.85.0.7 }"
+    assert f"add element bridge minipod {guard}" in text
+    assert "link set eth0 address 0a:58:0a:55:00:07" in text
 
 
 def test_what_a_shell_cannot_say_is_said_in_a_comment() -> None:
