@@ -52,6 +52,19 @@ def open_beneath(root: int, path: str, flags: int = os.O_PATH) -> int:
         return _walk(root, path, flags)
 
 
+def open_null() -> int:
+    """Return an O_PATH descriptor of /dev/null. OSError for anything else that lies there.
+
+    A volume mounted at /dev brings whatever another container put into it: a link to what a mask shall hide, say.
+    """
+    descriptor = os.open("/dev/null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    found = os.fstat(descriptor)
+    if stat.S_ISCHR(found.st_mode) and found.st_rdev == os.makedev(1, 3):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.ENODEV, "this is not the null device", "/dev/null")
+
+
 def make_in_root(root: int, path: str, *, directory: bool, mode: int = 0o755) -> int:
     """Return an O_PATH descriptor of `path` inside `root`, making it and its parents where missing.
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from minipod.linux import capabilities, files, passwd
-from minipod.linux.mount import MS_BIND, mount
+from minipod.linux.mount import move_mount, open_tree
 from minipod.linux.process import (
     PR_CAP_AMBIENT,
     PR_CAP_AMBIENT_CLEAR_ALL,
@@ -211,12 +211,22 @@ def _open_terminal(operation: OpenTerminal, child: Child) -> None:
     os.close(root)
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
     if operation.console:
-        os.close(os.open("/dev/console", os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
-        mount(path, "/dev/console", "", MS_BIND)
+        _bind_console(slave)
     assert child.channel is not None
     socket.send_fds(child.channel, [b"\n"], [master])
     os.close(master)
     child.terminal = slave
+
+
+def _bind_console(terminal: int) -> None:
+    """Make the terminal /dev/console too: the very file that was opened, wherever its name leads by now."""
+    console = os.open(
+        "/dev/console", os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+    )
+    tree = open_tree("", directory=terminal)
+    move_mount(tree, console, "/dev/console")
+    os.close(tree)
+    os.close(console)
 
 
 def _arrange_streams(child: Child) -> None:

@@ -18,7 +18,6 @@ from minipod.linux.mount import (
     MOUNT_ATTR_NOEXEC,
     MOUNT_ATTR_NOSUID,
     MOUNT_ATTR_RDONLY,
-    MS_BIND,
     MS_NODEV,
     MS_NOEXEC,
     MS_NOSUID,
@@ -142,12 +141,29 @@ def _ensure_beneath(base: int, path: str) -> int:
     made = ""
     for part in (part for part in path.split("/") if part not in ("", ".")):
         parent = files.open_beneath(base, made or ".", os.O_PATH | os.O_DIRECTORY)
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(part, 0o755, dir_fd=parent)
-            os.chmod(part, stat.S_IMODE(os.fstat(base).st_mode), dir_fd=parent)  # beyond the umask
-        os.close(parent)
+        try:
+            _make_like(base, parent, part)
+        finally:
+            os.close(parent)
         made = f"{made}/{part}" if made else part
     return files.open_beneath(base, path)
+
+
+def _make_like(base: int, parent: int, name: str) -> None:
+    """Make the directory `parent`/`name` with the mode of `base`, beyond the umask; nothing when something is there.
+
+    Whoever shares the volume may put a link to the host's files in its place at any moment: it is not followed.
+    """
+    try:
+        os.mkdir(name, 0o755, dir_fd=parent)
+    except FileExistsError:
+        return
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    made = os.open(name, flags, dir_fd=parent)
+    try:
+        os.fchmod(made, stat.S_IMODE(os.fstat(base).st_mode))
+    finally:
+        os.close(made)
 
 
 def _mount_overlay(operation: MountOverlay, _: Trees) -> None:
@@ -334,6 +350,7 @@ def _by_hierarchy(layout: cgroup.CgroupLayout) -> dict[str, list[str]]:
 
 
 def _mask_paths(operation: MaskPaths, _: Trees) -> None:
+    null = 0
     for path in operation.paths:
         try:
             target = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -343,8 +360,13 @@ def _mask_paths(operation: MaskPaths, _: Trees) -> None:
         if stat.S_ISDIR(os.fstat(target).st_mode):
             mount("tmpfs", hidden, "tmpfs", MS_RDONLY, "size=0k,nr_inodes=2")
         else:
-            mount("/dev/null", hidden, "", MS_BIND)
+            null = null or files.open_null()
+            tree = open_tree("", directory=null)
+            move_mount(tree, target, path)
+            os.close(tree)
         os.close(target)
+    if null:
+        os.close(null)
 
 
 def _make_read_only(operation: MakeReadOnly, _: Trees) -> None:
