@@ -113,7 +113,14 @@ class ShimLink:
         """Spawn a shim; return the pipe into which it says that it is ready."""
         read_end, write_end = os.pipe2(os.O_CLOEXEC)
         self._layout.log.mkdir(parents=True, exist_ok=True)
-        arguments = [sys.executable, "-P", "-m", "minipod.runtime.shim", "--ready", str(READY_DESCRIPTOR)]
+        arguments = [
+            sys.executable,
+            "-P",
+            "-m",
+            "minipod.runtime.shim",
+            "--ready",
+            str(READY_DESCRIPTOR),
+        ]
         if self._layout.instance != "minipod":
             arguments += ["--root", os.fspath(self._layout.state.parent)]
         log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
