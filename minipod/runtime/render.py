@@ -91,7 +91,8 @@ def _end_of_child(steps: Sequence[Step], clone: int) -> int:
 
 def _block(number: int, step: Step, lines: Sequence[str], indent: str = "") -> list[str]:
     """Return one step: an empty line, what it is and why, and its commands."""
-    why = f": {step.comment}" if step.comment else ""
+    comment = " ".join(step.comment.split())  # a second line would be no comment
+    why = f": {comment}" if comment else ""
     heading = f"# {number}. [{step.where}] {type(step.operation).__name__}{why}"
     return ["", indent + heading, *(indent + line for line in lines)]
 
@@ -161,14 +162,21 @@ def _assemble(child: _Child, step: Step, context: Context) -> list[str]:
     """Return what the main script does for a child: write its files, start it, wait, change its root, let it go."""
     lines = _block(child.number, step, ["# the process will do this:"])
     for index, segment in enumerate(child.segments):
-        lines.append(f"cat >{child.file(index)} <<'END'")
         begun = ['echo begun >"$here/ready"'] if index == 0 else []
-        lines += ["set -eu", _TRAP, *begun, *segment, "END"]
+        lines += _here_document(child.file(index), ["set -eu", _TRAP, *begun, *segment])
     lines += _start(child, context)
     lines += child.outside
     if not child.pause:
         lines.append('echo go >"$here/go"  # everything is ready: it may execute its program')
     return lines
+
+
+def _here_document(file: str, lines: list[str]) -> list[str]:
+    """Return the writing of a file. Its end is a line that is nowhere in it: the rest would run outside the child."""
+    content, end = "\n".join(lines).split("\n"), "END"
+    while end in content:
+        end += "_"
+    return [f"cat >{file} <<'{end}'", *lines, end]
 
 
 def _start(child: _Child, context: Context) -> Iterator[str]:

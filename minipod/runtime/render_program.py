@@ -71,14 +71,16 @@ def _user_commands(user: User, context: Context) -> list[str]:
     """Return the look-up of uid, gid, groups and home in the image's own files."""
     name, _, group = user.name.partition(":")
     wanted = str(user.uid) if user.uid is not None else name or "0"
-    passwd, groups = context.inside("/etc/passwd"), context.inside("/etc/group")
+    passwd_file, groups = context.inside("/etc/passwd"), context.inside("/etc/group")
     extra = "".join(f",{number}" for number in user.supplementary)
     if user.gid is not None and user.uid is not None and not user.merge_image_groups:
         return [f"uid={user.uid} gid={user.gid} groups={user.gid}{extra} home=/"]
+    number = wanted if wanted.isascii() and wanted.isdigit() else ""
+    field = "$3" if number else "$1"  # a number is never a name
     lines = [
-        f"entry=$(awk -F: -v u={shlex.quote(wanted)} '$1==u || $3==u {{print; exit}}' {quote(passwd)} || :)",
-        f'uid=$(echo "${{entry:-x:x:{wanted}:0}}" | cut -d: -f3)',
-        f'gid=$(echo "${{entry:-x:x:{wanted}:0}}" | cut -d: -f4)',
+        f"entry=$(awk -F: -v u={quote(wanted)} '{field}==u {{print; exit}}' {quote(passwd_file)} || :)",
+        f"uid={number}" if number else 'uid=$(echo "$entry" | cut -d: -f3)',
+        'gid=$(echo "${entry:-x:x:0:0}" | cut -d: -f4)',
         'home=$(echo "$entry" | cut -d: -f6); home=${home:-/}',
     ]
     if user.gid is not None or group:

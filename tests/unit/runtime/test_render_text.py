@@ -3,6 +3,8 @@
 import re
 import shlex
 import subprocess
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +44,7 @@ from minipod.runtime.plan import (
 from minipod.runtime.render import render
 from minipod.runtime.render_commands import Context, commands
 from minipod.runtime.render_program import Program, program_commands
+from minipod.runtime.spec import User
 from tests.unit.runtime.plans import CONTAINER, POD, SANDBOX, V1, V2
 
 PLAN = (
@@ -81,6 +84,29 @@ def test_what_a_shell_cannot_say_is_said_in_a_comment() -> None:
 
     assert "# a shell cannot load a seccomp filter (2 instructions)" in text
     assert "# supervision, log pipes and exit codes are the shim's" in text
+
+
+@pytest.mark.parametrize("line", ["END", "END_", "# x\nEND"])
+def test_no_argument_ends_the_script_of_its_process(line: str) -> None:
+    """What follows the end of a here document runs outside, as root on the host."""
+    args = ("sh", "-c", f"cat <<END\n{line}\ntouch /outside\n")
+    plan = compute_container_plan(replace(CONTAINER, args=args), POD, V2)
+    text = render(plan, V2.cgroups)
+    ends = re.findall(r"^cat >.* <<'(.*)'$", text, re.MULTILINE)
+    rest = text
+    for end in ends:
+        rest = rest.partition(f"<<'{end}'\n")[2].partition(f"\n{end}\n")[2]
+    assert "/outside" not in rest
+
+
+@pytest.mark.parametrize(
+    "user", ["$(touch made)", '";touch made;"', "`touch made`", "'; touch made; '"]
+)
+def test_no_user_of_an_image_is_taken_for_shell(user: str, tmp_path: Path) -> None:
+    lines = program_commands(SetUser(User(name=user)), Program(), Context(V2.cgroups))
+    assert lines is not None
+    subprocess.run(["sh", "-c", "\n".join(lines)], cwd=tmp_path, check=False, capture_output=True)
+    assert not list(tmp_path.iterdir())
 
 
 WORDS = ["; rm -rf /", "$(reboot)", "`reboot`", "it's", 'a"b', "$HOME", "$pause_pid", "a\nb"]
