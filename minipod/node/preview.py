@@ -1,14 +1,17 @@
 """`plan`: the script that would make a Pod, rendered from the very operations that would run. Touches nothing.
 
-What only the real thing knows (the address that will be free, the UID) is chosen here as it would be next.
+What only the real thing knows (the address that will be free, the UID) is chosen here as it would be next. Values of
+Secrets are not shown: a script is made to be read, kept and passed on.
 """
 
+import base64
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import IPv4Interface, IPv4Network
 
 from minipod.client import Object
-from minipod.node.environment import compute_environment
+from minipod.node.environment import References, compute_environment
 from minipod.node.hosts import Names, compute_names
 from minipod.node.images import find_image
 from minipod.node.parts import Parts
@@ -36,7 +39,7 @@ async def compute_script(parts: Parts, pod: Object, host: HostFacts) -> str:
     address = "" if host_network(pod) else _next_address(parts, pod)
     sandbox = compute_sandbox_spec(pod, 0, names, address, parts.config)
     steps = list(_file_steps(parts, pod, address, names))
-    references = await fetch_references(parts.client, pod)
+    references = hide_secrets(await fetch_references(parts.client, pod))
     directory = parts.config.pod_directory(pod["metadata"]["uid"])
     volumes = compute_volumes(pod, directory, references)
     for volume in volumes.values():
@@ -58,6 +61,19 @@ async def compute_script(parts: Parts, pod: Object, host: HostFacts) -> str:
         )
         steps += _container_steps(parts, pod, kind, spec, sandbox, host)
     return render(steps)
+
+
+def hide_secrets(references: References) -> References:
+    """Return the references with a placeholder for each value of a Secret."""
+    hidden = {
+        name: secret and {**secret, "data": _placeholders(name, secret.get("data") or {})}
+        for name, secret in references.secrets.items()
+    }
+    return replace(references, secrets=hidden)
+
+
+def _placeholders(name: str, data: Object) -> Object:
+    return {key: base64.b64encode(f"<{key} of secret {name}>".encode()).decode() for key in data}
 
 
 def _complete(parts: Parts, pod: Object) -> Object:

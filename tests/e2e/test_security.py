@@ -1,5 +1,7 @@
 """Attacks: from inside containers, and by hostile manifests and images, each against the real kernel."""
 
+import json
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +73,58 @@ def test_the_kernels_switches_stay_closed_without_a_user_namespace(shared: Insta
 
     wait_pod(shared, "unmasked", refused, "refused")
     _delete(shared, "unmasked")
+
+
+# -- secrets and files -----------------------------------------------------------------------------
+
+
+def _tmpfs_mounts(instance: Instance) -> list[str]:
+    """Return the mount points of tmpfs below the instance's root, in this mount namespace's copy of the host's."""
+    mounts = Path(f"/proc/{instance.daemon_pid()}/mounts").read_text().splitlines()
+    return [each.split()[1] for each in mounts if each.split()[2] == "tmpfs"]
+
+
+def test_a_secret_is_where_it_was_asked_for_and_nowhere_else(shared: Instance) -> None:
+    value = "hunter2-and-more"
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "password"},
+        "stringData": {"key": value},
+    }
+    reference = {"valueFrom": {"secretKeyRef": {"name": "password", "key": "key"}}}
+    wanted = pod(
+        "secretive",
+        container(
+            "c0",
+            env=[{"name": "PASSWORD", **reference}],
+            volumeMounts=[{"name": "files", "mountPath": "/secret"}],
+        ),
+        volumes=[{"name": "files", "secret": {"secretName": "password"}}],
+    )
+    shared.apply(secret, wanted, options=("--until-ready",))
+    assert inside(shared, "secretive", "echo $PASSWORD; cat /secret/key") == f"{value}\n{value}"
+    uid = shared.get("pod", "secretive")["metadata"]["uid"]
+    files = f"{shared.layout.pods}/{uid}/volumes/kubernetes.io~secret/files"
+    assert files in _tmpfs_mounts(shared)
+    plan = shared.out("plan", "-f", "-", input=json.dumps({**wanted, "metadata": {"name": "next"}}))
+    assert "/secret" in plan
+    for told in (
+        plan,
+        shared.out("trace", "pod/secretive"),
+        shared.out("inspect", "pod/secretive", "-o", "json"),
+        shared.out("describe", "pod", "secretive"),
+        shared.out("events"),
+        shared.daemon_log(),
+    ):
+        assert value not in told
+    _delete(shared, "secretive")
+    shared.run("delete", "secret", "password")
+
+
+def test_nobody_else_on_the_host_reaches_anything(shared: Instance) -> None:
+    layout = shared.layout
+    for directory in (layout.state, layout.run, layout.log):
+        assert stat.S_IMODE(directory.stat().st_mode) == 0o700, directory
+    for socket in (layout.api_socket, layout.kubelet_socket, layout.shim_socket):
+        assert stat.S_IMODE(socket.stat().st_mode) == 0o600, socket
