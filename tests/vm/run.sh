@@ -5,7 +5,8 @@
 #   run.sh [--suite bookworm|trixie] [COMMAND...]     default: sh scripts/provision.sh && sh scripts/test.sh
 #
 # The command runs in a copy of this checkout (/vagrant, as Vagrant has it); its output is shown and its exit
-# status is this script's. The base image is kept in $MINIPOD_VM_CACHE (default /var/cache/minipod-vm).
+# status is this script's. The machine's disk is kept in $MINIPOD_VM_CACHE (default /var/cache/minipod-vm) with
+# what scripts/setup.sh installs already in it, so that a run installs nothing; a run changes only a snapshot.
 # MINIPOD_VM_ACCEL=tcg emulates the processor, for hosts whose /dev/kvm does not work (nested machines).
 # Certificates in /usr/local/share/ca-certificates are carried along, for hosts behind an inspecting proxy.
 set -eu
@@ -42,56 +43,55 @@ if [ ! -f "$cache/complete" ]; then
     printf '[Match]\nName=en* eth*\n[Network]\nDHCP=yes\n' >"$base/etc/systemd/network/lan.network"
     chroot "$base" systemctl enable systemd-networkd systemd-resolved >/dev/null 2>&1
     chroot "$base" systemctl mask getty@tty1 serial-getty@ttyS0 apt-daily.timer apt-daily-upgrade.timer >/dev/null 2>&1
-    cat >"$base/etc/systemd/system/task.service" <<'UNIT'
-[Unit]
-Description=The command of tests/vm/run.sh
-After=network-online.target
-Wants=network-online.target
-[Service]
-Type=oneshot
-Environment=HOME=/root
-ExecStart=/root/task
-StandardOutput=tty
-StandardError=tty
-TTYPath=/dev/hvc0
-ExecStopPost=/usr/bin/systemctl poweroff --no-block
-TimeoutStartSec=infinity
-[Install]
-WantedBy=multi-user.target
-UNIT
+    cp "$here/tests/vm/task.service" "$base/etc/systemd/system/"
     chroot "$base" systemctl enable task >/dev/null 2>&1
     touch "$cache/complete"
 fi
 
+pack() { # the checkout as a tar archive of /vagrant
+    (cd "$here" && git ls-files -z --cached --others --exclude-standard |
+        tar -c --null --ignore-failed-read --transform 's,^,vagrant/,' -T -)
+}
+
+# What the setup script would install anew makes a new disk.
+wanted=$(cd "$here" && cat tests/vm/* scripts/setup.sh pyproject.toml setup.py minipod/api/schema_build.py | sha256sum)
+if [ ! -f "$cache/prepared" ] || [ "$(cat "$cache/prepared")" != "$wanted" ]; then
+    say "installing what scripts/setup.sh installs, once (log: $cache/setup.log)"
+    rm -f "$cache/prepared"
+    pack | tar -x -C "$base"
+    rm -f "$base/etc/resolv.conf"
+    cp /etc/resolv.conf "$base/etc/resolv.conf"
+    unshare --mount sh -c 'mount -t proc proc "$1/proc" && exec chroot "$1" env -i HOME=/root PATH="$PATH" \
+        sh -c "cd /vagrant && sh scripts/setup.sh --test .venv && sh scripts/setup.sh /opt/minipod"' \
+        sh "$base" >"$cache/setup.log" 2>&1 || { tail "$cache/setup.log" >&2; exit 1; }
+    pack | tar -t | (cd "$base" && xargs -d '\n' rm -rf vagrant/build)
+    cp "$here/tests/vm/task.service" "$base/etc/systemd/system/"
+    ln -sf ../run/systemd/resolve/stub-resolv.conf "$base/etc/resolv.conf"
+    rm -f "$cache/disk"
+    mkfs.ext4 -q -d "$base" "$cache/disk" 12G
+    printf '%s' "$wanted" >"$cache/prepared"
+fi
+
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/minipod-vm.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-say "copying the checkout into a fresh disk"
-cp -a "$base" "$work/root"
-mkdir "$work/root/vagrant"
-(cd "$here" && git ls-files -z --cached --others --exclude-standard | tar -c --null -T - ) | tar -x -C "$work/root/vagrant"
-ln -sf ../run/systemd/resolve/stub-resolv.conf "$work/root/etc/resolv.conf"
-cat >"$work/root/root/task" <<TASK
-#!/bin/sh
-cd /vagrant
-( $command )
-echo "minipod-vm-exit-status: \$?"
-TASK
-chmod 755 "$work/root/root/task"
-mkfs.ext4 -q -d "$work/root" "$work/disk" 8G
-kernel=$(ls "$work"/root/boot/vmlinuz-* | tail -n 1)
-initrd=$(ls "$work"/root/boot/initrd.img-* | tail -n 1)
-cp "$kernel" "$work/vmlinuz"
-cp "$initrd" "$work/initrd"
-rm -rf "$work/root"
+machine=
+trap '[ -z "$machine" ] || kill "$machine" 2>/dev/null; rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+mkdir "$work/root"
+printf '%s\n' "$command" >"$work/root/command"
+pack >"$work/checkout.tar"
+tar -r -C "$work" -f "$work/checkout.tar" root/command
+set -- "$base"/boot/vmlinuz-*
+kernel=${1#"$base/boot/vmlinuz-"}
 
 accelerate="-accel tcg -cpu max"
 [ "${MINIPOD_VM_ACCEL:-kvm}" = kvm ] && [ -w /dev/kvm ] && accelerate="-accel kvm -cpu host"
-say "booting"
+say "booting Linux $kernel"
 # shellcheck disable=SC2086
-qemu-system-x86_64 $accelerate -m 4G -smp 2 -nographic -no-reboot \
-    -kernel "$work/vmlinuz" -initrd "$work/initrd" \
+TMPDIR=$work qemu-system-x86_64 $accelerate -m 4G -smp 2 -nographic -no-reboot \
+    -kernel "$base/boot/vmlinuz-$kernel" -initrd "$base/boot/initrd.img-$kernel" \
     -append "root=/dev/vda rw console=ttyS0 quiet systemd.unified_cgroup_hierarchy=1 systemd.show_status=0" \
-    -drive "file=$work/disk,format=raw,if=virtio,cache=unsafe" \
+    -drive "file=$cache/disk,format=raw,if=virtio,cache=unsafe,snapshot=on" \
+    -drive "file=$work/checkout.tar,format=raw,if=virtio,readonly=on" \
     -netdev user,id=lan -device virtio-net-pci,netdev=lan \
     -device virtio-serial -chardev "file,id=task,path=$work/output" -device virtconsole,chardev=task \
     -serial "file:$work/console" -monitor none -display none </dev/null &
@@ -99,6 +99,7 @@ machine=$!
 touch "$work/output"
 tail -f --pid=$machine "$work/output" &
 wait $machine || true
+machine=
 wait
 status=$(tr -d '\r' <"$work/output" | sed -n 's/^minipod-vm-exit-status: //p')
 if [ -z "$status" ]; then
