@@ -115,7 +115,17 @@ class Database:
             fault.point("store.compaction")
 
     def make_room(self) -> None:
-        """After a failed commit: fold the log into the file so that the next one starts at its beginning."""
+        """After a failed commit: fold the log into the file so that the next one starts at its beginning.
+
+        Only with space for all of it: a fold that ends half-way has taken what the next commit would need.
+        """
+        log = self._path.with_name(f"{self._path.name}-wal")
+        try:
+            space = os.statvfs(self._path.parent)
+            if space.f_bavail * space.f_frsize < log.stat().st_size:
+                return
+        except OSError:
+            return
         try:
             self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
         except sqlite3.Error:

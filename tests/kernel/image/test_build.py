@@ -131,7 +131,7 @@ class Place:
             (root / "images" / name / "recipe.toml").write_text(text)
         (root / "images/app/app.conf").write_text("setting\n")
         self.sources = root / "sources.list"
-        self.sources.write_text(f"deb [trusted=yes] file:{self.repository} ./\n")
+        self.sources.write_text(f"deb [trusted=yes] copy:{self.repository} ./\n")
         self.said = io.StringIO()
         self.progress = Progress(self.said)
 
