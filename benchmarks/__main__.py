@@ -216,7 +216,7 @@ class Bench:
         self.rows.append(row)
 
     def many(self) -> None:
-        """Measure 50 Pods at once, memory and idle cost with 100, and the 300th start beside the 3rd."""
+        """Measure 50 Pods at once, memory and idle cost with 100."""
         names = {f"many-{n}" for n in range(50)}
         since = self.minipod.version()
         begun = now_ms()
