@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--backoff-base", type=float, default=10.0, metavar="SECONDS")
     parser.add_argument("--backoff-max", type=float, default=300.0, metavar="SECONDS")
     parser.add_argument("--max-pods", type=int, default=500)
+    parser.add_argument("--pod-max-pids", type=int, default=None)
     parser.add_argument("--shutdown-shim", action="store_true", help="end the shim and the network")
     return parser
 
@@ -215,6 +216,7 @@ async def _kubelet(
         backoff_base=options.backoff_base,
         backoff_max=options.backoff_max,
         max_pods=options.max_pods,
+        pod_pids_limit=options.pod_max_pids,
     )
     images, pool = ImageStore(place.images), bridge.open_pool(place, cidr)
     return Kubelet(client, runtime, images, pool, config, SystemClock())

@@ -11,6 +11,20 @@ def daemon_flags(function: Any) -> Any:
     """Add the flags to a command."""
     for decorate in (
         click.option(
+            "--max-pods",
+            type=int,
+            default=None,
+            metavar="N",
+            help="How many Pods fit [default: 500]",
+        ),
+        click.option(
+            "--pod-max-pids",
+            type=int,
+            default=None,
+            metavar="N",
+            help="How many processes one Pod may have [default: as many as the host]",
+        ),
+        click.option(
             "--node-name", default="", metavar="NAME", help="The node's name [default: the host's]"
         ),
         click.option(
@@ -41,11 +55,14 @@ def daemon_flags(function: Any) -> Any:
 def daemon_arguments(given: dict[str, Any]) -> list[str]:
     """Return the flags as arguments of `python -m minipod.daemon`."""
     arguments: list[str] = []
-    for name in ("pod_cidr", "backoff_base", "backoff_max", "node_name"):
+    for name in (
+        *("pod_cidr", "backoff_base", "backoff_max", "node_name"),
+        *("max_pods", "pod_max_pids"),
+    ):
         if given.get(name):
             value = given[name]
             arguments += [
                 f"--{name.replace('_', '-')}",
-                f"{value:g}" if isinstance(value, float) else value,
+                f"{value:g}" if isinstance(value, float) else str(value),
             ]
     return arguments

@@ -4,12 +4,13 @@ import json
 import platform
 import stat
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.instance import Instance
+from tests.e2e.instance import Instance, wait_until
 from tests.e2e.pods import container, inside, pod, wait_phase, wait_pod
 
 
@@ -183,3 +184,20 @@ def test_nobody_else_on_the_host_reaches_anything(shared: Instance) -> None:
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700, directory
     for socket in (layout.api_socket, layout.kubelet_socket, layout.shim_socket):
         assert stat.S_IMODE(socket.stat().st_mode) == 0o600, socket
+
+
+def test_a_pod_has_no_more_processes_than_it_may(make_instance: Callable[..., Instance]) -> None:
+    instance = make_instance(options=("--pod-max-pids", "20"))
+    instance.up()
+    many = "(for i in $(seq 100); do sleep 3600 & done); exec sleep 3600"
+    instance.apply(pod("many", many, restartPolicy="Never"))
+    wait_until(lambda: "fork" in instance.out("logs", "many", check=False), "a refused fork")
+    uid = instance.get("pod", "many")["metadata"]["uid"]
+    limited = f"{instance.layout.instance}/pod{uid}"
+    limits = [each for each in Path("/sys/fs/cgroup").glob("**/pids.max") if limited in str(each)]
+    top = min(limits, key=lambda each: len(str(each)))
+    assert top.read_text().strip() == "20"
+    assert int(top.with_name("pids.current").read_text()) <= 20
+    instance.run("delete", "pod", "many", "--now")
+    instance.down()
+    instance.remove()

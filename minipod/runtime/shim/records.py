@@ -110,7 +110,8 @@ class RecordFiles:
         """Ensure the record's file, with the whole spec while something may still run by it. Raises OSError."""
         path = self._path(record)
         temporary = path + ".new"
-        with open(temporary, "w") as file:
+        # An environment may hold what a Secret holds: nobody else's to read.
+        with open(temporary, "w", opener=_private) as file:
             file.write(json.dumps({"record": asdict(record), "spec": spec}))
         os.rename(temporary, path)
 
@@ -145,3 +146,7 @@ class RecordFiles:
                 text = Path(directory, name).read_text()
                 found.append(from_fields(record_type, json.loads(text)["record"]))
         return found
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
