@@ -255,7 +255,7 @@ class Bench:
         """Measure the floor: crun alone, a container from a prepared bundle."""
         if "crun" not in available():
             return
-        mounts = [
+        mounts: list[dict[str, object]] = [
             {
                 "destination": "/bench",
                 "type": "bind",
@@ -277,6 +277,22 @@ class Bench:
         self.rows.append(
             Row("(peer) crun run -d, to first instruction", "ms", repeat(self.count, run, "crun"))
         )
+        self._crun_exec(bundle)
+
+    def _crun_exec(self, bundle: str) -> None:
+        """Measure `exec true` in a container of crun's that runs."""
+        self.until_first_instruction(
+            lambda: self.peers.run("crun", "run", "-d", "--bundle", bundle, "bench", quiet=False)
+        )
+
+        def run(_: int) -> float:
+            begun = now_ms()
+            self.peers.run("crun", "exec", "bench", "/bin/true").check_returncode()
+            return now_ms() - begun
+
+        row = Row("(peer) crun exec true", "ms", repeat(self.count, run, "crun exec"))
+        self.peers.run("crun", "delete", "-f", "bench")
+        self.rows.append(row)
 
 
 def _children(pid: int) -> list[int]:
