@@ -167,7 +167,9 @@ def ensure_bridge(
         )
     wanted = IPv4Interface(address)
     former = [each for each in host.addresses(found.index) if each != wanted]
-    up = link_message(RTM_NEWLINK, 0, attributes, index=found.index, up=True)
+    # By index alone: a name beside it asks for a renaming, which kernels before 6.2 refuse (EBUSY) when the link is up.
+    unnamed = [each for each in attributes if each[0] != "IFLA_IFNAME"]
+    up = link_message(RTM_NEWLINK, 0, unnamed, index=found.index, up=True)
     drop = [address_message(found.index, each, RTM_DELADDR) for each in former]
     host.request([*drop, address_message(found.index, wanted), up], name)
     return found.index

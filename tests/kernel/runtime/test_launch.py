@@ -167,7 +167,8 @@ def test_privileged_container_has_the_hosts_devices_and_all_powers(pod: World) -
     )
 
     assert status(finished.output)["CapEff"] == f"{capabilities.bounding():016x}"
-    host = {each.name for each in Path("/dev").iterdir() if each.is_block_device()}
+    devices = [each for each in Path("/dev").iterdir() if not each.is_symlink()]  # as udev's cdrom
+    host = {each.name for each in devices if each.is_block_device()}
     assert host <= set(finished.lines())
     assert finished.lines()[-1] == "mounted"
 
