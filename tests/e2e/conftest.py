@@ -8,7 +8,7 @@ import pytest
 
 from minipod.linux.process import CLONE_NEWNET, setns
 from tests.e2e.instance import REPOSITORY, Instance
-from tests.e2e.pods import pod
+from tests.e2e.pods import settle
 
 
 @pytest.fixture(scope="session")
@@ -65,8 +65,7 @@ def shared(make_instance: Callable[..., Instance]) -> Iterator[Instance]:
     """One running daemon for all tests that only make and remove Pods."""
     instance = make_instance(options=("--backoff-base", "0.5"))
     instance.up()
-    instance.apply(pod("first"), options=("--until-ready",))  # from here on the host has its cgroup
-    instance.run("delete", "pod", "first", "--now")
+    settle(instance)
     yield instance
     instance.down()
 

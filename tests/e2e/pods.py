@@ -84,3 +84,9 @@ def container_pid(instance: Instance, name: str, container_name: str = "c0") -> 
         for each in containers
         if each["name"] == container_name and each["state"] == "running"
     )
+
+
+def settle(instance: Instance) -> None:
+    """Run a first Pod: from then on the host has what minipod makes once, such as its cgroup."""
+    instance.apply(pod("first"), options=("--until-ready",))
+    instance.run("delete", "pod", "first", "--now")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.instance import REPOSITORY, Instance
+from tests.e2e.pods import settle
 
 IMAGES = ("debian", "nginx", "tomcat", "sample")
 
@@ -20,6 +21,7 @@ def lab(
     for name in IMAGES:
         build_image(instance, name)
     instance.up()
+    settle(instance)
     yield instance
     instance.down()
 

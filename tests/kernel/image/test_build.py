@@ -373,7 +373,8 @@ def test_an_interrupted_build_cleans_up(place: Place) -> None:
     assert process.stderr is not None
     while "fetching package lists" not in process.stderr.readline():
         pass
-    os.killpg(process.pid, signal.SIGINT)
+    with (place.root / "pipe").open("wb"):  # returns when apt has opened its side
+        os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "interrupted" in errors

@@ -26,8 +26,7 @@ finally:
 """
 ENTER = """
 mount --make-rprivate / && mount --bind / "$1" && mount --rbind /proc "$1/proc" &&
-mount --rbind /sys "$1/sys" && mount --rbind /dev "$1/dev" && mount -t tmpfs none "$1/mnt" &&
-mount -t tmpfs none "$1/tmp" || exit 1
+mount --rbind /sys "$1/sys" && mount --rbind /dev "$1/dev" && mount -t tmpfs none "$1/mnt" || exit 1
 root=$1; shift
 exec chroot "$root" "$@"
 """
