@@ -245,11 +245,7 @@ class Bench:
         since = self.minipod.version()
         for name in sorted(names | more):
             self.minipod.delete(name, 0)
-        begun = now_ms()
         self.minipod.wait_gone(names | more, since)
-        self.rows.append(
-            Row("100 Pods deleted at once, after the requests", "ms", [now_ms() - begun])
-        )
 
     def crun(self) -> None:
         """Measure the floor: crun alone, a container from a prepared bundle."""
