@@ -36,11 +36,13 @@ class Informer:
         resource: str,
         on_change: OnChange,
         *,
+        namespace: str = "",
         field_selector: str = "",
     ) -> None:
         self.objects: dict[Key, Object] = {}
         self._client = client
         self._resource = resource
+        self._namespace = namespace
         self._on_change = on_change
         self._field_selector = field_selector
         self._version = ""
@@ -56,8 +58,12 @@ class Informer:
 
     async def start(self) -> None:
         """List, report everything as new, then follow in the background."""
-        self._task = asyncio.create_task(self._run(), name=f"informer {self._resource}")
+        self.begin()
         await self._synced.wait()
+
+    def begin(self) -> None:
+        """Do as `start`, without waiting for the first list."""
+        self._task = asyncio.create_task(self._run(), name=f"informer {self._resource}")
 
     async def stop(self) -> None:
         """End the watch."""
@@ -86,7 +92,9 @@ class Informer:
             delay = min(delay * 2, _LAST_DELAY)
 
     async def _list(self) -> ObjectList:
-        return await self._client.list(self._resource, field_selector=self._field_selector)
+        return await self._client.list(
+            self._resource, self._namespace, field_selector=self._field_selector
+        )
 
     def _replace(self, found: ObjectList) -> None:
         fresh = {key_of(item): item for item in found.items}
@@ -99,7 +107,10 @@ class Informer:
 
     async def _follow(self) -> None:
         watch = self._client.watch(
-            self._resource, resource_version=self._version, field_selector=self._field_selector
+            self._resource,
+            self._namespace,
+            resource_version=self._version,
+            field_selector=self._field_selector,
         )
         async for event in watch:
             self._apply(event)

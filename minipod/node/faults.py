@@ -1,7 +1,7 @@
 """The named places between the steps of a Pod's life where a test kills the daemon (`minipod.fault`).
 
 All names in one tuple, so that a test can visit each of them: first those of a Pod's making, then those of
-its ending.
+its life, at last those of its ending.
 """
 
 CREATION = (
@@ -25,4 +25,5 @@ DELETION = (
     "node.final.status",
     "node.object.removed",
 )
-FAULTS = CREATION + DELETION
+UPDATE = ("node.volumes.refreshing",)
+FAULTS = CREATION + DELETION  # what every Pod passes; UPDATE only what follows objects

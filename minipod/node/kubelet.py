@@ -59,6 +59,7 @@ class Kubelet:
         self._parts = Parts(client, runtime, images, addresses, config, clock, Backoffs(settings))
         self._syncer, self._terminator = Syncer(self._parts), Terminator(self._parts)
         self._workers = PodWorkers(self, clock)
+        self._parts.watches.on_change = self._on_reference
         self._limits = SizeLimits(self._parts, self._workers)
         self._registration = Registration(client, config, clock)
         self._server = KubeletServer(self, config.layout.kubelet_socket)
@@ -97,6 +98,7 @@ class Kubelet:
             await asyncio.gather(self._events, return_exceptions=True)
         self._limits.stop()
         await self._workers.stop()
+        await self._parts.watches.stop()
         await self._registration.stop()
         await self._parts.statuses.stop()
         await self._parts.recorder.stop()
@@ -133,7 +135,14 @@ class Kubelet:
         if old is not None and not _matters(new, old):
             self._workers.keep(new)
             return
+        self._parts.memory(uid_of(new)).stale = True
         self._workers.update(new)
+
+    def _on_reference(self, uid: str) -> None:
+        """A Secret or ConfigMap that a Pod refers to has changed, gone or come."""
+        if uid in self._workers:
+            self._parts.memory(uid).stale = True
+            self._workers.wake(uid)
 
     async def _follow(self, events: AsyncIterator[RuntimeEvent]) -> None:
         async for event in events:

@@ -15,6 +15,7 @@ from minipod.node.images import Images
 from minipod.node.observed import ObservedPod, observe
 from minipod.node.pods import field_path, uid_of
 from minipod.node.profiles import SeccompProfiles
+from minipod.node.reference_watches import ReferenceWatches
 from minipod.node.running import Running
 from minipod.node.status import NodeFacts, Waiting, compute_pod_status
 from minipod.node.status_writer import StatusWriter
@@ -48,6 +49,7 @@ class Memory:
     )  # failed looks for an image, by container
     image_retry: dict[str, float] = field(default_factory=dict)  # when the next look is due
     prepared: bool = False  # volumes and files are in place for the present sandbox
+    stale: bool = True  # what the volumes were made from may have changed since
     volumes: dict[str, PreparedVolume] = field(default_factory=dict)
     files: set[tuple[str, int]] = field(
         default_factory=set
@@ -81,6 +83,7 @@ class Parts:
         self.recorder = Recorder(client, clock, "kubelet", config.node_name)
         self.running = Running()
         self.statuses = StatusWriter(client, clock)
+        self.watches = ReferenceWatches(client)
         self.profiles = SeccompProfiles(config.seccomp_profiles)
         self.traces = Traces(config.pod_directory)
         self._memories: dict[str, Memory] = {}
@@ -93,6 +96,7 @@ class Parts:
         """Forget a Pod that is gone."""
         self._memories.pop(uid, None)
         self.statuses.forget(uid)
+        self.watches.forget(uid)
         self.backoffs.forget(uid)
         self.traces.forget(uid)
 

@@ -2,7 +2,7 @@
 
 The content lies in a hidden directory named from its digest; `..data` is a link to it, replaced by one rename, and each
 visible name is a link through `..data`: a reader sees all files of one version, never a mixture (the kubelet's
-AtomicWriter does the same).
+AtomicWriter does the same). What an earlier version had, and this one has not, goes last.
 """
 
 import base64
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from minipod.client import Object
 from minipod.node.errors import StepError
 from minipod.node.fields import field_value, resource_value
-from minipod.runtime.operations import MakeDirectory, MakeSymlink, Operation, WriteFile
+from minipod.runtime.operations import KeepOnly, MakeDirectory, MakeSymlink, Operation, WriteFile
 
 DEFAULT_MODE = 0o644
+DATA = "..data"  # the link to the version that is shown
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def _safe(path: str) -> str:
 
 def compute_projection(payload: Payload, place: str, group: int | None) -> tuple[Operation, ...]:
     """Return the operations that bring the files to `place`, all at once."""
-    version = f"..{_digest(payload)}"
+    version = compute_version(payload)
     directory_mode = 0o755 if group is None else 0o2775
     owner = group or 0
     steps: list[Operation] = [MakeDirectory(f"{place}/{version}", directory_mode, gid=owner)]
@@ -131,15 +132,16 @@ def compute_projection(payload: Payload, place: str, group: int | None) -> tuple
         mode = file.mode if group is None else file.mode | (0o440 if file.mode & 0o400 else 0)
         content = file.content.decode(errors="surrogateescape")  # as WriteFile encodes it again
         steps.append(WriteFile(f"{place}/{version}/{path}", content, mode, gid=owner))
-    steps.append(MakeSymlink(f"{place}/..data", version))
-    for name in sorted({path.partition("/")[0] for path in payload}):
-        steps.append(MakeSymlink(f"{place}/{name}", f"..data/{name}"))
-    return tuple(steps)
+    steps.append(MakeSymlink(f"{place}/{DATA}", version))
+    visible = sorted({path.partition("/")[0] for path in payload})
+    steps += [MakeSymlink(f"{place}/{name}", f"{DATA}/{name}") for name in visible]
+    return (*steps, KeepOnly(place, (version, DATA, *visible)))
 
 
-def _digest(payload: Payload) -> str:
+def compute_version(payload: Payload) -> str:
+    """Return the name of the directory that holds these files, to which `..data` leads."""
     digest = hashlib.sha256()
     for path, file in sorted(payload.items()):
         digest.update(f"{path}\0{file.mode}\0{len(file.content)}\0".encode())
         digest.update(file.content)
-    return digest.hexdigest()[:16]
+    return f"..{digest.hexdigest()[:16]}"

@@ -5,6 +5,7 @@ same time. Nothing here waits for the API.
 """
 
 import asyncio
+import os
 from collections.abc import Coroutine, Sequence
 from ipaddress import IPv4Interface
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ from minipod.node.images import find_image, found_message, lease_owner
 from minipod.node.observed import ObservedPod, next_attempt
 from minipod.node.parts import Memory, Parts
 from minipod.node.pods import containers_of, find_container, host_network, uid_of
+from minipod.node.projection import DATA
 from minipod.node.references import fetch_references
 from minipod.node.status import Waiting
 from minipod.node.translate import (
@@ -35,7 +37,7 @@ from minipod.node.translate import (
     compute_pod_files,
     compute_sandbox_spec,
 )
-from minipod.node.volumes import compute_volumes, mount_failure
+from minipod.node.volumes import PreparedVolume, compute_volumes, mount_failure
 from minipod.node.workers import Work
 from minipod.runtime.operations import Operation
 from minipod.runtime.service import RuntimeFailure
@@ -59,7 +61,7 @@ class Starter:
         """Do what `actions` wants started; return whether all of it was. StepError for what concerns the whole Pod."""
         memory = self._parts.memory(uid_of(pod))
         images = self._find_images(pod, actions.starts, memory)
-        references = await fetch_references(self._parts.client, pod)
+        references = await self._fetch(pod, memory)
         sandbox = await self._ensure_sandbox(pod, actions, memory, images, references)
         complete = True
         for start in actions.starts:
@@ -72,6 +74,25 @@ class Starter:
             if not started and start.kind == "init":
                 break
         return complete
+
+    async def refresh(self, pod: Object) -> None:
+        """Bring volumes that follow API objects to what these are now. StepError, the files staying as they were."""
+        memory = self._parts.memory(uid_of(pod))
+        references = await self._fetch(pod, memory)
+        directory = self._parts.config.pod_directory(uid_of(pod))
+        volumes = compute_volumes(pod, directory, references)
+        for volume in volumes.values():
+            if not _is_current(volume):
+                fault.point("node.volumes.refreshing")
+                await bounded(self._parts.runtime.perform(volume.operations))
+                memory.volumes[volume.name] = volume
+
+    async def _fetch(self, pod: Object, memory: Memory) -> References:
+        """Return what the Pod refers to, as it is now. What changes from here on makes it stale again."""
+        memory.stale = False
+        references = await fetch_references(self._parts.client, pod)
+        self._parts.watches.note(pod, references)
+        return references
 
     # -- images ----------------------------------------------------------------------------------
 
@@ -347,6 +368,14 @@ def compute_files(
     plain = address.partition("/")[0]
     hosts = compute_hosts(pod, names, plain, _read(config.hosts_file))
     return compute_pod_files(pod, config, hosts, resolver.render(), names)
+
+
+def _is_current(volume: PreparedVolume) -> bool:
+    """Whether the files of a volume are those that it shows already (always, for one that follows no objects)."""
+    try:
+        return not volume.version or os.readlink(f"{volume.path}/{DATA}") == volume.version
+    except OSError:
+        return False
 
 
 def with_addresses(parts: Parts, pod: Object) -> Object:

@@ -10,6 +10,7 @@ import asyncio
 from typing import Any
 
 from minipod import fault
+from minipod.api.errors import StatusError
 from minipod.client import Object
 from minipod.node.actions import Hold, Kill, PodActions, compute_pod_actions
 from minipod.node.admission import compute_refusal
@@ -45,12 +46,12 @@ class Syncer:
             if actions.finished:
                 return self._finish(work, actions)
             if work.stopping or not _has_work(actions):
-                return self._rest(work, actions, memory, outcome)
+                return await self._rest(work, actions, memory, outcome)
             if actions.create_sandbox and (refusal := compute_refusal(work.pod)):
                 return self._refuse(work, memory, refusal)
             outcome = await self._act(work, actions, memory)
             if outcome.failed or outcome.retry_at:
-                return self._rest(work, actions, memory, outcome)
+                return await self._rest(work, actions, memory, outcome)
         return Outcome(failed=True)
 
     def _decide(self, work: Work, memory: Memory) -> PodActions:
@@ -90,13 +91,32 @@ class Syncer:
         self._parts.event(work.pod, "Warning", *refusal)
         return Outcome(finished=True)
 
-    def _rest(self, work: Work, actions: PodActions, memory: Memory, outcome: Outcome) -> Outcome:
-        """Report how things stand, and when to look again."""
+    async def _rest(
+        self, work: Work, actions: PodActions, memory: Memory, outcome: Outcome
+    ) -> Outcome:
+        """Refresh what follows the API, report how things stand, and say when to look again."""
+        self._parts.watches.follow(work.pod)
+        failed = outcome.failed or not await self._refresh(work, memory)
         started = self._parts.observe(work.pod).running()
-        self._parts.report(work.pod, urgent=bool(started) or outcome.failed)
+        self._parts.report(work.pod, urgent=bool(started) or failed)
         self._parts.traces.save(work.uid)
         times = [each for each in (outcome.retry_at, actions.retry_at) if each is not None]
-        return Outcome(failed=outcome.failed, retry_at=min(times, default=None))
+        return Outcome(failed=failed, retry_at=min(times, default=None))
+
+    async def _refresh(self, work: Work, memory: Memory) -> bool:
+        """Bring the volumes of a running Pod up to date; False when that is to be tried again."""
+        if not memory.stale or work.stopping or not self._parts.observe(work.pod).sandbox:
+            return True
+        try:
+            await self._starter.refresh(work.pod)
+        except StepError as error:  # what is missing will be told of when it comes
+            self._parts.event(work.pod, "Warning", error.reason, error.message)
+        except (StatusError, RuntimeFailure) as failure:
+            memory.stale = True
+            message = f"error updating volumes: {failure}"
+            self._parts.event(work.pod, "Warning", "FailedMount", message)
+            return False
+        return True
 
     # -- acting ----------------------------------------------------------------------------------
 

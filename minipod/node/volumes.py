@@ -12,7 +12,12 @@ from minipod.api.quantity import value
 from minipod.client import Object
 from minipod.node.environment import References
 from minipod.node.errors import StepError
-from minipod.node.projection import Payload, compute_payload, compute_projection
+from minipod.node.projection import (
+    Payload,
+    compute_payload,
+    compute_projection,
+    compute_version,
+)
 from minipod.node.security import pod_context
 from minipod.runtime.operations import CheckHostPath, MakeDirectory, MountTmpfs, Operation
 from minipod.runtime.spec import Mount, Propagation
@@ -30,12 +35,16 @@ _CONFIG_ERROR = "CreateContainerConfigError"
 
 @dataclass(frozen=True)
 class PreparedVolume:
-    """One volume: where it is on the host, and the operations that bring it there."""
+    """One volume: where it is on the host, and the operations that bring it there.
+
+    `version` names the files of a volume that follows API objects, as `..data` in it does; "" for other kinds.
+    """
 
     name: str
     path: str
     operations: tuple[Operation, ...]
     read_only: bool = False
+    version: str = ""
 
 
 def kind_of(volume: Object) -> str:
@@ -122,7 +131,8 @@ def _projected(pod: Object, name: str, payload: Payload, place: str) -> Prepared
     group = pod_context(pod).get("fsGroup")
     mode = 0o777 if group is None else 0o2777
     tmpfs = MountTmpfs(place, None, mode, gid=group or 0)
-    return PreparedVolume(name, place, (tmpfs, *compute_projection(payload, place, group)), True)
+    operations = (tmpfs, *compute_projection(payload, place, group))
+    return PreparedVolume(name, place, operations, True, compute_version(payload))
 
 
 # -- mounts ----------------------------------------------------------------------------------------

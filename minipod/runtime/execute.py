@@ -26,6 +26,7 @@ from minipod.runtime.operations import (
     ConfigureNetwork,
     DeleteLink,
     EnterCgroup,
+    KeepOnly,
     MakeCgroup,
     MakeDirectory,
     MakeSymlink,
@@ -181,6 +182,11 @@ def _remove_tree(operation: RemoveTree, _: References) -> None:
         os.close(holder)
 
 
+def _keep_only(operation: KeepOnly, _: References) -> None:
+    for name in set(os.listdir(operation.path)) - set(operation.names):
+        _remove_tree(RemoveTree(f"{operation.path}/{name}"), {})
+
+
 def _is_directory_left(holder: int, name: str) -> bool:
     """Remove a file or a link; True when `name` is a directory, which stays."""
     try:
@@ -320,6 +326,7 @@ _ACTIONS: dict[type[Operation], Callable[[Any, References], None]] = {
     MakeDirectory: _make_directory,
     WriteFile: _write_file,
     MakeSymlink: _make_symlink,
+    KeepOnly: _keep_only,
     RemoveTree: _remove_tree,
     MountTmpfs: _mount_tmpfs,
     Unmount: _unmount,

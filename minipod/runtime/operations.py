@@ -69,6 +69,14 @@ class MakeSymlink(Operation, summary="link {path} to {target}"):
 
 
 @dataclass(frozen=True)
+class KeepOnly(Operation, summary="remove from {path} all but {names}"):
+    """Ensure that a directory holds no other entries than these; what is removed is not followed through links."""
+
+    path: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class MountTmpfs(Operation, summary="mount tmpfs {path}"):
     """Ensure a tmpfs at `path` on the host (an emptyDir of `medium: Memory`, secrets)."""
 

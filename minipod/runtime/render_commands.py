@@ -17,6 +17,7 @@ from minipod.runtime.operations import (
     ConfigureNetwork,
     DeleteLink,
     EnterCgroup,
+    KeepOnly,
     MakeCgroup,
     MakeDevices,
     MakeDirectory,
@@ -104,6 +105,13 @@ def _write_file(operation: WriteFile, _: Context) -> list[str]:
 
 def _make_symlink(operation: MakeSymlink, _: Context) -> list[str]:
     return [f"ln -sfn {quote(operation.target)} {quote(operation.path)}"]
+
+
+def _keep_only(operation: KeepOnly, _: Context) -> list[str]:
+    others = " ".join(f"! -name {quote(name)}" for name in operation.names)
+    return [
+        f"find {quote(operation.path)} -xdev -mindepth 1 -maxdepth 1 {others} -exec rm -rf {{}} +"
+    ]
 
 
 def _mount_tmpfs(operation: MountTmpfs, _: Context) -> list[str]:
@@ -374,6 +382,7 @@ COMMANDS: dict[type[Operation], Callable[[Any, Context], list[str]]] = {
     MountTmpfs: _mount_tmpfs,
     Unmount: _unmount,
     MakeSymlink: _make_symlink,
+    KeepOnly: _keep_only,
     RemoveTree: _remove_tree,
     CheckHostPath: _check_host_path,
     MakeCgroup: _make_cgroup,

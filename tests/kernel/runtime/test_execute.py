@@ -11,6 +11,7 @@ import pytest
 from minipod.runtime.execute import StepFailed, perform, perform_steps
 from minipod.runtime.operations import (
     CheckHostPath,
+    KeepOnly,
     MakeDirectory,
     MakeSymlink,
     MountTmpfs,
@@ -115,6 +116,22 @@ def test_a_tree_may_be_deeper_than_any_recursion(tmp_path: Path) -> None:
     perform(RemoveTree(str(tree)))
 
     assert not tree.exists()
+
+
+def test_keeping_some_removes_the_rest_and_nothing_behind_a_link(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    (outside / "kept").mkdir(parents=True)
+    place = tmp_path / "place"
+    (place / "old/deep").mkdir(parents=True)
+    for name in ("one", "two"):
+        (place / name).touch()
+    (place / "link").symlink_to(outside)
+
+    for _ in range(2):
+        perform(KeepOnly(str(place), ("one", "absent")))
+
+    assert os.listdir(place) == ["one"]
+    assert os.listdir(outside) == ["kept"]
 
 
 def test_removing_never_crosses_a_mount(tmpfs: Path) -> None:

@@ -16,6 +16,7 @@ from minipod.runtime.operations import (
     Exec,
     ExecPause,
     JoinNamespaces,
+    KeepOnly,
     LimitCapabilities,
     LoadSeccomp,
     MakeDirectory,
@@ -137,6 +138,12 @@ def test_no_argument_is_taken_for_shell(word: str) -> None:
         (MakeDirectory("/a b", 0o700), ["mkdir -p '/a b' && chmod 700 '/a b'"]),
         (MakeSymlink("/a", "b c"), ["ln -sfn 'b c' /a"]),
         (RemoveTree("/a"), ["rm -rf --one-file-system /a"]),
+        (
+            KeepOnly("/a", ("..data", "b c")),
+            [
+                "find /a -xdev -mindepth 1 -maxdepth 1 ! -name ..data ! -name 'b c' -exec rm -rf {} +"
+            ],
+        ),
         (Unmount("/a"), ["! mountpoint -q /a || umount -R /a"]),
         (CheckHostPath("/a", "Socket"), ["[ -S /a ]"]),
         (CheckHostPath("/a", "DirectoryOrCreate"), ["mkdir -p /a"]),
