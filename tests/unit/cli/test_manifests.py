@@ -80,8 +80,11 @@ def test_billion_laughs_are_refused_at_once() -> None:
 
 
 def test_deep_nesting_is_refused_not_a_crash() -> None:
-    assert "nested deeper than 100 levels" in problem("[" * 100_000)
-    assert "nested deeper than" in problem('{"a":' * 100_000)
+    assert "nested deeper than 100 levels" in problem("[" * 150)
+    # newer libyaml has a limit of its own, which its scanner meets before any event is made
+    for text in ("[" * 100_000, '{"a":' * 100_000):
+        found = problem(text)
+        assert "nested deeper than" in found or "exceeded maximum nesting depth" in found
 
 
 def test_not_text(tmp_path: Path) -> None:
