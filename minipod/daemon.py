@@ -19,6 +19,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,8 +30,12 @@ if TYPE_CHECKING:
     from minipod.client import Client
     from minipod.node.kubelet import Kubelet
     from minipod.runtime.shim_client import ShimRuntime
+    from minipod.server.serving import SecureServing
 
 logger = logging.getLogger("minipod.daemon")
+
+
+FIRST_SERVICE_ADDRESS = "10.96.0.1"  # of upstream's usual range: the Service `kubernetes`
 
 
 class StartError(Exception):
@@ -75,6 +80,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--backoff-max", type=float, default=300.0, metavar="SECONDS")
     parser.add_argument("--max-pods", type=int, default=500)
     parser.add_argument("--pod-max-pids", type=int, default=None)
+    parser.add_argument(
+        "--secure-port",
+        type=int,
+        default=None,
+        help="the HTTPS port [default: the root's own; 0: none]",
+    )
+    parser.add_argument(
+        "--bind-address",
+        action="append",
+        default=[],
+        help="serve HTTPS here [default: 127.0.0.1, the bridge]",
+    )
     parser.add_argument("--shutdown-shim", action="store_true", help="end the shim and the network")
     return parser
 
@@ -149,6 +166,7 @@ async def _start(
     from minipod.controllers.events import EventExpiry
     from minipod.controllers.namespaces import NamespaceController
     from minipod.controllers.scheduler import Scheduler
+    from minipod.network import bridge
     from minipod.server.app import ApiServer
     from minipod.store import Store
 
@@ -156,7 +174,8 @@ async def _start(
     store = await Store.open(place.database)
     parts.push_async_callback(store.close)
     state = _Readiness()
-    server = ApiServer(store, place, unready=state.why_not)
+    cidr = bridge.choose_cidr(place, options.pod_cidr or None)
+    server = ApiServer(store, place, unready=state.why_not, serving=_serving(place, options, cidr))
     await server.start()
     parts.push_async_callback(server.stop)
     client, clock = Client(server.transport), SystemClock()
@@ -168,10 +187,27 @@ async def _start(
     ):
         await controller.start()
         parts.push_async_callback(controller.stop)
-    kubelet = await _kubelet(place, options, client, runtime)
+    kubelet = await _kubelet(place, options, client, runtime, cidr)
     await kubelet.start()
     parts.push_async_callback(kubelet.stop)
     state.ready = True
+
+
+def _serving(place: Layout, options: argparse.Namespace, cidr: str) -> "SecureServing | None":
+    """Return how HTTPS is served: on loopback and on the Pods' bridge, unless other addresses are asked for."""
+    from minipod.server.serving import DEFAULT_ADDRESSES, SecureServing, ServingOptions
+
+    if options.secure_port == 0:
+        return None
+    gateway = str(ip_network(cidr)[1])
+    addresses = tuple(options.bind_address) or (*DEFAULT_ADDRESSES, gateway)
+    for address in addresses:
+        try:
+            ip_address(address)
+        except ValueError:
+            raise StartError(f'--bind-address "{address}" is not an IP address') from None
+    hosts = (gateway, FIRST_SERVICE_ADDRESS)
+    return SecureServing(place, ServingOptions(addresses, options.secure_port or 0, hosts))
 
 
 class _Readiness:
@@ -196,7 +232,11 @@ async def _runtime(place: Layout) -> "AsyncIterator[ShimRuntime]":
 
 
 async def _kubelet(
-    place: Layout, options: argparse.Namespace, client: "Client", runtime: "ShimRuntime"
+    place: Layout,
+    options: argparse.Namespace,
+    client: "Client",
+    runtime: "ShimRuntime",
+    cidr: str,
 ) -> "Kubelet":
     """Make the node agent with its network, addresses and images."""
     from minipod.image.store import ImageStore
@@ -204,7 +244,6 @@ async def _kubelet(
     from minipod.node.config import NetworkPlace, NodeConfig
     from minipod.node.kubelet import Kubelet
 
-    cidr = bridge.choose_cidr(place, options.pod_cidr or None)
     facts = await asyncio.to_thread(bridge.ensure_network, place, cidr)
     config = NodeConfig(
         node_name=_node_name(options.node_name),

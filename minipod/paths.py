@@ -49,6 +49,16 @@ class Layout:
         return self.state / "store.db"
 
     @property
+    def pki(self) -> Path:
+        """The root's certificate authority (`minipod.pki`)."""
+        return self.state / "pki"
+
+    @property
+    def serving(self) -> Path:
+        """Where the API server listens over HTTPS: what `minipod kubeconfig` reads, and the next start listens on."""
+        return self.state / "serving.json"
+
+    @property
     def images(self) -> Path:
         """The image content store (OCI layout, unpacked layers, aliases)."""
         return self.state / "images"

@@ -28,6 +28,19 @@ def daemon_flags(function: Any) -> Any:
             "--node-name", default="", metavar="NAME", help="The node's name [default: the host's]"
         ),
         click.option(
+            "--bind-address",
+            multiple=True,
+            metavar="ADDRESS",
+            help="Serve HTTPS here, may be repeated [default: 127.0.0.1 and the Pods' bridge]",
+        ),
+        click.option(
+            "--secure-port",
+            type=click.IntRange(0, 65535),
+            default=None,
+            metavar="PORT",
+            help="Serve HTTPS at this port; 0: not at all [default: 6443, or the root's own]",
+        ),
+        click.option(
             "--backoff-max",
             type=flags.Duration(),
             default=None,
@@ -65,4 +78,8 @@ def daemon_arguments(given: dict[str, Any]) -> list[str]:
                 f"--{name.replace('_', '-')}",
                 f"{value:g}" if isinstance(value, float) else str(value),
             ]
+    if given.get("secure_port") is not None:
+        arguments += ["--secure-port", str(given["secure_port"])]
+    for address in given.get("bind_address") or ():
+        arguments += ["--bind-address", address]
     return arguments

@@ -47,6 +47,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "status": "Show whether minipod is up, its version and its Pods",
         "daemon": "Run minipod in the foreground",
         "shim": "Run the parent process of all containers (started by the daemon)",
+        "kubeconfig": "Print a kubeconfig, for kubectl and every other client of Kubernetes",
         "install-units": "Install the systemd units",
     },
     "Other": {

@@ -1,4 +1,4 @@
-"""The API server: one store, one Unix socket, one in-process transport.
+"""The API server: one store, one Unix socket, HTTPS, one in-process transport.
 
     store = await Store.open(layout.database)
     server = ApiServer(store, layout)
@@ -14,10 +14,13 @@ Constructor:
   (`kubelet_socket`), to which logs, exec, attach and the node proxy are forwarded.
 - `unready`: called for /readyz; returns why the daemon is not ready, or "" when it is. Default: always ready.
 - `administrators`: user IDs that may connect, by SO_PEERCRED; each is system:admin of system:masters. Default: root.
+- `serving`: HTTPS beside the socket. Default: none.
+- `clock`: what time credentials are held against. Default: the host's.
 - `max_watches`: watch streams over HTTP at one time; more are refused with 429.
 
 `start()` first makes the namespaces that every cluster has, each with its `default` ServiceAccount, then listens. It
-raises ServerError when another server answers on the socket, or the socket cannot be made. `transport` works as soon
+raises ServerError when another server answers on the socket, or the socket cannot be made, and ServingError or
+PkiError when HTTPS cannot be served. `transport` works as soon
 as the server exists. `stop()` ends every watch and stream and returns within about STOP_SECONDS; calling it twice is
 no error.
 """
@@ -33,9 +36,12 @@ from pathlib import Path
 from aiohttp import web
 
 from minipod.api.errors import internal_error, status_error
+from minipod.clock import Clock, SystemClock
 from minipod.paths import Layout
+from minipod.server.authentication import Authenticator
 from minipod.server.http import HttpFrontend, status_response
 from minipod.server.resources import Resources
+from minipod.server.serving import SecureServing
 from minipod.server.streams import NodeStreams
 from minipod.server.transport import InProcessTransport
 from minipod.store import Store
@@ -92,22 +98,27 @@ class ApiServer:
         *,
         unready: Callable[[], str] = lambda: "",
         administrators: frozenset[int] = frozenset({0}),
+        serving: SecureServing | None = None,
         max_watches: int = 5000,
+        clock: Clock | None = None,
     ) -> None:
         self._layout = layout
+        self._serving = serving
         self._resources = Resources(store)
         self._streams = NodeStreams(layout.kubelet_socket)
+        authenticator = Authenticator(administrators, clock or SystemClock())
         self._frontend = HttpFrontend(
-            self._resources, self._streams, unready, administrators, max_watches
+            self._resources, self._streams, unready, authenticator, max_watches
         )
         self.transport = InProcessTransport(self._resources)
         self._http: web.Server | None = None
-        self._listening: asyncio.AbstractServer | None = None
+        self._listening: list[asyncio.AbstractServer] = []
 
     async def start(self) -> None:
         """Make the first namespaces and listen. Raises ServerError, StatusError."""
         await self._resources.bootstrap()
         listener = bind(self._layout.api_socket)
+        secure = await self._prepare_serving()
         self._http = _Server(
             self._frontend.handle,
             handler_cancellation=True,
@@ -119,16 +130,29 @@ class ApiServer:
             logger=logger,
         )
         loop = asyncio.get_running_loop()
-        self._listening = await loop.create_unix_server(self._http, sock=listener, backlog=1024)
+        unix = await loop.create_unix_server(self._http, sock=listener, backlog=1024)
+        self._listening = [unix]
+        if self._serving is not None:
+            self._listening += await self._serving.listen(self._http, secure)
+
+    async def _prepare_serving(self) -> list[socket.socket]:
+        """Bind for HTTPS and have its certificates ready (made in a thread: the first ones take a moment)."""
+        if self._serving is None:
+            return []
+        await asyncio.to_thread(self._serving.prepare)
+        return self._serving.bind()
 
     async def stop(self) -> None:
         """Stop listening, end watches, let requests finish, close connections. Idempotent."""
-        listening, self._listening = self._listening, None
-        if listening is None or self._http is None:
+        listening, self._listening = self._listening, []
+        if not listening or self._http is None:
             return
         with contextlib.suppress(FileNotFoundError):
             self._layout.api_socket.unlink()
-        listening.close()
+        for each in listening:
+            each.close()
+        if self._serving is not None:
+            self._serving.stop()
         self._frontend.stop_watches()
         self._http.pre_shutdown()
         await self._http.shutdown(STOP_SECONDS)

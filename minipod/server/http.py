@@ -16,15 +16,15 @@ from minipod.api.errors import (
     timeout,
     too_large,
     too_many_requests,
-    unauthorized,
     unsupported_media_type,
 )
 from minipod.api.kind import Kind
 from minipod.client import PatchType, Request
 from minipod.server import discovery, wire
 from minipod.server.answers import Answer
+from minipod.server.authentication import Authenticator
 from minipod.server.bodies import BODY_LIMIT, decode_body, reading_error
-from minipod.server.identity import Identity, identify
+from minipod.server.identity import Identity
 from minipod.server.options import flag
 from minipod.server.pod_streams import exec_target, log_target
 from minipod.server.representation import (
@@ -65,13 +65,13 @@ class HttpFrontend:
         resources: Resources,
         streams: NodeStreams,
         unready: Callable[[], str],
-        administrators: frozenset[int],
+        authenticator: Authenticator,
         max_watches: int,
     ) -> None:
         self._resources = resources
         self._streams = streams
         self._unready = unready
-        self._administrators = administrators
+        self._authenticator = authenticator
         self._max_watches = max_watches
         self._watches: set[ResourceWatch] = set()
 
@@ -95,11 +95,7 @@ class HttpFrontend:
             watch.stop()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        transport = request.transport
-        connection = transport.get_extra_info("socket") if transport else None
-        identity = identify(connection, self._administrators)
-        if identity is None:
-            raise unauthorized()
+        identity = self._authenticator.authenticate(request)
         path = request.rel_url.raw_path
         target = parse_target(path)
         if target is None:
