@@ -35,7 +35,8 @@ class WatchEvent:
 class Request:
     """One call, transport-neutral: what the HTTP server parses a request into, and what the client builds.
 
-    `resource` is the plural name, with its group where it has one ("pods", "deployments.apps").
+    `resource` is the plural name, with its group where it has one ("pods", "deployments.apps"); `version` chooses
+    among the versions that are served, "" is the preferred one.
     """
 
     verb: Literal["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
@@ -50,6 +51,7 @@ class Request:
     )  # query parameters, by their wire names
     user: str = "system:admin"
     groups: tuple[str, ...] = ("system:masters", "system:authenticated")
+    version: str = ""
 
 
 class Transport(Protocol):

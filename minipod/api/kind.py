@@ -6,7 +6,8 @@ A kind is a declaration. The registry is in `kinds`, the built-in declarations i
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from importlib import import_module
+from typing import Any, cast
 
 from minipod.api.field import Cause
 
@@ -70,6 +71,19 @@ def _no_warnings(_obj: Object) -> list[str]:
     return []
 
 
+def _same(obj: Object) -> Object:
+    return obj
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Where a kind that can be scaled keeps what autoscaling/v1 Scale shows: paths with dots, as in a definition."""
+
+    replicas: str = "spec.replicas"
+    status: str = "status.replicas"
+    selector: str = "spec.selector"  # a LabelSelector, a map of labels, or a selector as text
+
+
 @dataclass(frozen=True)
 class Hooks:
     """What is special about a kind. Each hook has a default that does nothing; metadata is not their concern.
@@ -91,6 +105,28 @@ class Hooks:
     warnings: Callable[[Object], list[str]] = _no_warnings
     columns: tuple[Column, ...] = ()
     cells: Callable[[Object, datetime], list[Any]] | None = None
+    # Of a kind that is kept as another (`Kind.stored_as`): the same object as that kind, and back. Pure.
+    to_stored: Callable[[Object], Object] = _same
+    from_stored: Callable[[Object], Object] = _same
+
+
+class _HooksElsewhere:
+    """Hooks that are loaded when one of them is first asked for: most kinds are not used by most processes."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self._where = (module, name)
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("__"):
+            raise AttributeError(attribute)
+        module, name = self._where
+        self.__dict__.update(vars(getattr(import_module(module), name)))
+        return self.__dict__[attribute]
+
+
+def hooks_in(module: str, name: str = "HOOKS") -> Hooks:
+    """Return the Hooks that are called `name` in a module, which is loaded with their first use."""
+    return cast(Hooks, _HooksElsewhere(module, name))
 
 
 @dataclass(frozen=True)
@@ -99,7 +135,9 @@ class Kind:
 
     `schema_name` names its definition in `schema` ("" for none: any content is accepted). `has_status` says that
     status is a subresource, which create and update leave alone. `generation` says that metadata.generation counts
-    changes of the spec. `name_rule` names the function of `names` that a name must satisfy.
+    changes of the spec. `name_rule` names the function of `names` that a name must satisfy. `scale` says that the
+    scale subresource is there, and what it shows. `stored_as` is (group, version, plural) of the kind that keeps its
+    objects when it is not itself: one object, served in several versions or groups.
     """
 
     group: str
@@ -117,6 +155,8 @@ class Kind:
     generation: bool = False
     graceful_deletion: bool = False
     name_rule: str = "dns1123_subdomain"
+    scale: Scale | None = None
+    stored_as: tuple[str, str, str] | None = None
     hooks: Hooks = field(default_factory=Hooks, compare=False, repr=False)
 
     @property
@@ -128,6 +168,14 @@ class Kind:
     def resource(self) -> str:
         """The plural name with its group where it has one: `pods`, `deployments.apps`."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def stored_resource(self) -> str:
+        """The resource under which the store has its objects."""
+        if self.stored_as is None:
+            return self.resource
+        group, _, plural = self.stored_as
+        return f"{plural}.{group}" if group else plural
 
     @property
     def singular_name(self) -> str:

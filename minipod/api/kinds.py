@@ -1,6 +1,7 @@
 """The registry of kinds: open at run time, so that a kind is a declaration and never a change of the server."""
 
 from minipod.api.core import KINDS
+from minipod.api.declared import DECLARED
 from minipod.api.kind import Kind
 
 _by_kind: dict[tuple[str, str], Kind] = {}
@@ -59,10 +60,15 @@ def by_path(group: str, version: str, plural: str) -> Kind:
         raise UnknownKind(f'no resource "{plural}" is served in "{group}/{version}"') from None
 
 
+def stored_kind(kind: Kind) -> Kind:
+    """Return the kind that keeps the objects of `kind`: itself, nearly always."""
+    return kind if kind.stored_as is None else by_path(*kind.stored_as)
+
+
 def all_kinds() -> list[Kind]:
     """Return every kind served, in the order of registration."""
     return list(_by_kind.values())
 
 
-for _kind in KINDS:
+for _kind in (*KINDS, *DECLARED):
     register(_kind)

@@ -18,7 +18,6 @@ _SPEC = {
     "restartPolicy": "Always",
     "terminationGracePeriodSeconds": 30,
     "schedulerName": "default-scheduler",
-    "enableServiceLinks": True,
 }
 _PROBE = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
 _VOLUMES: dict[str, Object] = {
@@ -42,6 +41,30 @@ _VOLUMES: dict[str, Object] = {
 def default_pod(pod: Object) -> None:
     """Fill in a Pod's defaults. Done twice, the second time changes nothing."""
     spec = _child(pod, "spec")
+    default_pod_spec(spec)
+    if spec.get("enableServiceLinks") is None:
+        spec["enableServiceLinks"] = True
+    for container in all_containers(spec):
+        if spec.get("hostNetwork"):
+            _default_host_ports(container)
+        _default_requests(container["resources"])
+    _default_requests(spec.get("resources"))
+    _default_service_account(spec)
+    _default_tolerations(spec)
+    _default_priority(spec)
+
+
+def default_pod_template(template: Object) -> None:
+    """Fill in the defaults of a template: less than of a Pod, which is defaulted again when it is made."""
+    spec = _child(template, "spec")
+    default_pod_spec(spec)
+    name = spec.get("serviceAccountName") or spec.get("serviceAccount")
+    if name:
+        spec["serviceAccountName"] = spec["serviceAccount"] = name
+
+
+def default_pod_spec(spec: Object) -> None:
+    """Fill in what a Pod's spec and a template's have in common."""
     _fill(spec, _SPEC)
     if spec["terminationGracePeriodSeconds"] < 0:
         spec["terminationGracePeriodSeconds"] = (
@@ -52,11 +75,7 @@ def default_pod(pod: Object) -> None:
     for volume in spec.get("volumes") or ():
         _default_volume(volume)
     for container in all_containers(spec):
-        _default_container(container, bool(spec.get("hostNetwork")))
-    _default_requests(spec.get("resources"))
-    _default_service_account(spec)
-    _default_tolerations(spec)
-    _default_priority(spec)
+        _default_container(container)
 
 
 def all_containers(spec: Object) -> Iterator[Object]:
@@ -93,7 +112,13 @@ def _child(obj: Object, name: str) -> Object:
     return child
 
 
-def _default_container(container: Object, host_network: bool) -> None:
+def _default_host_ports(container: Object) -> None:
+    """On the host's network a container's port is the host's."""
+    for port in container.get("ports") or ():
+        _fill_zeros(port, {"hostPort": port.get("containerPort", 0)})
+
+
+def _default_container(container: Object) -> None:
     image = container.get("image") or ""
     if not container.get("imagePullPolicy") and image:
         container["imagePullPolicy"] = default_pull_policy(image)
@@ -103,13 +128,10 @@ def _default_container(container: Object, host_network: bool) -> None:
     )
     for port in container.get("ports") or ():
         _fill(port, {"protocol": "TCP"})
-        if host_network:
-            _fill_zeros(port, {"hostPort": port.get("containerPort", 0)})
     for variable in container.get("env") or ():
         _default_field_ref((variable.get("valueFrom") or {}).get("fieldRef"))
     if container.get("resources") is None:
         container["resources"] = {}
-    _default_requests(container["resources"])
     _default_handlers(container)
 
 

@@ -49,6 +49,19 @@ class Requirement:
             return False
         return actual > bound if self.operator == "gt" else actual < bound
 
+    def __str__(self) -> str:
+        """Return it as it is written in a query; one value of `in` as an equality."""
+        values = ",".join(sorted(self.values))
+        if self.operator == "exists":
+            return self.key
+        if self.operator == "!":
+            return f"!{self.key}"
+        if self.operator == "in" and len(self.values) == 1:
+            return f"{self.key}={values}"
+        if self.operator in ("in", "notin"):
+            return f"{self.key} {self.operator} ({values})"
+        return f"{self.key}{'>' if self.operator == 'gt' else '<'}{values}"
+
 
 @dataclass(frozen=True)
 class LabelSelector:
@@ -59,6 +72,10 @@ class LabelSelector:
     def matches(self, labels: Mapping[str, str] | None) -> bool:
         """Whether an object with these labels is selected."""
         return all(each.matches(labels or {}) for each in self.requirements)
+
+    def __str__(self) -> str:
+        """Return it as it is written in a query, by key: `app=web,tier in (a,b)`."""
+        return ",".join(map(str, sorted(self.requirements, key=lambda each: each.key)))
 
 
 def parse_labels(text: str) -> LabelSelector:
@@ -79,8 +96,34 @@ def from_object(selector: Object | None) -> LabelSelector:
         operator = _OBJECT_OPERATORS.get(each.get("operator", ""))
         if operator is None:
             raise SelectorError(f'"{each.get("operator")}" is not a valid label selector operator')
-        found.append(Requirement(each["key"], operator, frozenset(each.get("values") or ())))
+        found.append(Requirement(each.get("key") or "", operator, frozenset(each.get("values") or ())))
     return LabelSelector(tuple(found))
+
+
+def selector_text(selector: Object | str | None) -> str:
+    """Return a LabelSelector object, a map of labels or a selector in text as one text; "" for none.
+
+    Raises SelectorError for an unknown operator.
+    """
+    if not selector:
+        return ""
+    if isinstance(selector, str):
+        return selector
+    if selector.keys() <= {"matchLabels", "matchExpressions"}:
+        return _object_text(selector)
+    return ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
+
+
+def _object_text(selector: Object) -> str:
+    """Return the text of a LabelSelector object: there an `In` of one value stays what it is."""
+    labels = selector.get("matchLabels") or {}
+    found = [(key, f"{key}={value}") for key, value in labels.items()]
+    for each in from_object({"matchExpressions": selector.get("matchExpressions")}).requirements:
+        text = str(each)
+        if each.operator == "in":
+            text = f"{each.key} in ({','.join(sorted(each.values))})"
+        found.append((each.key, text))
+    return ",".join(text for _, text in sorted(found, key=lambda pair: pair[0]))
 
 
 class _LabelParser:

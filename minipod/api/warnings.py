@@ -151,6 +151,29 @@ SERVICE_ACCOUNT_RULES = (
 )
 
 
+# Where a kind keeps Pods to be: what is not done for a Pod is not done for these either.
+_TEMPLATES = {
+    ("", "PodTemplate"): "template",
+    ("", "ReplicationController"): "spec.template",
+    ("apps", "DaemonSet"): "spec.template",
+    ("apps", "Deployment"): "spec.template",
+    ("apps", "ReplicaSet"): "spec.template",
+    ("apps", "StatefulSet"): "spec.template",
+    ("batch", "CronJob"): "spec.jobTemplate.spec.template",
+    ("batch", "Job"): "spec.template",
+}
+# Kinds that are stored and that nobody acts on. Whoever adds the controller takes its line out.
+WITHOUT_CONTROLLER = {
+    ("", "ReplicationController"): "no Pods are made for it",
+    ("apps", "DaemonSet"): "no Pods are made for it",
+    ("apps", "Deployment"): "no Pods are made for it",
+    ("apps", "ReplicaSet"): "no Pods are made for it",
+    ("apps", "StatefulSet"): "no Pods are made for it",
+    ("batch", "CronJob"): "no Jobs are made for it",
+    ("batch", "Job"): "no Pods are made for it",
+}
+
+
 @dataclass
 class _Branch:
     """The rules as a tree, so that only fields on the way to a rule are looked at."""
@@ -197,8 +220,18 @@ def unsupported(kind: Kind, obj: Object) -> list[str]:
 
     What else the sender should know of it (its kind's `warnings` hook) comes after.
     """
+    key = (kind.group, kind.kind)
     found = list(_METADATA.warnings(obj, ""))
-    tree = _BY_KIND.get((kind.group, kind.kind))
-    if tree is not None:
-        found += tree.warnings(obj, "")
+    if key in WITHOUT_CONTROLLER:
+        found.append(f"{kind.kind} {STORED}: {WITHOUT_CONTROLLER[key]}")
+    if key in _BY_KIND:
+        found += _BY_KIND[key].warnings(obj, "")
+    if key in _TEMPLATES:
+        found += _BY_KIND["", "Pod"].warnings(_at(obj, _TEMPLATES[key]), _TEMPLATES[key])
     return [*found, *kind.hooks.warnings(obj)]
+
+
+def _at(obj: Object, path: str) -> Object:
+    for name in path.split("."):
+        obj = obj.get(name) or {}
+    return obj

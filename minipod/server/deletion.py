@@ -15,6 +15,7 @@ from minipod.client import Object, Request
 from minipod.server import keys, metadata, wire
 from minipod.server.admission import Admission
 from minipod.server.answers import Many, One, success
+from minipod.server.conversion import presented
 from minipod.server.decoding import parsed
 from minipod.server.options import DeleteOptions, delete_options, dry_run
 from minipod.server.reading import Reader
@@ -49,7 +50,7 @@ class Deleter:
         fate, obj, value = await self._delete(kind, key, request.name, wanted)
         if fate is Fate.REMOVED and kind.resource not in _ANSWERS_OBJECT:
             return success(kind, request.name, obj["metadata"]["uid"])
-        return One(value, kind)
+        return One(presented(kind, value), kind)
 
     async def delete_collection(self, request: Request, kind: Kind) -> Many:
         """Delete every selected object; those that go meanwhile are no failure. Answers what was there."""
@@ -62,7 +63,7 @@ class Deleter:
             except StatusError as error:
                 if error.reason != "NotFound":
                     raise
-        return Many(kind, [entry.value for entry in entries], revision)
+        return Many(kind, [presented(kind, entry.value) for entry in entries], revision)
 
     async def _delete(
         self, kind: Kind, key: str, name: str, wanted: DeleteOptions

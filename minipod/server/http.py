@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -132,6 +133,7 @@ class HttpFrontend:
             query,
             identity.user,
             identity.groups,
+            target.version,
         )
         if target.subresource in _STREAMS and kind.subresource(target.subresource):
             return await self._stream(http, request, target, kind)
@@ -255,18 +257,7 @@ async def _with_body(http: web.BaseRequest, request: Request) -> Request:
         body = None
     else:
         raise bad_request("the request has no body")
-    return Request(
-        request.verb,
-        request.resource,
-        request.namespace,
-        request.name,
-        request.subresource,
-        body,
-        patch_type,
-        request.options,
-        request.user,
-        request.groups,
-    )
+    return replace(request, body=body, patch_type=patch_type)
 
 
 async def _read(http: web.BaseRequest) -> bytes:

@@ -14,6 +14,7 @@ from minipod.api.kind import Kind
 from minipod.client import Object, Request
 from minipod.server import keys, options, wire
 from minipod.server.answers import Many, One
+from minipod.server.conversion import presented
 from minipod.server.selection import Selection, SharedDecoder, select
 from minipod.server.watching import Initial, ResourceWatch, WatchPlan
 from minipod.store import Compacted, Entry, Page, Store
@@ -40,7 +41,7 @@ class Reader:
         if entry is None:
             raise not_found(kind, request.name)
         self._check_not_ahead(options.version(request.options))
-        return One(entry.value, kind)
+        return One(presented(kind, entry.value), kind)
 
     def list_objects(self, request: Request, kind: Kind) -> Many:
         """Return the selected objects, paged by `limit` and `continue`. Raises BadRequest, Expired."""
@@ -51,10 +52,10 @@ class Reader:
             raise bad_request(f"limit: Invalid value: {limit}: must not be negative")
         try:
             if selection.single:
-                return Many(kind, self._single(selection), self._store.revision)
+                return Many(kind, self._single(kind, selection), self._store.revision)
             if selection.selected is None:
                 page = self._store.list(selection.prefix, start=start, limit=limit, at=at)
-                return self._page(kind, page, [entry.value for entry in page.entries])
+                return self._page(kind, page, _values(kind, page.entries))
             return self._selected(selection, start, limit, at)
         except Compacted as error:
             raise expired(_LIST_EXPIRED) from error
@@ -95,8 +96,8 @@ class Reader:
             return page
         return Page(_filter(selection.selected, page.entries), page.revision)
 
-    def _single(self, selection: Selection) -> list[bytes]:
-        return [entry.value for entry in self._matching(selection).entries]
+    def _single(self, kind: Kind, selection: Selection) -> list[bytes]:
+        return _values(kind, self._matching(selection).entries)
 
     def _selected(self, selection: Selection, start: str, limit: int, at: int) -> Many:
         """Filter all of one moment, then cut the page: `limit` counts selected objects."""
@@ -104,9 +105,9 @@ class Reader:
         assert selection.selected is not None
         found = _filter(selection.selected, page.entries)
         if not limit or len(found) <= limit:
-            return Many(selection.kind, [entry.value for entry in found], page.revision)
+            return Many(selection.kind, _values(selection.kind, found), page.revision)
         token = options.encode_token(page.revision, found[limit].key)
-        items = [entry.value for entry in found[:limit]]
+        items = _values(selection.kind, found[:limit])
         return Many(
             selection.kind, items, page.revision, token
         )  # upstream does not count on either
@@ -141,6 +142,10 @@ class Reader:
     def _check_not_ahead(self, version: int) -> None:
         if version > self._store.revision:
             raise options.too_large_version(version, self._store.revision)
+
+
+def _values(kind: Kind, entries: list[Entry]) -> list[bytes]:
+    return [presented(kind, entry.value) for entry in entries]
 
 
 def _filter(selected: Callable[[Object], bool], entries: list[Entry]) -> list[Entry]:

@@ -16,7 +16,7 @@ from minipod.api.errors import (
 )
 from minipod.api.kind import Kind
 from minipod.client import Object, Request
-from minipod.server import subresources, wire
+from minipod.server import scaling, subresources, wire
 from minipod.server.admission import DEFAULT_ACCOUNT, SYSTEM_NAMESPACES, Admission
 from minipod.server.answers import Answer, One
 from minipod.server.deletion import Deleter
@@ -87,6 +87,10 @@ class Resources:
                 return await self._writer.update(request, kind)
             case "update", "finalize" if kind.resource == "namespaces" and request.name:
                 return await subresources.finalize(self._writer, request, kind)
+            case "get", "scale" if request.name:
+                return scaling.get(self._reader, request, kind)
+            case "update" | "patch", "scale" if request.name:
+                return await scaling.change(self._writer, request, kind)
             case "patch", "" | "status" if request.name:
                 return await self._writer.patch(request, kind)
             case "delete", "" if request.name:
@@ -120,7 +124,11 @@ class Resources:
 def find_kind(request: Request) -> Kind:
     """Return the kind of a request, after checking that its shape fits. Raises NotFound, BadRequest."""
     try:
-        kind = kinds.by_resource(request.resource)
+        if request.version:
+            plural, _, group = request.resource.partition(".")
+            kind = kinds.by_path(group, request.version, plural)
+        else:
+            kind = kinds.by_resource(request.resource)
     except kinds.UnknownKind:
         raise page_not_found() from None
     if request.subresource and kind.subresource(request.subresource) is None:

@@ -13,7 +13,7 @@ from minipod.api.selectors import (
     parse_labels,
 )
 from minipod.client import Object, Request
-from minipod.server import keys, wire
+from minipod.server import conversion, keys, wire
 
 Predicate = Callable[[Object], bool]
 
@@ -35,7 +35,7 @@ def select(kind: Kind, request: Request) -> Selection:
         fields = parse_fields(request.options.get("fieldSelector", ""), kind)
     except SelectorError as error:
         raise bad_request(str(error)) from error
-    predicate = compile_selectors(kind, labels, fields)
+    predicate = _as_seen(kind, compile_selectors(kind, labels, fields))
     name = fields.required("metadata.name")
     namespace = request.namespace or fields.required("metadata.namespace") or ""
     if name and (namespace or not kind.namespaced) and "/" not in name:
@@ -43,6 +43,13 @@ def select(kind: Kind, request: Request) -> Selection:
     if "/" in namespace:
         raise bad_request(f'namespace "{namespace}" is not a name')
     return Selection(kind, keys.prefix(kind, namespace), False, predicate)
+
+
+def _as_seen(kind: Kind, predicate: Predicate | None) -> Predicate | None:
+    """Return the predicate over stored objects: selectors speak of the kind that the caller sees."""
+    if predicate is None or kind.stored_as is None:
+        return predicate
+    return lambda obj: predicate(conversion.from_stored(kind, obj))
 
 
 class SharedDecoder:

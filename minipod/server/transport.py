@@ -5,6 +5,7 @@ out, so that nobody shares an object with the server.
 """
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from minipod.api.errors import StatusError, internal_error
@@ -22,7 +23,7 @@ class InProcessTransport:
     async def call(self, request: Request) -> Object:
         """Perform one request and return its object. Raises StatusError."""
         if request.body is not None:
-            request = _with_body(request, _copied(request.body))
+            request = replace(request, body=_copied(request.body))
         try:
             answer = await self._resources.perform(request)
         except StatusError:
@@ -48,18 +49,3 @@ def _copied(body: Any) -> Any:
         return wire.copy(body)
     except ValueError as error:
         raise internal_error(f"the body is not plain data: {error}") from error
-
-
-def _with_body(request: Request, body: Any) -> Request:
-    return Request(
-        request.verb,
-        request.resource,
-        request.namespace,
-        request.name,
-        request.subresource,
-        body,
-        request.patch_type,
-        request.options,
-        request.user,
-        request.groups,
-    )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from minipod.api.errors import StatusError, resource_version_too_old
 from minipod.client import Object, WatchType
 from minipod.server import wire
+from minipod.server.conversion import presented
 from minipod.server.selection import Selection, SharedDecoder
 from minipod.store import Compacted, Entry, Event, Watch
 
@@ -76,7 +77,7 @@ class ResourceWatch:
         self._watch.interrupt()
 
     def _first(self) -> list[Change]:
-        changes = [Change("ADDED", entry.value) for entry in self._initial]
+        changes = [Change("ADDED", presented(self.kind, entry.value)) for entry in self._initial]
         self._initial = []
         if self._plan.initial is Initial.OBJECTS_AND_BOOKMARK and self._plan.bookmarks:
             changes.append(self._bookmark(_INITIAL_END))
@@ -96,7 +97,10 @@ class ResourceWatch:
             events = await self._watch.next(max(until - now, 0.0))
         except Compacted as error:
             raise _fell_behind(error) from error
-        return [change for event in events if (change := self._change(event)) is not None]
+        changes = [change for event in events if (change := self._change(event)) is not None]
+        if self.kind.stored_as is None:
+            return changes
+        return [Change(each.type, presented(self.kind, each.value)) for each in changes]
 
     def _change(self, event: Event) -> Change | None:
         """Return what the change looks like through the selector: objects come and go as they match."""

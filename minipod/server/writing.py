@@ -14,10 +14,12 @@ from minipod.api.errors import (
     status_error,
 )
 from minipod.api.kind import Kind
+from minipod.api.kinds import stored_kind
 from minipod.client import Object, Request
 from minipod.server import keys, metadata, options, wire
 from minipod.server.admission import Admission
 from minipod.server.answers import One
+from minipod.server.conversion import from_stored, presented, to_stored
 from minipod.server.decoding import decode_object, parsed
 from minipod.server.patching import apply_patch
 from minipod.store import Conflict, Entry, Store
@@ -37,20 +39,19 @@ class Writer:
     async def create(self, request: Request, kind: Kind) -> One:
         """Store a new object. Raises AlreadyExists, Invalid, Forbidden, NotFound, BadRequest."""
         warnings: list[str] = []
-        obj = decode_object(kind, request.body, request, warnings)
-        generated = not obj["metadata"].get("name") and obj["metadata"].get("generateName")
-        metadata.prepare_new(kind, obj, datetime.now(UTC))
-        self._admit_new(kind, obj, warnings)
+        given = self._decode_new(request, kind, warnings)
+        asked, kind, told = kind, stored_kind(kind), len(warnings)
+        generated = not given["metadata"].get("name") and given["metadata"].get("generateName")
         for _ in range(_NAME_ATTEMPTS if generated else 1):
+            obj = wire.copy(given) if generated else given  # much may follow from the name
+            del warnings[told:]
+            metadata.prepare_new(kind, obj, datetime.now(UTC))
+            self._admit_new(kind, obj, warnings)
             try:
                 value = await self._store_new(request, kind, obj)
-                return One(value, kind, 201, tuple(warnings))
+                return One(presented(asked, value), asked, 201, tuple(warnings))
             except Conflict:
-                if generated:
-                    obj["metadata"]["name"] = metadata.generate_name(
-                        obj["metadata"]["generateName"]
-                    )
-                    defaults.apply_defaults(kind, obj)  # some follow the name
+                continue
         if generated:
             raise generate_name_conflict(kind, obj["metadata"]["name"])
         raise already_exists(kind, obj["metadata"]["name"])
@@ -109,14 +110,27 @@ class Writer:
 
     async def _change(self, request: Request, kind: Kind, change: Change) -> One:
         warnings: list[str] = []
+        entry = await self.rewrite(request, kind, change, warnings)
+        return One(presented(kind, entry.value), kind, 200, tuple(warnings))
+
+    async def rewrite(
+        self, request: Request, kind: Kind, change: Change, warnings: list[str]
+    ) -> Entry:
+        """Swap in what `change` makes of the newest version, judged as any update. Raises as `update` does."""
 
         def compute(old: Object) -> Object | None:
             warnings.clear()
-            new = change(old, warnings)
-            return self._next(request, kind, new, old, warnings)
+            if kind.stored_as is None:
+                return self._next(request, kind, change(old, warnings), old, warnings)
+            before = from_stored(kind, wire.copy(old))
+            new = change(wire.copy(before), warnings)
+            defaults.apply_defaults(kind, new)
+            causes = kind.hooks.validate_update(new, before)
+            if causes:
+                raise invalid(stored_kind(kind), request.name, causes)
+            return self._next(request, stored_kind(kind), to_stored(kind, new), old, warnings)
 
-        entry = await self.transform(request, kind, compute)
-        return One(entry.value, kind, 200, tuple(warnings))
+        return await self.transform(request, kind, compute)
 
     def _next(
         self, request: Request, kind: Kind, new: Object, old: Object, warnings: list[str]
@@ -141,6 +155,17 @@ class Writer:
         if request.subresource != "status" and new.get("spec") != old.get("spec"):
             warnings += api_warnings.unsupported(kind, new)
         return new
+
+    def _decode_new(self, request: Request, kind: Kind, warnings: list[str]) -> Object:
+        """Return the body as it is stored; a version that is not stored defaults and judges its own form first."""
+        obj = decode_object(kind, request.body, request, warnings)
+        if kind.stored_as is None:
+            return obj
+        defaults.apply_defaults(kind, obj)
+        causes = kind.hooks.validate_create(obj)
+        if causes:
+            raise invalid(stored_kind(kind), obj["metadata"].get("name") or "", causes)
+        return to_stored(kind, obj)
 
     def _admit_new(self, kind: Kind, obj: Object, warnings: list[str]) -> None:
         """Default, admit and validate in upstream's order; changes `obj` in place."""

@@ -8,56 +8,69 @@ from minipod.api.printers.durations import age
 
 Object = dict[str, Any]
 
-_NAME = Column("Name", format="name", description="Name of the object, unique in its namespace.")
-_AGE = Column("Age", description="Time since creation.")
+NONE = "<none>"
 
-NAMESPACE_COLUMNS = (_NAME, Column("Status", description="Active or Terminating."), _AGE)
+NAME = Column("Name", format="name", description="Name of the object, unique in its namespace.")
+AGE = Column("Age", description="Time since creation.")
+
+NAMESPACE_COLUMNS = (NAME, Column("Status", description="Active or Terminating."), AGE)
 SECRET_COLUMNS = (
-    _NAME,
+    NAME,
     Column("Type", description="What the Secret is for."),
     Column("Data", type="string", description="How many keys it has."),
-    _AGE,
+    AGE,
 )
 CONFIG_MAP_COLUMNS = (
-    _NAME,
+    NAME,
     Column("Data", type="string", description="How many keys it has."),
-    _AGE,
+    AGE,
 )
 SERVICE_ACCOUNT_COLUMNS = (
-    _NAME,
+    NAME,
     Column("Secrets", type="string", description="How many Secrets it refers to."),
-    _AGE,
+    AGE,
 )
 # Of kinds that declare no columns.
-DEFAULT_COLUMNS = (_NAME, _AGE)
+DEFAULT_COLUMNS = (NAME, AGE)
 
 
 def namespace_cells(namespace: Object, now: datetime) -> list[Any]:
     """Return the cells of a namespace's row."""
-    return _row(namespace, now, (namespace.get("status") or {}).get("phase") or "")
+    return row(namespace, now, (namespace.get("status") or {}).get("phase") or "")
 
 
 def secret_cells(secret: Object, now: datetime) -> list[Any]:
     """Return the cells of a Secret's row."""
-    return _row(secret, now, secret.get("type") or "", len(secret.get("data") or {}))
+    return row(secret, now, secret.get("type") or "", len(secret.get("data") or {}))
 
 
 def config_map_cells(config_map: Object, now: datetime) -> list[Any]:
     """Return the cells of a ConfigMap's row."""
     keys = len(config_map.get("data") or {}) + len(config_map.get("binaryData") or {})
-    return _row(config_map, now, keys)
+    return row(config_map, now, keys)
 
 
 def service_account_cells(account: Object, now: datetime) -> list[Any]:
     """Return the cells of a ServiceAccount's row."""
-    return _row(account, now, len(account.get("secrets") or ()))
+    return row(account, now, len(account.get("secrets") or ()))
+
+
+def scale_cells(scale: Object, now: datetime) -> list[Any]:
+    """Return the cells of a Scale's row."""
+    wanted = (scale.get("spec") or {}).get("replicas") or 0
+    return row(scale, now, wanted, (scale.get("status") or {}).get("replicas") or 0)
 
 
 def default_cells(obj: Object, now: datetime) -> list[Any]:
     """Return the cells of an object whose kind declares no columns."""
-    return _row(obj, now)
+    return row(obj, now)
 
 
-def _row(obj: Object, now: datetime, *between: Any) -> list[Any]:
-    metadata = obj["metadata"]
-    return [metadata.get("name", ""), *between, age(metadata.get("creationTimestamp"), now)]
+def age_cell(obj: Object, now: datetime) -> str:
+    """Return the time since an object was made."""
+    return age(obj["metadata"].get("creationTimestamp"), now)
+
+
+def row(obj: Object, now: datetime, *between: Any) -> list[Any]:
+    """Return a row of a name, other cells, and an age."""
+    return [obj["metadata"].get("name", ""), *between, age_cell(obj, now)]

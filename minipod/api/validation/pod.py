@@ -11,7 +11,11 @@ from minipod.api.validation.containers import (
     validate_ephemeral_containers,
     validate_init_containers,
 )
-from minipod.api.validation.metadata import causes_of
+from minipod.api.validation.metadata import (
+    causes_of,
+    validate_annotations,
+    validate_labels,
+)
 from minipod.api.validation.resources import validate_resources
 from minipod.api.validation.scheduling import validate_scheduling
 from minipod.api.validation.security import validate_pod_security
@@ -34,7 +38,23 @@ def validate_pod_create(pod: Object) -> list[Cause]:
 
 def validate_pod(pod: Object) -> Iterator[Cause]:
     """Check a Pod's spec, new or updated."""
-    spec, path = pod.get("spec") or {}, "spec"
+    yield from validate_pod_spec(pod.get("spec") or {}, "spec")
+
+
+def validate_pod_template(template: Object | None, path: str) -> Iterator[Cause]:
+    """Check the template that a controller makes Pods from."""
+    template = template or {}
+    metadata, spec = template.get("metadata") or {}, template.get("spec") or {}
+    yield from validate_labels(metadata.get("labels"), f"{path}.labels")
+    yield from validate_annotations(metadata.get("annotations"), f"{path}.annotations")
+    yield from validate_pod_spec(spec, f"{path}.spec")
+    if spec.get("ephemeralContainers"):
+        why = "ephemeral containers not allowed in pod template"
+        yield forbidden(f"{path}.spec.ephemeralContainers", why)
+
+
+def validate_pod_spec(spec: Object, path: str) -> Iterator[Cause]:
+    """Check the spec of a Pod or of a template."""
     volumes, causes = validate_volumes(spec.get("volumes") or [], f"{path}.volumes")
     yield from causes
     context = PodContext(

@@ -82,7 +82,12 @@ class Maker:
 
 def decoded(kind, seed):
     made = Maker(seed).struct(kind.schema_name, 0)
-    made["metadata"] = {**(made.get("metadata") or {}), "name": "x", "namespace": "default"}
+    made["metadata"] = {
+        **(made.get("metadata") or {}),
+        "name": "x",
+        "namespace": "default",
+        "uid": "0",
+    }
     assert schema.validate_structure(kind, made) == ([], [])
     return schema.normalize(kind.schema_name, made)
 
@@ -91,8 +96,8 @@ def decoded(kind, seed):
 def test_objects_go_all_the_way(kind):
     for seed in range(150 if kind.kind == "Pod" else 30):
         new = decoded(kind, seed)
-        kind.hooks.prepare_create(new)
         apply_defaults(kind, new)
+        kind.hooks.prepare_create(new)
         once = deepcopy(new)
         apply_defaults(kind, new)
         assert new == once
@@ -108,8 +113,8 @@ def test_updates_and_patches_go_all_the_way(kind):
     for seed in range(40 if kind.kind == "Pod" else 10):
         old, new = decoded(kind, seed), decoded(kind, seed + 1000)
         for obj in (old, new):
-            kind.hooks.prepare_create(obj)
             apply_defaults(kind, obj)
+            kind.hooks.prepare_create(obj)
         kind.hooks.prepare_update(new, old)
         validation.validate_update(kind, new, old)
         kind.hooks.prepare_status_update(new, old)

@@ -126,7 +126,7 @@ def test_discovery_lists_what_is_served(tmp_path: Path) -> None:
     [
         "/api/v2",
         "/api/v1/nothing",
-        "/apis/apps/v1/deployments",
+        "/apis/apps/v9/deployments",
         "/apis/none",
         "/x",
         "/api/v1/pods/a/b/c",
