@@ -96,7 +96,9 @@ def from_object(selector: Object | None) -> LabelSelector:
         operator = _OBJECT_OPERATORS.get(each.get("operator", ""))
         if operator is None:
             raise SelectorError(f'"{each.get("operator")}" is not a valid label selector operator')
-        found.append(Requirement(each.get("key") or "", operator, frozenset(each.get("values") or ())))
+        found.append(
+            Requirement(each.get("key") or "", operator, frozenset(each.get("values") or ()))
+        )
     return LabelSelector(tuple(found))
 
 
