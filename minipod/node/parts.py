@@ -21,8 +21,8 @@ from minipod.node.status import NodeFacts, Waiting, compute_pod_status
 from minipod.node.status_writer import StatusWriter
 from minipod.node.traces import Traces
 from minipod.node.volumes import PreparedVolume
+from minipod.runtime.operations import TracedStep
 from minipod.runtime.service import Runtime
-from minipod.runtime.spec import TracedStep
 
 
 class Addresses(Protocol):

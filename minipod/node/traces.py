@@ -1,17 +1,37 @@
-"""The steps that really ran for each Pod, kept in its directory so that the next daemon can show them as well."""
+"""The steps that really ran for each Pod, kept in its directory so that the next daemon can show them as well.
+
+On a start's way there is one append to a list. What is kept is put into words and written by a thread, and held in
+memory only until then.
+"""
 
 import asyncio
 import contextlib
 import json
+import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 
 from minipod.client import Object
-from minipod.runtime.spec import TracedStep
+from minipod.runtime.codec import traced_to_json
+from minipod.runtime.operations import TracedStep
 
 LIMIT = 2000  # steps kept of one Pod
 FILE = "trace.json"
+
+
+@dataclass(frozen=True)
+class _Section:
+    """The steps of one call."""
+
+    title: str
+    time: float
+    steps: Sequence[TracedStep]
+
+    def to_json(self) -> Object:
+        begin = min((each.start_us for each in self.steps), default=0)
+        steps = [traced_to_json(each, begin) for each in self.steps]
+        return {"title": self.title, "time": self.time, "begin_us": begin, "steps": steps}
 
 
 class Traces:
@@ -19,54 +39,72 @@ class Traces:
 
     def __init__(self, directory_of: Callable[[str], Path]) -> None:
         self._directory_of = directory_of
-        self._sections: dict[str, list[Object]] = {}
-        self._unsaved: set[str] = set()
+        self._unsaved: dict[str, list[_Section]] = {}
         self._saving: dict[str, asyncio.Task[None]] = {}
+        self._ended: dict[str, bytes] = {}  # of Pods whose directories are gone, compressed
 
     def add(self, uid: str, title: str, time: float, steps: Sequence[TracedStep]) -> None:
         """Keep the steps of one call; the oldest calls go when there are too many."""
-        sections = self._sections.setdefault(uid, self._load(uid))
-        sections.append({"title": title, "time": time, "steps": [asdict(each) for each in steps]})
-        while sum(len(each["steps"]) for each in sections) > LIMIT:
-            sections.pop(0)
-        self._unsaved.add(uid)
+        self._unsaved.setdefault(uid, []).append(_Section(title, time, steps))
 
     def get(self, uid: str) -> list[Object]:
         """Return a Pod's trace, of an earlier daemon's too."""
-        return self._sections.get(uid) or self._load(uid)
+        if ended := self._ended.get(uid):
+            found: list[Object] = json.loads(zlib.decompress(ended))
+            return found
+        return _join(self._directory_of(uid) / FILE, self._unsaved.get(uid, ()))
 
     def save(self, uid: str) -> None:
         """Write what is new, in the background."""
         if uid in self._unsaved and uid not in self._saving:
-            self._unsaved.discard(uid)
-            sections = list(self._sections[uid])
-            path = self._directory_of(uid) / FILE
-            task = asyncio.create_task(asyncio.to_thread(_write, path, sections))
-            self._saving[uid] = task
-            task.add_done_callback(lambda _: self._saving.pop(uid, None))
+            self._saving[uid] = asyncio.create_task(self._save(uid), name="trace")
+
+    async def _save(self, uid: str) -> None:
+        path = self._directory_of(uid) / FILE
+        try:
+            while sections := self._unsaved.get(uid):
+                count = len(sections)
+                if not await asyncio.to_thread(_write, path, sections[:count]):
+                    return
+                del sections[:count]
+        finally:
+            del self._saving[uid]
+            if not self._unsaved.get(uid):
+                self._unsaved.pop(uid, None)
 
     async def settle(self, uid: str) -> None:
-        """Wait for a write that is under way: nothing is written into a Pod's directory after this."""
-        self._unsaved.discard(uid)
+        """Take the trace out of a Pod's directory, which is about to go: nothing is written there after this."""
         if task := self._saving.get(uid):
             await asyncio.wait({task})
+        fresh = self._unsaved.pop(uid, ())
+        if sections := _join(self._directory_of(uid) / FILE, fresh):
+            self._ended[uid] = zlib.compress(json.dumps(sections).encode(), 1)
 
     def forget(self, uid: str) -> None:
         """Forget a Pod that is gone."""
-        self._sections.pop(uid, None)
-        self._unsaved.discard(uid)
-
-    def _load(self, uid: str) -> list[Object]:
-        try:
-            found: list[Object] = json.loads((self._directory_of(uid) / FILE).read_bytes())
-        except (OSError, ValueError):
-            return []
-        return found
+        self._unsaved.pop(uid, None)
+        self._ended.pop(uid, None)
 
 
-def _write(path: Path, sections: list[Object]) -> None:
-    """Write a trace, whole or not at all; a full disk costs the trace alone."""
+def _join(path: Path, fresh: Sequence[_Section]) -> list[Object]:
+    """Return the sections of a trace's file with newer ones, the oldest left out when they are too many."""
+    sections: list[Object] = []
+    with contextlib.suppress(OSError, ValueError):
+        sections = json.loads(path.read_bytes())
+    known = {(each["title"], each.get("begin_us")) for each in sections}
+    made = (each.to_json() for each in fresh)  # some may be in the file by now
+    sections += [each for each in made if (each["title"], each["begin_us"]) not in known]
+    while sum(len(each["steps"]) for each in sections) > LIMIT:
+        sections.pop(0)
+    return sections
+
+
+def _write(path: Path, sections: Sequence[_Section]) -> bool:
+    """Add to a trace's file, whole or not at all; return whether there was room for it."""
     fresh = path.with_suffix(".new")
-    with contextlib.suppress(OSError):
-        fresh.write_text(json.dumps(sections))
+    try:
+        fresh.write_text(json.dumps(_join(path, sections)))
         fresh.replace(path)
+    except OSError:
+        return False
+    return True

@@ -13,12 +13,11 @@ import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from minipod.linux import cgroup
 from minipod.linux.mount import MS_NODEV, MS_NOSUID, UMOUNT_NOFOLLOW, mount, umount2
 from minipod.linux.mounts import at_or_below, mounts
-from minipod.runtime import codec
 from minipod.runtime.operations import (
     AddNftElements,
     AddVeth,
@@ -36,14 +35,11 @@ from minipod.runtime.operations import (
     RemoveNftElements,
     RemoveTree,
     Step,
+    TracedStep,
     Unmount,
     Where,
     WriteFile,
 )
-from minipod.runtime.spec import TracedStep
-
-if TYPE_CHECKING:
-    pass
 
 References = Mapping[str, int | str]
 
@@ -76,10 +72,8 @@ def perform_steps(
     references: References | None = None,
     *,
     where: Where = "daemon",
-    started_ns: int | None = None,
 ) -> list[TracedStep]:
     """Perform those of `steps` that run at `where`, in order, and return what each took. Raises StepFailed."""
-    began = time.monotonic_ns() if started_ns is None else started_ns
     known = references or {}
     traced = []
     for index, step in enumerate(steps):
@@ -90,21 +84,13 @@ def perform_steps(
             perform(step.operation, known)
         except (OSError, ValueError, TimeoutError) as failure:
             raise StepFailed(index, step.operation, failure) from failure
-        traced.append(trace(step, start - began, time.monotonic_ns() - start))
+        traced.append(TracedStep(step, *since(start)))
     return traced
 
 
-def trace(step: Step, start_ns: int, duration_ns: int, error: str = "") -> TracedStep:
-    """Return the record of one step that ran."""
-    operation = step.operation
-    return TracedStep(
-        where=step.where,
-        operation=codec.brief(operation),
-        summary=operation.summary(),
-        start_us=start_ns // 1000,
-        duration_us=duration_ns // 1000,
-        error=error,
-    )
+def since(start_ns: int) -> tuple[int, int]:
+    """Return when something began (CLOCK_MONOTONIC) and how long it has taken until now, in microseconds."""
+    return start_ns // 1000, (time.monotonic_ns() - start_ns) // 1000
 
 
 def perform(operation: Operation, references: References | None = None) -> None:

@@ -15,7 +15,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from minipod.linux import cgroup
@@ -31,9 +31,9 @@ from minipod.linux.process import (
 )
 from minipod.runtime import execute, launch_child, pause
 from minipod.runtime.operations import Clone, ExecPause, JoinNamespaces, OpenMountTree, Step
-from minipod.runtime.spec import TracedStep
 
 References = Mapping[str, int | str]
+Time = tuple[int, int, int]  # index of a step, its begin and duration in µs (operations.TracedStep)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Launched:
 
     pid: int
     pidfd: int
-    steps: tuple[TracedStep, ...]
+    times: tuple[Time, ...]
     terminal: int = -1
 
 
@@ -84,16 +84,14 @@ def start(steps: Sequence[Step], stdio: Stdio, references: References) -> "Launc
     `references` holds "pause_pid" or "container_pid" where the plan refers to them, and may hold "pause_pidfd",
     "container_pidfd" to save opening one. Steps for the daemon are left to it. Raises LaunchError.
     """
-    began = time.monotonic_ns()
     at = next(index for index, step in enumerate(steps) if isinstance(step.operation, Clone))
-    traced = _perform(steps, range(at), references, began)
+    times = _perform(steps, range(at), references)
     clone = steps[at].operation
     assert isinstance(clone, Clone)
     with contextlib.ExitStack() as held:
         child = launch_child.Child(
             steps=steps,
             first=at + 1,
-            began=began,
             stdio=(stdio.stdin, stdio.stdout, stdio.stderr),
             targets=_open_targets(steps, references, held),
             pause=_pause_descriptor(steps),
@@ -103,22 +101,24 @@ def start(steps: Sequence[Step], stdio: Stdio, references: References) -> "Launc
             pid, pidfd, channel = _clone(clone, child)
         except OSError as failure:
             raise _failed(steps[at], failure.errno or 0, execute.describe(failure)) from failure
-        traced.append(execute.trace(steps[at], before - began, time.monotonic_ns() - before))
-    launching = Launching(pid, pidfd, channel, steps, traced)
-    launching.perform_after_clone(at, {**references, f"{clone.name}_pid": pid}, began)
+        times.append((at, *execute.since(before)))
+    launching = Launching(pid, pidfd, channel, steps, times)
+    launching.perform_after_clone(at, {**references, f"{clone.name}_pid": pid})
     return launching
 
 
-def _perform(
-    steps: Sequence[Step], indexes: range, references: References, began: int
-) -> list[TracedStep]:
-    try:
-        return execute.perform_steps(
-            steps[indexes.start : indexes.stop], references, where="shim", started_ns=began
-        )
-    except execute.StepFailed as failure:
-        step = steps[indexes.start + failure.step]
-        raise _failed(step, failure.errno, str(failure)) from failure
+def _perform(steps: Sequence[Step], indexes: Iterable[int], references: References) -> list[Time]:
+    times = []
+    for index in indexes:
+        if steps[index].where == "shim":
+            before = time.monotonic_ns()
+            try:
+                execute.perform(steps[index].operation, references)
+            except (OSError, ValueError, TimeoutError) as failure:
+                number = failure.errno or 0 if isinstance(failure, OSError) else 0
+                raise _failed(steps[index], number, execute.describe(failure)) from failure
+            times.append((index, *execute.since(before)))
+    return times
 
 
 def _failed(step: Step, number: int, message: str, reason: str = "") -> LaunchError:
@@ -210,26 +210,26 @@ class Launching:
         pidfd: int,
         channel: socket.socket,
         steps: Sequence[Step],
-        traced: list[TracedStep],
+        times: list[Time],
     ) -> None:
         self.pid = pid
         self.pidfd = pidfd
         self._channel = channel
         self._steps = steps
-        self._traced = traced
+        self._times = times
         self._terminal = -1
 
     def fileno(self) -> int:
         """Return the descriptor to wait on."""
         return self._channel.fileno()
 
-    def perform_after_clone(self, at: int, references: References, began: int) -> None:
+    def perform_after_clone(self, at: int, references: References) -> None:
         """Perform the shim's steps that follow the clone, telling the child of each: it waits where it must."""
         for index in range(at + 1, len(self._steps)):
             if self._steps[index].where != "shim":
                 continue
             try:
-                self._traced += _perform(self._steps, range(index, index + 1), references, began)
+                self._times += _perform(self._steps, (index,), references)
             except LaunchError:
                 self.abandon()
                 raise
@@ -252,11 +252,9 @@ class Launching:
         if not report:
             code = self._reap()
             raise LaunchError("clone", 0, f"the child ended before its program ran ({code})", "")
-        for index, start_us, duration_us in report["times"]:
-            step = self._steps[index]
-            self._traced.append(execute.trace(step, start_us * 1000, duration_us * 1000))
-        self._traced.sort(key=lambda each: each.start_us)
-        return Launched(self.pid, self.pidfd, tuple(self._traced), self._terminal)
+        self._times += [(index, begin, took) for index, begin, took in report["times"]]
+        self._times.sort(key=lambda each: each[1])
+        return Launched(self.pid, self.pidfd, tuple(self._times), self._terminal)
 
     def abandon(self) -> None:
         """Kill the child and reap it."""

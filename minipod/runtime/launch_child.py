@@ -39,6 +39,7 @@ from minipod.linux.process import (
     setns,
     unshare,
 )
+from minipod.runtime.execute import since
 from minipod.runtime.launch_mounts import MOUNT_ACTIONS
 from minipod.runtime.operations import (
     ChangeDirectory,
@@ -73,7 +74,6 @@ class Child:
 
     steps: Sequence[Step]
     first: int  # index of the step after the clone
-    began: int  # monotonic ns
     stdio: tuple[int, int, int]
     targets: dict[str, int]  # reference -> pidfd
     pause: int = -1  # descriptor of the pause program
@@ -107,8 +107,7 @@ def run(child: Child, channel: socket.socket) -> NoReturn:
             elif step.where == "child":
                 before = time.monotonic_ns()
                 _ACTIONS[type(step.operation)](step.operation, child)
-                spent = time.monotonic_ns() - before
-                child.times.append((index, (before - child.began) // 1000, spent // 1000))
+                child.times.append((index, *since(before)))
     except StartFailed as failure:
         _report(channel, index, failure.errno, str(failure), "StartError")
     except OSError as failure:

@@ -437,3 +437,12 @@ class Step:
     operation: Operation
     where: Where = "daemon"
     comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TracedStep:
+    """A step that really ran: when it began (CLOCK_MONOTONIC, the same in every process) and how long it took."""
+
+    step: Step
+    start_us: int
+    duration_us: int

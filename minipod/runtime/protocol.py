@@ -12,17 +12,12 @@ Framing and the verbs `version` and `upgrade` never change, so that any daemon c
 Standard library only: the shim loads this.
 """
 
-import binascii
 import json
 import socket
 import struct
-import typing
 from array import array
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import fields, is_dataclass
-from functools import cache
-from types import UnionType
-from typing import Any, TypeVar, cast
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 PROTOCOL_VERSION = 1
 FRAME_LIMIT = 32 * 1024 * 1024  # bytes of JSON in one frame
@@ -32,7 +27,6 @@ _HEADER = struct.Struct("!II")
 _DESCRIPTOR_BYTES = array("i").itemsize
 
 Message = dict[str, Any]
-T = TypeVar("T")
 
 
 class ProtocolError(ValueError):
@@ -101,46 +95,3 @@ def send(connection: socket.socket, frame: bytes | memoryview, descriptors: Sequ
         return connection.send(frame)
     rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))
     return connection.sendmsg([frame], [rights])
-
-
-# Specs as JSON: dataclasses are objects, tuples are arrays, bytes are base64.
-
-
-def to_plain(value: Any) -> Any:
-    """Return a spec as JSON-able values."""
-    if is_dataclass(value):
-        return {item.name: to_plain(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, tuple | list):
-        return [to_plain(item) for item in value]
-    if isinstance(value, bytes):
-        return binascii.b2a_base64(value, newline=False).decode()
-    return dict(value) if isinstance(value, dict) else value
-
-
-def from_plain(kind: type[T], plain: Any) -> T:
-    """Return the dataclass `kind` from what `to_plain` made. Unknown members are left out, missing ones default.
-
-    Raises TypeError or ValueError when the value does not fit.
-    """
-    hints = _hints(cast(Hashable, kind))
-    values = {name: _revive(hints[name], value) for name, value in plain.items() if name in hints}
-    return kind(**values)
-
-
-@cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
-
-
-def _revive(hint: Any, value: Any) -> Any:
-    if value is None:
-        return None
-    if typing.get_origin(hint) in (UnionType, typing.Union):
-        hint = next(part for part in typing.get_args(hint) if part is not type(None))
-    if hint is bytes:
-        return binascii.a2b_base64(value)
-    if is_dataclass(hint):
-        return from_plain(cast(type[Any], hint), value)
-    if typing.get_origin(hint) is tuple:
-        return tuple(_revive(typing.get_args(hint)[0], item) for item in value)
-    return value

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from minipod.runtime.operations import Operation
+from minipod.runtime.operations import Operation, TracedStep
 from minipod.runtime.spec import (
     ContainerSpec,
     ContainerStatus,
@@ -15,7 +15,6 @@ from minipod.runtime.spec import (
     Resources,
     SandboxSpec,
     SandboxStatus,
-    TracedStep,
 )
 
 

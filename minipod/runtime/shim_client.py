@@ -13,7 +13,6 @@ import contextlib
 import importlib
 import os
 import secrets
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -23,8 +22,15 @@ from minipod.fault import point
 from minipod.linux import cgroup
 from minipod.paths import Layout
 from minipod.runtime import execute
-from minipod.runtime.codec import step_to_json
-from minipod.runtime.operations import Clone, DeleteLink, Operation, RemoveTree, Step
+from minipod.runtime.codec import from_plain, step_to_json, to_plain
+from minipod.runtime.operations import (
+    Clone,
+    DeleteLink,
+    Operation,
+    RemoveTree,
+    Step,
+    TracedStep,
+)
 from minipod.runtime.plan import (
     HostFacts,
     SandboxRef,
@@ -34,7 +40,7 @@ from minipod.runtime.plan import (
     compute_sandbox_plan,
     container_cgroup,
 )
-from minipod.runtime.protocol import Message, from_plain, to_plain
+from minipod.runtime.protocol import Message
 from minipod.runtime.service import RuntimeEvent, RuntimeFailure, RuntimeState
 from minipod.runtime.shim_link import ShimLink
 from minipod.runtime.spec import (
@@ -45,7 +51,6 @@ from minipod.runtime.spec import (
     SandboxNetwork,
     SandboxSpec,
     SandboxStatus,
-    TracedStep,
 )
 from minipod.runtime.streams import DescriptorStreams
 
@@ -131,7 +136,6 @@ class ShimRuntime:
         return _sandbox_status(status), trace
 
     async def _run_sandbox(self, spec: SandboxSpec) -> tuple[Message, list[TracedStep]]:
-        began = time.monotonic_ns()
         steps = compute_sandbox_plan(spec, self.host)
         cloned: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._cloned[spec.id] = cloned
@@ -150,7 +154,7 @@ class ShimRuntime:
             point("runtime.sandbox.network-made")
             self._link.begin("sandbox-configured", id=spec.id)
             status["configured"] = status["ready"] = True
-        return status, sorted(_trace(began, launched) + made, key=lambda step: step.start_us)
+        return status, sorted(_trace(steps, launched) + made, key=lambda step: step.start_us)
 
     async def _launch_sandbox(
         self, spec: SandboxSpec, steps: Sequence[Step], cloned: "asyncio.Future[int]"
@@ -170,14 +174,11 @@ class ShimRuntime:
         self, steps: Sequence[Step], cloned: "asyncio.Future[int]"
     ) -> list[TracedStep]:
         """Perform the daemon's steps: those that need no pause at once, the others when it is cloned."""
-        began = time.monotonic_ns()
         early, late = _split_daemon_steps(steps)
         traced = await self._perform(early, {}) if early else []
         pid = await cloned
         if late and pid:
-            offset = (time.monotonic_ns() - began) // 1000
-            rest = await self._perform(late, {"pause_pid": pid})
-            traced += [replace(step, start_us=step.start_us + offset) for step in rest]
+            traced += await self._perform(late, {"pause_pid": pid})
         return traced
 
     async def _give_up(self, spec: SandboxSpec) -> None:
@@ -210,7 +211,6 @@ class ShimRuntime:
         self, spec: ContainerSpec
     ) -> tuple[ContainerStatus, list[TracedStep]]:
         """Start a container. RuntimeFailure("StartError") when its program cannot be executed."""
-        began = time.monotonic_ns()
         sandbox = await self._sandbox_ref(spec.sandbox_id)
         steps = compute_container_plan(spec, sandbox, self.host)
         answer = await self._link.call(
@@ -221,7 +221,7 @@ class ShimRuntime:
             cgroup=container_cgroup(spec, sandbox),
         )
         self._specs[spec.id] = spec
-        return from_plain(ContainerStatus, answer["status"]), _trace(began, answer.result)
+        return from_plain(ContainerStatus, answer["status"]), _trace(steps, answer.result)
 
     async def _sandbox_ref(self, sandbox_id: str) -> SandboxRef:
         if sandbox_id not in self._sandboxes:
@@ -436,13 +436,10 @@ def _born_in(step: Step, path: str) -> Step:
     return step
 
 
-def _trace(began_ns: int, result: Message) -> list[TracedStep]:
-    """Return the shim's trace with times from `began_ns` on (both processes read CLOCK_MONOTONIC)."""
-    if not result["trace"]:
-        return []
-    offset = max(0, result["began_ns"] - began_ns) // 1000
-    shifted = ({**item, "start_us": item["start_us"] + offset} for item in result["trace"])
-    return [TracedStep(**item) for item in shifted]
+def _trace(steps: Sequence[Step], result: Message) -> list[TracedStep]:
+    """Return what the shim did of a plan, by its times."""
+    sent = [step for step in steps if step.where != "daemon"]
+    return [TracedStep(sent[index], start, took) for index, start, took in result["times"]]
 
 
 def _sandbox_status(plain: Message) -> SandboxStatus:

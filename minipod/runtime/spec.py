@@ -188,15 +188,3 @@ class SandboxStatus:
     created_at: float
     address: str = ""  # without prefix length
     labels: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class TracedStep:
-    """One step that really ran: its operation (as JSON), where, and how long it took."""
-
-    where: Literal["daemon", "shim", "child"]
-    operation: dict[str, object]
-    summary: str  # one line: what `minipod trace` prints
-    start_us: int  # since the trace's start
-    duration_us: int
-    error: str = ""

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from typing import Literal
 
-from minipod.runtime.operations import Operation
+from minipod.runtime.operations import Exec, ExecPause, Operation, Step, TracedStep
 from minipod.runtime.service import RuntimeEvent, RuntimeFailure, RuntimeState, Streams
 from minipod.runtime.spec import (
     ContainerSpec,
@@ -18,7 +18,6 @@ from minipod.runtime.spec import (
     Resources,
     SandboxSpec,
     SandboxStatus,
-    TracedStep,
 )
 from tests.fakes.clock import FakeClock
 
@@ -109,7 +108,7 @@ class FakeRuntime:
     async def perform(self, operations: Sequence[Operation]) -> list[TracedStep]:
         await self._called("perform", "")
         self.performed.extend(operations)
-        return [TracedStep("daemon", {}, operation.summary(), 0, 1) for operation in operations]
+        return [TracedStep(Step(operation), 0, 1) for operation in operations]
 
     async def run_sandbox(self, spec: SandboxSpec) -> tuple[SandboxStatus, list[TracedStep]]:
         await self._called("run_sandbox", spec.id)
@@ -120,7 +119,7 @@ class FakeRuntime:
                 spec.id, True, self._next_pid(), self.clock.now(), address, spec.labels
             )
             self.sandboxes[spec.id], self.sandbox_specs[spec.id] = known, spec
-        return known, [TracedStep("shim", {}, "make sandbox", 0, 10)]
+        return known, [TracedStep(Step(ExecPause(), "child"), 0, 10)]
 
     async def remove_sandbox(self, sandbox_id: str) -> None:
         await self._called("remove_sandbox", sandbox_id)
@@ -150,7 +149,7 @@ class FakeRuntime:
             if name in self.exits_at_once:
                 self._end(status, self.exits_at_once[name], 0, "")
                 return status, []
-        return self.containers[spec.id], [TracedStep("child", {}, "execute", 0, 5)]
+        return self.containers[spec.id], [TracedStep(Step(Exec(spec.args), "child"), 0, 5)]
 
     async def stop_container(self, container_id: str, grace_seconds: float) -> ContainerStatus:
         await self._called("stop_container", container_id)

@@ -54,14 +54,14 @@ class Containers:
         self.on_finished: Callable[[Container], None] = lambda _container: None
 
     def start(self, request: Request, sandbox: SandboxRecord, references: Plain) -> None:
-        """Start a container and answer with its status and trace. Asked again, answer with what is."""
+        """Start a container and answer with its status and times. Asked again, answer with what is."""
         spec = members(request.arguments, "spec")
         identity = identifier(spec, "id")
         if known := self.all.get(identity):
             if known.record.state == "creating":
                 known.starters.append(request)
             else:
-                request.reply({"status": known.record.status(), "trace": []})
+                request.reply({"status": known.record.status(), "times": []})
             return
         path = cgroup_path(request.arguments, "cgroup")
         steps = members_list(request.arguments, "steps")
@@ -100,9 +100,7 @@ class Containers:
         record.pid, record.state, record.started_at = started.pid, "running", time.time()
         point("shim.container.started")
         for request in container.starters:
-            request.reply(
-                {"status": record.status(), "trace": started.trace, "began_ns": started.began_ns}
-            )
+            request.reply({"status": record.status(), "times": started.times})
         container.starters.clear()
         self._adopt(container, log, pipes)
 

@@ -2,13 +2,12 @@
 
 import os
 import select
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from minipod.runtime.codec import step_from_json
-from minipod.runtime.launch import LaunchError, Stdio, start
+from minipod.runtime.launch import LaunchError, Stdio, Time, start
 from minipod.runtime.shim.core import Core
 from minipod.runtime.shim.records import Plain
 
@@ -23,11 +22,10 @@ class LaunchFailure(Exception):
 
 
 class Started(NamedTuple):
-    """A process that executes its program, and the steps that led there."""
+    """A process that executes its program, and when it did each of the steps that led there."""
 
     pid: int
-    trace: list[Plain]  # spec.TracedStep as JSON, times from `began_ns` on (CLOCK_MONOTONIC)
-    began_ns: int
+    times: tuple[Time, ...]
 
 
 @dataclass
@@ -116,7 +114,6 @@ class Launch:
         self._core = core
         self._pipes = pipes
         self._done = done
-        self._began_ns = time.monotonic_ns()
         try:
             planned = [step_from_json(step) for step in steps]
             self._launching = start(planned, Stdio(*pipes.child), references)
@@ -148,8 +145,7 @@ class Launch:
         os.close(launched.pidfd)
         if launched.terminal >= 0:
             self._pipes.take_terminal(launched.terminal)
-        trace = [dict(vars(step)) for step in launched.steps]
-        self._done(Started(launched.pid, trace, self._began_ns))
+        self._done(Started(launched.pid, launched.times))
 
     def _fail(self, failure: LaunchFailure) -> None:
         self._core.processes.forget(self.pid)

@@ -27,11 +27,11 @@ class Sandboxes:
         self._removing: dict[str, list[Callable[[str], None]]] = {}
 
     def run(self, request: Request) -> None:
-        """Launch the pause process and answer with status and trace. Asked again, answer with what is."""
+        """Launch the pause process and answer with status and times. Asked again, answer with what is."""
         spec = members(request.arguments, "spec")
         identity = identifier(spec, "id")
         if known := self.all.get(identity):
-            request.reply({"status": known.status(), "trace": []})
+            request.reply({"status": known.status(), "times": []})
             return
         if identity in self._starting:
             self._starting[identity].append(request)
@@ -69,9 +69,7 @@ class Sandboxes:
         point("shim.sandbox.launched")
         record.pid = result.pid
         for request in requests:
-            request.reply(
-                {"status": record.status(), "trace": result.trace, "began_ns": result.began_ns}
-            )
+            request.reply({"status": record.status(), "times": result.times})
         self.adopt(record)
 
     def adopt(self, record: SandboxRecord) -> None:

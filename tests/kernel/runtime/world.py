@@ -4,14 +4,15 @@ import contextlib
 import os
 import shutil
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from minipod.linux import cgroup
-from minipod.runtime import defaults, execute
+from minipod.runtime import defaults
 from minipod.runtime.launch import Launched, Stdio, launch
-from minipod.runtime.operations import Step
+from minipod.runtime.operations import Step, TracedStep
 from minipod.runtime.plan import (
     HostFacts,
     SandboxRef,
@@ -43,7 +44,7 @@ class Finished:
 
     code: int
     output: str
-    steps: tuple[execute.TracedStep, ...]
+    steps: tuple[TracedStep, ...]
 
     def lines(self) -> list[str]:
         return self.output.splitlines()
@@ -110,7 +111,7 @@ class World:
                 launched = self.start(spec, Stdio(stdout=write, stderr=write))
             finally:
                 os.close(write)
-            return self._finish(launched, output)
+            return self._finish(launched, output, self.plan(spec))
 
     def exec(self, container: ContainerSpec, launched: Launched, spec: ExecSpec) -> Finished:
         """Run one more process in a container to its end."""
@@ -123,13 +124,14 @@ class World:
             finally:
                 os.close(write)
             self.running.append(process)
-            return self._finish(process, output)
+            return self._finish(process, output, plan)
 
-    def _finish(self, launched: Launched, output: BinaryIO) -> Finished:
+    def _finish(self, launched: Launched, output: BinaryIO, plan: Sequence[Step]) -> Finished:
         terminal = launched.terminal
         said = read_terminal(terminal) if terminal >= 0 else output.read()
         _, status = os.waitpid(launched.pid, 0)
-        return Finished(os.waitstatus_to_exitcode(status), said.decode(), launched.steps)
+        steps = tuple(TracedStep(plan[index], begin, took) for index, begin, took in launched.times)
+        return Finished(os.waitstatus_to_exitcode(status), said.decode(), steps)
 
     def close(self) -> None:
         """End everything and remove it."""

@@ -2,11 +2,11 @@ import asyncio
 from pathlib import Path
 
 from minipod.node.traces import LIMIT, Traces
-from minipod.runtime.spec import TracedStep
+from minipod.runtime.operations import MakeDirectory, Step, TracedStep
 
 
 def steps(count: int) -> list[TracedStep]:
-    return [TracedStep("shim", {}, f"step {number}", 0, 1) for number in range(count)]
+    return [TracedStep(Step(MakeDirectory(f"/{number}")), number, 1) for number in range(count)]
 
 
 def test_a_trace_outlives_its_daemon(tmp_path: Path):
@@ -30,6 +30,7 @@ def test_nothing_is_written_once_the_directory_may_go(tmp_path: Path):
         traces.add("u", "sandbox", 1.0, steps(1))
         await traces.settle("u")
         traces.save("u")
+        await asyncio.sleep(0)
         await traces.settle("u")
         assert not list((tmp_path / "u").iterdir())
         assert traces.get("u")

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -25,7 +26,8 @@ STEPS = (
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: type(step.operation).__name__)
 def test_steps_survive_json(step) -> None:
-    assert codec.step_from_json(json.loads(json.dumps(codec.step_to_json(step)))) == step
+    sent = json.loads(json.dumps(codec.step_to_json(step)))
+    assert codec.step_from_json(sent) == replace(step, comment="")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from minipod.runtime import protocol
+from minipod.runtime import codec, protocol
 from minipod.runtime.spec import (
     ContainerSpec,
     Mount,
@@ -85,12 +85,12 @@ def test_specs_come_back_equal() -> None:
         resources=Resources(memory_bytes=1 << 33),
         labels={"io.kubernetes.pod.uid": "1"},
     )
-    assert protocol.from_plain(ContainerSpec, protocol.to_plain(container)) == container
+    assert codec.from_plain(ContainerSpec, codec.to_plain(container)) == container
     sandbox = SandboxSpec(
         "a", "host", "minipod/a", SandboxNetwork("br", "10.0.0.2/16", "10.0.0.1", "v")
     )
-    assert protocol.from_plain(SandboxSpec, protocol.to_plain(sandbox)) == sandbox
+    assert codec.from_plain(SandboxSpec, codec.to_plain(sandbox)) == sandbox
 
 
 def test_unknown_members_of_a_newer_peer_are_left_out() -> None:
-    assert protocol.from_plain(Resources, {"pids": 5, "swap": 1}) == Resources(pids=5)
+    assert codec.from_plain(Resources, {"pids": 5, "swap": 1}) == Resources(pids=5)
