@@ -87,7 +87,7 @@ accelerate="-accel tcg -cpu max"
 [ "${MINIPOD_VM_ACCEL:-kvm}" = kvm ] && [ -w /dev/kvm ] && accelerate="-accel kvm -cpu host"
 say "booting Linux $kernel"
 # shellcheck disable=SC2086
-TMPDIR=$work qemu-system-x86_64 $accelerate -m 4G -smp 2 -nographic -no-reboot \
+TMPDIR=$work qemu-system-x86_64 $accelerate -m 4G -smp "${MINIPOD_VM_CPUS:-2}" -nographic -no-reboot \
     -kernel "$base/boot/vmlinuz-$kernel" -initrd "$base/boot/initrd.img-$kernel" \
     -append "root=/dev/vda rw console=ttyS0 quiet systemd.unified_cgroup_hierarchy=1 systemd.show_status=0" \
     -drive "file=$cache/disk,format=raw,if=virtio,cache=unsafe,snapshot=on" \
