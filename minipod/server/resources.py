@@ -13,6 +13,7 @@ from minipod.api.errors import (
     method_not_supported,
     page_not_found,
     service_unavailable,
+    timeout,
 )
 from minipod.api.kind import Kind
 from minipod.client import Object, Request
@@ -23,7 +24,7 @@ from minipod.server.deletion import Deleter
 from minipod.server.reading import Reader
 from minipod.server.watching import ResourceWatch
 from minipod.server.writing import Writer
-from minipod.store import Closed, CommitFailed, Compacted, Store, StoreError
+from minipod.store import Closed, CommitFailed, Compacted, InDoubt, Store, StoreError
 
 MASTERS = "system:masters"
 
@@ -165,5 +166,9 @@ def store_failure(error: StoreError) -> StatusError:
     if isinstance(error, Closed):
         return service_unavailable("the server is shutting down")
     if isinstance(error, CommitFailed):
-        return internal_error(f"{error}; nothing was changed, try again when there is space")
+        return internal_error(
+            f"{error}; nothing was changed, try again when the disk can be written"
+        )
+    if isinstance(error, InDoubt):  # upstream's answer when etcd's is not known
+        return timeout(str(error))
     return internal_error(str(error))

@@ -5,6 +5,7 @@ from minipod.store.errors import (
     CommitFailed,
     Compacted,
     Conflict,
+    InDoubt,
     StoreError,
     Unusable,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "Entry",
     "Event",
     "Guard",
+    "InDoubt",
     "Limits",
     "Page",
     "Store",

@@ -5,7 +5,9 @@ Table `log` holds every version still kept; a key's current value is its newest 
 Everything up to `meta.compacted` has lost its superseded rows.
 
 Durability: WAL with synchronous=FULL, so a commit is on disk before it is acknowledged
-(https://www.sqlite.org/pragma.html#pragma_synchronous).
+(https://www.sqlite.org/pragma.html#pragma_synchronous). A commit that fails may still have left all of its frames in
+the log: they are overwritten by a commit of our own before anybody is told that the write has failed, and until that
+works nothing else is written (docs/decisions/0008).
 """
 
 import fcntl
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minipod import fault
-from minipod.store.errors import Unusable
+from minipod.store.errors import InDoubt, Unusable
 from minipod.store.model import Entry, Event
 
 APPLICATION_ID = 0x6D706F64  # "mpod" in the file's header tells our files from anybody else's
@@ -30,6 +32,8 @@ _SCHEMA = (
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
+_COMPACTED = "SELECT value FROM meta WHERE name = 'compacted'"
+REWRITE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Database:
         self._path = path
         self._connection = connection
         self._lock = lock
+        self._settled = True  # the log ends with what was acknowledged
 
     @classmethod
     def open(cls, path: Path) -> "Database":
@@ -90,7 +95,21 @@ class Database:
         return Loaded(list(entries.values()), max(revision, compacted), compacted)
 
     def append(self, rows: Iterable[Row]) -> None:
-        """Commit all rows or none; they are on disk when this returns. Raises sqlite3.Error."""
+        """Commit all rows or none; they are on disk when this returns.
+
+        Raises sqlite3.Error or OSError: none of them is stored, nor will be after a power cut. Raises InDoubt.
+        """
+        self._settle()
+        try:
+            self._commit(rows)
+        except sqlite3.Error as error:
+            if _is_full(error):
+                self._make_room()
+            else:
+                self._take_back(error)
+            raise
+
+    def _commit(self, rows: Iterable[Row]) -> None:
         with self._transaction():
             self._connection.executemany(
                 "INSERT INTO log VALUES (?, ?, ?, ?, ?)",
@@ -98,6 +117,30 @@ class Database:
             )
             fault.point("store.before-commit")
         fault.point("store.after-commit")
+
+    def _take_back(self, error: sqlite3.Error) -> None:
+        """After a commit that may have reached the disk: see to it that it has not. Raises InDoubt when that fails too.
+
+        What failed is in the log beyond its end, whole perhaps, and would be found there after a power cut.
+        """
+        self._settled = False
+        try:
+            self._settle()
+        except sqlite3.Error:
+            raise InDoubt(
+                f"{error}; whether it was stored shows once the disk can be written again"
+            ) from error
+
+    def _settle(self) -> None:
+        """Overwrite, durably, the beginning of what a failed commit has left: the frames behind it are void then."""
+        if self._settled:
+            return
+        with self._transaction():
+            self._connection.execute(
+                "INSERT INTO meta VALUES ('settled', 1)"
+                " ON CONFLICT (name) DO UPDATE SET value = value + 1"
+            )
+        self._settled = True
 
     def compact(self, since: int, until: int) -> None:
         """Forget what the versions in (since, until] replaced, and the deletions among them."""
@@ -114,8 +157,8 @@ class Database:
             self._connection.execute("UPDATE meta SET value = ? WHERE name = 'compacted'", (until,))
             fault.point("store.compaction")
 
-    def make_room(self) -> None:
-        """After a failed commit: fold the log into the file so that the next one starts at its beginning.
+    def _make_room(self) -> None:
+        """When the disk was full: fold the log into the file so that the next commit starts at its beginning.
 
         Only with space for all of it: a fold that ends half-way has taken what the next commit would need.
         """
@@ -139,7 +182,7 @@ class Database:
         reader = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, isolation_level=None)
         try:
             reader.execute("BEGIN")
-            (compacted,) = reader.execute("SELECT value FROM meta").fetchone()
+            (compacted,) = reader.execute(_COMPACTED).fetchone()
             found = reader.execute(
                 "SELECT log.revision, log.key, log.deleted, log.value, old.revision, old.value"
                 " FROM log LEFT JOIN log AS old ON old.revision = log.previous"
@@ -156,7 +199,7 @@ class Database:
         os.close(self._lock)
 
     def _compacted(self) -> int:
-        (value,) = self._connection.execute("SELECT value FROM meta").fetchone()
+        (value,) = self._connection.execute(_COMPACTED).fetchone()
         return int(value)
 
     def _transaction(self) -> "_Transaction":
@@ -210,6 +253,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         # made here so that the file is never, however briefly, readable by anybody but root
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        _rewrite(path.with_name(f"{path.name}-wal"))
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
         raise Unusable(f'store "{path}" cannot be opened: {error}') from error
@@ -251,6 +295,30 @@ def _ensure_schema(connection: sqlite3.Connection) -> None:
         if not tables:
             for statement in _SCHEMA:
                 connection.execute(statement)
+
+
+def _rewrite(log: Path) -> None:
+    """Write a log that a predecessor left once more, and have it on disk before anybody reads from it. Raises OSError.
+
+    The kernel drops what an fsync(2) could not write from its list of things to be written, and keeps showing it: what
+    is read now would be gone after a power cut, and no later fsync would tell.
+    """
+    try:
+        descriptor = os.open(log, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        position = 0
+        while data := os.pread(descriptor, REWRITE_BYTES, position):
+            position += os.pwrite(descriptor, data, position)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    """Whether the disk was full: the frame that commits comes last, so it was never written."""
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
 
 
 def _damaged(path: Path, error: sqlite3.Error) -> Unusable:

@@ -28,6 +28,13 @@ class CommitFailed(StoreError):
     """The transaction of this write failed (disk full, I/O error): nothing of it was stored."""
 
 
+class InDoubt(StoreError):
+    """The transaction of this write failed on its way to the disk, and could not be taken back.
+
+    Nobody sees it, and nothing else is written until it has been; only a store opened before that may find it.
+    """
+
+
 class Unusable(StoreError):
     """The database cannot be opened: locked by another daemon, corrupt, or not a store."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minipod.store.database import Database, Loaded, Row
-from minipod.store.errors import Closed, CommitFailed, Compacted, Conflict
+from minipod.store.errors import Closed, CommitFailed, Compacted, Conflict, InDoubt
 from minipod.store.feed import Feed, Watch
 from minipod.store.index import Index, undo
 from minipod.store.model import Entry, Event, Page
@@ -114,7 +114,7 @@ class Store:
     ) -> Entry:
         """Write `encode(revision)` to `key` if it is at revision `expected` (0: does not exist).
 
-        Raises Conflict, CommitFailed, Closed, and what the guard's check raises.
+        Raises Conflict, CommitFailed, InDoubt, Closed, and what the guard's check raises.
         """
         return await self._write(key, encode, expected, guard, deleted=False)
 
@@ -187,10 +187,11 @@ class Store:
         if self.revision - self._compacted > self._limits.keep_revisions * 2:
             self.compact(self.revision - self._limits.keep_revisions)
 
-    def _on_failed(self, rows: Sequence[Row], reason: str) -> None:
+    def _on_failed(self, rows: Sequence[Row], reason: Exception) -> None:
+        kind = InDoubt if isinstance(reason, InDoubt) else CommitFailed
         for row in rows:
             answer = self._pending.pop(row.key)
-            answer.set_exception(CommitFailed(f'cannot write "{row.key}": {reason}'))
+            answer.set_exception(kind(f'cannot write "{row.key}": {reason}'))
             answer.exception()  # its caller may be gone: nobody is warned about that
 
     async def _replay(self, since: int, limit: int) -> Sequence[Event]:

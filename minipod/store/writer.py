@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from minipod.store.database import Database, Row
+from minipod.store.errors import InDoubt
 
 BATCH_LIMIT = 1000  # rows in one transaction: bounds what one failure takes with it
 _COMPACTION_STEP = (
@@ -32,7 +33,7 @@ class _Stop:
 
 _Job = Row | _Compaction | _Stop
 Committed = Callable[[Sequence[Row]], None]
-Failed = Callable[[Sequence[Row], str], None]
+Failed = Callable[[Sequence[Row], Exception], None]
 
 
 class Writer:
@@ -89,9 +90,8 @@ class Writer:
     def _commit(self, batch: list[Row]) -> None:
         try:
             self._database.append(batch)
-        except (sqlite3.Error, OSError) as error:
-            self._loop.call_soon_threadsafe(self._failed, batch, str(error))
-            self._database.make_room()
+        except (sqlite3.Error, OSError, InDoubt) as error:
+            self._loop.call_soon_threadsafe(self._failed, batch, error)
         else:
             self._loop.call_soon_threadsafe(self._committed, batch)
 
