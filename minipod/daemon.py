@@ -245,6 +245,7 @@ async def _kubelet(
     from minipod.node.kubelet import Kubelet
 
     facts = await asyncio.to_thread(bridge.ensure_network, place, cidr)
+    await asyncio.to_thread(bridge.prune, place, await runtime.networks())
     config = NodeConfig(
         node_name=_node_name(options.node_name),
         layout=place,

@@ -83,8 +83,9 @@ class ShimRuntime:
         Loads what the first Pod will need, and removes directories of containers that nobody knows any more.
         """
         await asyncio.gather(self._link.open(spawn), self._in_thread(_preload))
-        state = await self.state()
-        await self._in_thread(_remove_orphans, self.layout, {item.id for item in state.containers})
+        answer = await self._link.call("list")
+        known = {item["id"] for item in answer["containers"]} | set(answer.result["creating"])
+        await self._in_thread(_remove_orphans, self.layout, known)
 
     async def close(self) -> None:
         """Let go of the shim and leave everything running. Repeatable."""
@@ -351,6 +352,12 @@ class ShimRuntime:
             tuple(_sandbox_status(item) for item in answer["sandboxes"]),
             tuple(from_plain(ContainerStatus, item) for item in answer["containers"]),
         )
+
+    async def networks(self) -> set[tuple[str, str]]:
+        """Return the host interface and the address of every sandbox there is, dead ones included."""
+        await self.state()
+        found = [item["network"] for item in self._sandboxes.values() if item["network"]]
+        return {(each["host_interface"], each["address"].partition("/")[0]) for each in found}
 
     def events(self) -> AsyncIterator[RuntimeEvent]:
         """Yield changes from now on, until the runtime is closed."""

@@ -128,7 +128,7 @@ class ShimLink:
             child = os.posix_spawn(
                 sys.executable,
                 arguments,
-                {name: text for name, text in os.environ.items() if name not in _OUR_OWN},
+                _environment(),
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, write_end, READY_DESCRIPTOR),
                     (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
@@ -183,6 +183,13 @@ class ShimLink:
 
 
 _OUR_OWN = ("NOTIFY_SOCKET", "MINIPOD_FAULT", "MINIPOD_ROOT", "WATCHDOG_USEC", "WATCHDOG_PID")
+
+
+def _environment() -> dict[str, str]:
+    """Return a shim's environment. A test may arm a fault point of the first one; its successor must live."""
+    armed = os.environ.pop("MINIPOD_SHIM_FAULT", None)
+    kept = {name: text for name, text in os.environ.items() if name not in _OUR_OWN}
+    return kept | {"MINIPOD_FAULT": armed} if armed else kept
 
 
 def _wait(child: int, options: int) -> bool:

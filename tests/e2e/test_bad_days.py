@@ -4,17 +4,23 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from minipod.node.faults import FAULTS
+from minipod.runtime import faults as runtime_faults
 from tests import leaks
 from tests.e2e.instance import Instance, wait_readable, wait_until
+from tests.e2e.leftovers import look, wait_nothing_left
 from tests.e2e.pods import (
+    IDLE,
     container,
     container_pid,
     inside,
+    inspect,
     pod,
     status_of,
     wait_gone,
@@ -132,22 +138,27 @@ def test_the_shim_upgrades_itself_in_place(fresh: Instance) -> None:
     assert status_of(fresh.get("pod", "counts"), "c0")["restartCount"] == 0
 
 
-@pytest.mark.parametrize("point", FAULTS)
+def _victim() -> dict[str, Any]:
+    """A Pod with something of every kind: a volume in memory, an init container, ports on the host."""
+    mounts = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    ports = [{"containerPort": 80, "hostPort": 18099, "protocol": each} for each in ("TCP", "UDP")]
+    return pod(
+        "victim",
+        container("c0", ports=ports, **mounts),
+        initContainers=[container("init", "echo x > /v/x", **mounts)],
+        volumes=[{"name": "v", "emptyDir": {"medium": "Memory"}}],
+    )
+
+
+@pytest.mark.parametrize("point", [*FAULTS, *runtime_faults.DAEMON])
 def test_killed_at_a_fault_point_the_pod_is_finished_or_undone(
     make_instance: Callable[..., Instance], point: str
 ) -> None:
     instance = make_instance(options=("--backoff-base", "0.5"))
     instance.up(MINIPOD_FAULT=point)
     daemon = os.pidfd_open(instance.daemon_pid())
-    mounts = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
-    manifest = pod(
-        "victim",
-        container("c0", **mounts),
-        initContainers=[container("init", "echo x > /v/x", **mounts)],
-        volumes=[{"name": "v", "emptyDir": {"medium": "Memory"}}],
-    )
     try:
-        instance.apply(manifest)
+        instance.apply(_victim())
         wait_phase(instance, "victim", "Running", 5)
         instance.run("delete", "pod", "victim", "--wait=false")
     except AssertionError:
@@ -161,6 +172,116 @@ def test_killed_at_a_fault_point_the_pod_is_finished_or_undone(
         assert inside(instance, "victim", "cat /v/x") == "x"
         instance.run("delete", "pod", "victim", "--now")
     wait_gone(instance, "victim")
+    wait_nothing_left(instance)
+    instance.down()
+    instance.remove()
+
+
+def test_what_a_crash_left_in_the_network_is_removed_at_the_next_start(fresh: Instance) -> None:
+    fresh.apply(_victim(), options=("--until-ready",))
+    fresh.kill_daemon()
+    before = look(fresh)
+    table, bridge = fresh.layout.instance, fresh.layout.bridge
+    stale = "10.99.240.77"  # of a Pod that nobody knows any more
+    port = f"{{ udp . 18077 : {stale} . 77 }}"
+    for command in (
+        f"nft add element inet {table} ports {port}",
+        f"nft add element bridge {table} guarded {{ mpstale }}",
+        f"ip link add mpstale master {bridge} type veth peer name mpstale2",
+    ):
+        subprocess.run(command.split(), check=True)
+    assert look(fresh) != before
+    fresh.up()
+    assert look(fresh) == before
+    assert inside(fresh, "victim", "echo untouched") == "untouched"
+
+
+@pytest.mark.parametrize("point", runtime_faults.SHIM)
+def test_a_shim_killed_at_a_fault_point_leaves_nothing_half_made(
+    make_instance: Callable[..., Instance], point: str
+) -> None:
+    instance = make_instance(options=("--backoff-base", "0.1"))
+    instance.up(MINIPOD_SHIM_FAULT=point)
+    shim = os.pidfd_open(_shim_pid(instance))
+    instance.apply(_victim())
+    wait_phase(instance, "victim", "Running")
+    assert inside(instance, "victim", "cat /v/x") == "x"
+    instance.run("delete", "pod", "victim")
+    wait_readable(shim)
+    os.close(shim)
+    wait_nothing_left(instance)
+    instance.down()
+    instance.remove()
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "node.container.planned@2",
+        "node.container.started@2",
+        "node.status.written@2",
+    ],
+)
+def test_killed_while_it_restarts_a_container_it_restarts_it_once(
+    make_instance: Callable[..., Instance], point: str
+) -> None:
+    instance = make_instance(options=("--backoff-base", "0.1"))
+    instance.up(MINIPOD_FAULT=point)
+    daemon = os.pidfd_open(instance.daemon_pid())
+    mounts = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    once = f"echo x >> /v/starts; [ $(wc -l < /v/starts) = 1 ] && exit 3; {IDLE}"
+    volumes = [{"name": "v", "emptyDir": {}}]
+    instance.apply(pod("fails-once", container("c0", once, **mounts), volumes=volumes))
+    wait_readable(daemon, 15)
+    os.close(daemon)
+    instance.up()
+    found = wait_pod(
+        instance,
+        "fails-once",
+        lambda p: status_of(p, "c0")["ready"] and status_of(p, "c0")["restartCount"],
+        "the restart",
+    )
+    assert status_of(found, "c0")["restartCount"] == 1
+    assert status_of(found, "c0")["lastState"]["terminated"]["exitCode"] == 3
+    assert inside(instance, "fails-once", "wc -l < /v/starts") == "2"
+    instance.run("delete", "pod", "fails-once", "--now")
+    wait_nothing_left(instance)
+    instance.down()
+    instance.remove()
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "runtime.sandbox.network-removed",
+        "node.address.allocated@3",
+        "node.volumes.prepared@3",
+        "node.sandbox.created@2",
+        "node.container.started@3",
+    ],
+)
+def test_killed_while_it_makes_a_sandbox_anew_it_finishes_it(
+    make_instance: Callable[..., Instance], point: str
+) -> None:
+    instance = make_instance(options=("--backoff-base", "0.1"))
+    instance.up(MINIPOD_FAULT=point)
+    daemon = os.pidfd_open(instance.daemon_pid())
+    instance.apply(_victim(), options=("--until-ready",))
+    (sandbox,) = inspect(instance, "victim")["sandboxes"]
+    os.kill(int(sandbox["pid"]), signal.SIGKILL)
+    wait_readable(daemon, 15)
+    os.close(daemon)
+    instance.up()
+    found = wait_pod(
+        instance,
+        "victim",
+        lambda p: status_of(p, "c0")["ready"] and status_of(p, "c0")["restartCount"],
+        "the Pod in its new sandbox",
+    )
+    assert found["status"]["podIP"]
+    assert inside(instance, "victim", "cat /v/x") == "x"
+    instance.run("delete", "pod", "victim", "--now")
+    wait_nothing_left(instance)
     instance.down()
     instance.remove()
 
@@ -232,8 +353,6 @@ def test_an_exhausted_address_range_is_said_and_heals(
 
 
 def test_a_full_disk_is_reported_and_loses_nothing(make_instance: Callable[..., Instance]) -> None:
-    import subprocess
-
     instance = make_instance()
     state = instance.layout.state
     kept = state.with_name("kept")

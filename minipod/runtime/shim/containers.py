@@ -237,6 +237,7 @@ class Containers:
             if problem:
                 request.fail("CgroupBusy", problem)
                 return
+            point("shim.container.cgroup-removed")
             self.forget(container)
             request.reply({})
 
@@ -288,6 +289,10 @@ class Containers:
         """Return every record, but those of containers that are still being made."""
         records = [item.record for item in self.all.values()]
         return [record for record in records if record.state != "creating"]
+
+    def creating(self) -> list[str]:
+        """Return the ids of containers that are still being made."""
+        return [each for each, item in self.all.items() if item.record.state == "creating"]
 
     def of(self, sandbox_id: str) -> list[Container]:
         """Return the containers of a sandbox."""

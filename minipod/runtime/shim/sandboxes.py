@@ -24,6 +24,7 @@ class Sandboxes:
         self._containers = containers
         self.all: dict[str, SandboxRecord] = {}
         self._starting: dict[str, list[Request]] = {}
+        self._launching: dict[str, SandboxRecord] = {}  # of those that are starting
         self._removing: dict[str, list[Callable[[str], None]]] = {}
 
     def run(self, request: Request) -> None:
@@ -48,7 +49,7 @@ class Sandboxes:
         )
         self._core.files.write(record, spec)
         point("shim.sandbox.recorded")
-        self._starting[identity] = [request]
+        self._starting[identity], self._launching[identity] = [request], record
         try:
             launch = Launch(self._core, steps, open_null(), {}, partial(self._on_launched, record))
         except LaunchFailure as failure:
@@ -60,6 +61,7 @@ class Sandboxes:
 
     def _on_launched(self, record: SandboxRecord, result: Started | LaunchFailure) -> None:
         requests = self._starting.pop(record.id)
+        del self._launching[record.id]
         if isinstance(result, LaunchFailure):
             self._core.files.remove(record)
             CgroupRemoval(self._core, record.cgroup, lambda _problem: None)
@@ -89,6 +91,7 @@ class Sandboxes:
         record = self.require(request.arguments, "id")
         record.configured = True
         self._core.files.write(record)
+        point("shim.sandbox.configured")
         request.reply({})
 
     def remove(self, request: Request) -> None:
@@ -122,6 +125,7 @@ class Sandboxes:
 
     def _taken_down(self, record: SandboxRecord, problem: str) -> None:
         if not problem:
+            point("shim.sandbox.cgroups-removed")
             self._core.processes.reap()  # so that every container's end is told before the sandbox's
             for container in self._containers.of(record.id):
                 if container.output:
@@ -130,6 +134,10 @@ class Sandboxes:
             self.all.pop(record.id, None)
         for done in self._removing.pop(record.id):
             done(problem)
+
+    def records(self) -> list[SandboxRecord]:
+        """Return every sandbox, those that are still being made too: a new daemon must know what it has to end."""
+        return [*self.all.values(), *self._launching.values()]
 
     def require(self, arguments: Plain, name: str) -> SandboxRecord:
         """Return the sandbox that the arguments name. Refusal when there is none."""

@@ -190,8 +190,9 @@ class Server:
     def _list(self, request: Request) -> None:
         request.reply(
             {
-                "sandboxes": [item.status() for item in self.sandboxes.all.values()],
+                "sandboxes": [item.status() for item in self.sandboxes.records()],
                 "containers": [item.status() for item in self.containers.records()],
+                "creating": self.containers.creating(),
             }
         )
 
