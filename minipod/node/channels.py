@@ -7,9 +7,10 @@ closes that channel. Kubernetes: k8s.io/apimachinery util/remotecommand, KEP-400
 import asyncio
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 
 from minipod.client import Object
 from minipod.runtime.service import Streams
@@ -18,6 +19,10 @@ logger = logging.getLogger(__name__)
 
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
+# How long a program with a terminal waits for the size of its client's: it comes right behind the upgrade, if at all.
+FIRST_SIZE_SECONDS = 0.25
+Size = tuple[int, int]  # columns, rows
+NO_SIZE: Size = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -67,11 +72,34 @@ async def open_channels(request: web.Request) -> web.WebSocketResponse:
     return socket
 
 
+async def receive_first_size(socket: web.WebSocketResponse) -> tuple[Size, list[WSMessage]]:
+    """Wait for the size of the client's terminal; return it and whatever came before it, for `serve`.
+
+    A program looks at its terminal's size once, at its start. Upstream sets it some time after that; here the program
+    is started with it. A client that sends anything else first, or nothing soon, has none to tell: (0, 0).
+    """
+    try:
+        message = await socket.receive(FIRST_SIZE_SECONDS)
+    except TimeoutError:
+        return NO_SIZE, []
+    channel, data = _parse(message)
+    size = _parse_size(data) if channel == RESIZE else None
+    return (size, []) if size else (NO_SIZE, [message])
+
+
 async def serve(
-    socket: web.WebSocketResponse, streams: Streams, wanted: Wanted, *, wait_for_exit: bool
+    socket: web.WebSocketResponse,
+    streams: Streams,
+    wanted: Wanted,
+    early: Sequence[WSMessage] = (),
+    *,
+    wait_for_exit: bool,
 ) -> None:
-    """Carry the streams until the program has ended or the client has gone; then say how it ended."""
-    incoming = asyncio.create_task(_receive(socket, streams, wanted))
+    """Carry the streams until the program has ended or the client has gone; then say how it ended.
+
+    `early` are messages that have been received already.
+    """
+    incoming = asyncio.create_task(_receive(socket, streams, wanted, early))
     outgoing = asyncio.create_task(_send(socket, streams, wanted))
     try:
         await asyncio.wait({incoming, outgoing}, return_when=asyncio.FIRST_COMPLETED)
@@ -108,17 +136,34 @@ async def _send(socket: web.WebSocketResponse, streams: Streams, wanted: Wanted)
             await socket.send_bytes(bytes((channel,)) + data)
 
 
-async def _receive(socket: web.WebSocketResponse, streams: Streams, wanted: Wanted) -> None:
+async def _receive(
+    socket: web.WebSocketResponse, streams: Streams, wanted: Wanted, early: Sequence[WSMessage]
+) -> None:
     """Pass input on until the client closes. It may close its input and still listen."""
+    for message in early:
+        await _take(streams, wanted, *_parse(message))
     async for message in socket:
-        if message.type is WSMsgType.TEXT:
-            data = str(message.data).encode()
-        elif message.type is WSMsgType.BINARY:
-            data = bytes(message.data)
-        else:
-            continue
-        if data:
-            await _take(streams, wanted, data[0], data[1:])
+        await _take(streams, wanted, *_parse(message))
+
+
+def _parse(message: WSMessage) -> tuple[int, bytes]:
+    """Return the channel and the data of a message; channel -1 when it is none."""
+    data = b""
+    if message.type is WSMsgType.TEXT:
+        data = str(message.data).encode()
+    elif message.type is WSMsgType.BINARY:
+        data = bytes(message.data)
+    return (data[0], data[1:]) if data else (-1, b"")
+
+
+def _parse_size(data: bytes) -> Size | None:
+    """Return (columns, rows) of {"Width": columns, "Height": rows}."""
+    try:
+        size = json.loads(data)
+        return int(size["Width"]), int(size["Height"])
+    except (ValueError, KeyError, TypeError):
+        logger.debug("terminal size %r is none", data)
+        return None
 
 
 async def _take(streams: Streams, wanted: Wanted, channel: int, data: bytes) -> None:
@@ -127,10 +172,7 @@ async def _take(streams: Streams, wanted: Wanted, channel: int, data: bytes) -> 
             await streams.write(data)
         elif channel == CLOSE and data[:1] == bytes((STDIN,)) and wanted.stdin:
             await streams.close_stdin()
-        elif channel == RESIZE and wanted.tty:
-            size = json.loads(data)
-            await streams.resize(int(size["Width"]), int(size["Height"]))
+        elif channel == RESIZE and wanted.tty and (size := _parse_size(data)):
+            await streams.resize(*size)
     except BrokenPipeError:
         logger.debug("nobody reads this input any more")
-    except (ValueError, KeyError, TypeError):
-        logger.debug("terminal size %r is none", data)

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -163,18 +164,20 @@ class KubeletServer:
         if not spec.args:
             raise bad_request("you must specify at least one command for the container")
         running = self._running(request)
-        return await self._stream(
-            request, lambda: self._node.runtime.exec(running.id, spec), wanted, wait_for_exit=True
-        )
+
+        async def begin(size: channels.Size) -> Streams:
+            return await self._node.runtime.exec(running.id, replace(spec, terminal_size=size))
+
+        return await self._stream(request, begin, wanted, sized=wanted.tty, wait_for_exit=True)
 
     async def _attach(self, request: web.Request) -> web.StreamResponse:
         running = self._running(request)
-        return await self._stream(
-            request,
-            lambda: self._node.runtime.attach(running.id),
-            _wanted(request),
-            wait_for_exit=False,
-        )
+
+        async def begin(_size: channels.Size) -> Streams:
+            return await self._node.runtime.attach(running.id)
+
+        wanted = _wanted(request)
+        return await self._stream(request, begin, wanted, sized=False, wait_for_exit=False)
 
     def _running(self, request: web.Request) -> ContainerStatus:
         pod, name = self._find(request), request.match_info["container"]
@@ -186,20 +189,24 @@ class KubeletServer:
     async def _stream(
         self,
         request: web.Request,
-        begin: Callable[[], Awaitable[Streams]],
+        begin: Callable[[channels.Size], Awaitable[Streams]],
         wanted: channels.Wanted,
         *,
+        sized: bool,
         wait_for_exit: bool,
     ) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() != "websocket":
             raise bad_request("you must upgrade to WebSocket; kubectl does from version 1.31 on")
         socket = await channels.open_channels(request)
+        size, early = await channels.receive_first_size(socket) if sized else (channels.NO_SIZE, [])
+        if socket.closed:
+            return socket
         try:
-            streams = await begin()
+            streams = await begin(size)
         except RuntimeFailure as failure:
             await channels.send_status(socket, channels.failure(str(failure)))
             return socket
-        await channels.serve(socket, streams, wanted, wait_for_exit=wait_for_exit)
+        await channels.serve(socket, streams, wanted, early, wait_for_exit=wait_for_exit)
         return socket
 
     # -- minipod's own ---------------------------------------------------------------------------

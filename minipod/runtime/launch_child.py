@@ -209,6 +209,9 @@ def _open_terminal(operation: OpenTerminal, child: Child) -> None:
     slave = files.open_in_root(root, path, os.O_RDWR | os.O_NOCTTY)
     os.close(root)
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    if operation.columns or operation.rows:
+        size = array.array("H", [operation.rows & 0xFFFF, operation.columns & 0xFFFF, 0, 0])
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, size)
     if operation.console:
         _bind_console(slave)
     assert child.channel is not None

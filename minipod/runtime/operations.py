@@ -372,9 +372,14 @@ class RemountReadOnly(Operation, summary="remount {path} read-only"):
 
 @dataclass(frozen=True)
 class OpenTerminal(Operation, summary="open a terminal"):
-    """Open a terminal in this namespace's /dev/pts as stdin, stdout, stderr; `console` also at /dev/console."""
+    """Open a terminal in this namespace's /dev/pts as stdin, stdout, stderr; `console` also at /dev/console.
+
+    Its size is set before the program starts; 0 by 0 is that of a terminal whose size nobody knows.
+    """
 
     console: bool = False
+    columns: int = 0
+    rows: int = 0
 
 
 @dataclass(frozen=True)

@@ -200,7 +200,8 @@ def compute_container_plan(
     ]
     steps += _child([(Unshare(("cgroup",)), "from here its cgroup looks like the root")])
     steps += _child(mount_steps(spec))
-    steps += _child(_program_steps(spec, spec.args, spec.env, spec.tty))
+    terminal = OpenTerminal(console=True) if spec.tty else None
+    steps += _child(_program_steps(spec, spec.args, spec.env, terminal))
     return tuple(steps)
 
 
@@ -219,7 +220,8 @@ def compute_exec_plan(
         [(join, "the container's view of the machine, its root included"), (NewSession(), "")]
     )
     env = (*container.env, *spec.env)
-    steps += _child(_program_steps(container, spec.args, env, spec.tty, console=False))
+    terminal = OpenTerminal(False, *spec.terminal_size) if spec.tty else None
+    steps += _child(_program_steps(container, spec.args, env, terminal))
     return tuple(steps)
 
 
@@ -250,9 +252,7 @@ def _program_steps(
     spec: ContainerSpec,
     args: tuple[str, ...],
     env: tuple[str, ...],
-    tty: bool,
-    *,
-    console: bool = True,
+    terminal: OpenTerminal | None,
 ) -> list[tuple[Operation, str]]:
     """Return the last steps: terminal, directory, user, powers, and the program.
 
@@ -266,14 +266,18 @@ def _program_steps(
         filters = [(LoadSeccomp(security.seccomp), "refuse dangerous system calls")]
     early, late = ([], filters) if security.no_new_privileges else (filters, [])
     steps: list[tuple[Operation, str]] = []
-    if tty:
-        steps.append((OpenTerminal(console), "a terminal of the container's own"))
+    if terminal:
+        steps.append((terminal, "a terminal of the container's own"))
     steps += [(ChangeDirectory(spec.cwd), "")]
     steps += [(LimitCapabilities(names), "the most that anything in here can ever have"), *early]
     steps += [(SetUser(spec.user), ""), (SetCapabilities(names), "")]
     if security.no_new_privileges:
         steps.append((SetNoNewPrivileges(), ""))
-    return [*steps, *late, (Exec(args, _environment(spec, env, tty)), "the program itself")]
+    return [
+        *steps,
+        *late,
+        (Exec(args, _environment(spec, env, terminal is not None)), "the program itself"),
+    ]
 
 
 def _capabilities(security: Security) -> tuple[str, ...]:

@@ -153,6 +153,7 @@ class ExecSpec:
     stdin: bool = False
     env: tuple[str, ...] = ()  # added to the container's own
     timeout_seconds: float | None = None  # killed with everything it started when it lasts longer
+    terminal_size: tuple[int, int] = (0, 0)  # columns, rows; with `tty`
 
 
 ContainerState = Literal["running", "exited"]

@@ -167,8 +167,7 @@ def test_exec_passes_streams_and_exit_code(shared: Instance) -> None:
 
 def test_exec_with_a_terminal(shared: Instance) -> None:
     shared.apply(pod("terminal"), options=("--until-ready",))
-    program = "tty; until stty size 2>/dev/null | grep 97; do sleep 0.05; done; exit 5"
-    minipod = f"minipod exec -it terminal -- sh -c '{program}'"
+    minipod = "minipod exec -it terminal -- sh -c 'stty size; tty; exit 5'"  # its first look counts
     done = subprocess.run(
         ["script", "-qec", f"stty rows 31 cols 97; {minipod}", "/dev/null"],
         env=shared.environment,

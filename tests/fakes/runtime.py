@@ -171,6 +171,8 @@ class FakeRuntime:
 
     async def exec(self, container_id: str, spec: ExecSpec) -> Streams:
         await self._called("exec", container_id)
+        if spec.terminal_size != (0, 0):
+            self.streams.sizes.append(spec.terminal_size)
         return self.streams
 
     async def attach(self, container_id: str) -> Streams:

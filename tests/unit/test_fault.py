@@ -13,4 +13,4 @@ def test_the_points_of_node_and_runtime_are_listed() -> None:
     for folder in ("node", "runtime"):
         for path in (Path(minipod.__file__).parent / folder).rglob("*.py"):
             found |= set(re.findall(r'\bpoint\("([^"]+)"\)', path.read_text()))
-    assert found == {*node.FAULTS, *runtime.DAEMON, *runtime.SHIM}
+    assert found == {*node.FAULTS, *node.UPDATE, *runtime.DAEMON, *runtime.SHIM}

@@ -130,12 +130,14 @@ def test_input_resizing_and_its_end_reach_the_program(tmp_path):
         streams = made.runtime.streams = Echo()
         path = "/exec/default/web/app?command=sh&stdin=true&stdout=true&tty=true"
         async with session.ws_connect(path, protocols=["v5.channel.k8s.io"]) as socket:
-            await socket.send_bytes(b"\x04" + json.dumps({"Width": 80, "Height": 24}).encode())
+            for width, height in (80, 24), (100, 30):
+                size = {"Width": width, "Height": height}
+                await socket.send_bytes(b"\x04" + json.dumps(size).encode())
             await socket.send_bytes(b"\x00hello")
             await socket.send_bytes(b"\xff\x00")
             got = await receive(socket)
         assert streams.written == [b"hello"]
-        assert streams.sizes == [(80, 24)]
+        assert streams.sizes == [(80, 24), (100, 30)]  # the first one before it began
         assert json.loads(got[-1][1])["status"] == "Success"
 
     play(tmp_path, scene)
