@@ -52,6 +52,7 @@ class Request:
     user: str = "system:admin"
     groups: tuple[str, ...] = ("system:masters", "system:authenticated")
     version: str = ""
+    user_agent: str = ""
 
 
 class Transport(Protocol):
@@ -72,10 +73,16 @@ class Client:
         transport: Transport,
         user: str = "system:admin",
         groups: tuple[str, ...] = ("system:masters", "system:authenticated"),
+        user_agent: str = "minipod",
     ) -> None:
         self._transport = transport
         self._user = user
         self._groups = groups
+        self._user_agent = user_agent
+
+    def calling_itself(self, user_agent: str) -> "Client":
+        """Return the same client by another name, which managedFields then give for what it writes."""
+        return Client(self._transport, self._user, self._groups, user_agent)
 
     def _request(self, verb: Any, resource: str, namespace: str, **parts: Any) -> Request:
         return Request(
@@ -84,6 +91,7 @@ class Client:
             namespace=namespace,
             user=self._user,
             groups=self._groups,
+            user_agent=self._user_agent,
             **parts,
         )
 

@@ -179,15 +179,17 @@ async def _start(
     await server.start()
     parts.push_async_callback(server.stop)
     client, clock = Client(server.transport), SystemClock()
+    manager = client.calling_itself("kube-controller-manager")
     for controller in (
-        Bootstrap(client),
-        NamespaceController(client, clock),
-        Scheduler(client, clock),
-        EventExpiry(client, clock),
+        Bootstrap(manager),
+        NamespaceController(manager, clock),
+        Scheduler(client.calling_itself("kube-scheduler"), clock),
+        EventExpiry(manager, clock),
     ):
         await controller.start()
         parts.push_async_callback(controller.stop)
-    kubelet = await _kubelet(place, options, client, runtime, cidr)
+    agent = client.calling_itself("kubelet")
+    kubelet = await _kubelet(place, options, agent, runtime, cidr)
     await kubelet.start()
     parts.push_async_callback(kubelet.stop)
     state.ready = True

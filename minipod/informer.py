@@ -125,6 +125,7 @@ class Informer:
         self._version = event.object["metadata"].get("resourceVersion", self._version)
 
     def _keep(self, key: Key, item: Object) -> None:
+        item["metadata"].pop("managedFields", None)  # large, and nobody's concern here
         old = self.objects.get(key)
         if old and _version_of(old) == _version_of(item):
             return

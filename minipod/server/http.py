@@ -49,7 +49,6 @@ _PATCH_TYPES: dict[str, PatchType] = {
     "application/merge-patch+json": "merge",
     "application/strategic-merge-patch+json": "strategic",
     "application/apply-patch+yaml": "apply",
-    "application/apply-patch+cbor": "apply",
 }
 _WARNINGS_LIMIT = 4096  # characters in all, as upstream's
 _WARNING_LIMIT = 256  # characters of each, when there are too many
@@ -134,6 +133,7 @@ class HttpFrontend:
             identity.user,
             identity.groups,
             target.version,
+            http.headers.get("User-Agent", ""),
         )
         if target.subresource in _STREAMS and kind.subresource(target.subresource):
             return await self._stream(http, request, target, kind)
@@ -247,11 +247,9 @@ async def _with_body(http: web.BaseRequest, request: Request) -> Request:
     if request.verb == "patch":
         patch_type = _PATCH_TYPES.get(media_type)
         if patch_type is None:
-            raise unsupported_media_type(list(_PATCH_TYPES)[:4])
+            raise unsupported_media_type(_PATCH_TYPES)
         media_type = "application/yaml" if patch_type == "apply" else JSON
-    if patch_type == "apply":
-        body = None  # refused by the verb, with its reason
-    elif data:
+    if data:
         body = decode_body(data, media_type)
     elif request.verb in ("delete", "deletecollection"):
         body = None

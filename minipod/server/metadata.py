@@ -17,7 +17,7 @@ _KEPT = (
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
 )
-_DROPPED = ("selfLink", "managedFields", *_KEPT)
+_DROPPED = ("selfLink", *_KEPT)
 
 
 def timestamp(moment: datetime) -> str:

@@ -6,17 +6,18 @@ from datetime import UTC, datetime
 from minipod.api import defaults, validation
 from minipod.api import warnings as api_warnings
 from minipod.api.errors import (
+    StatusError,
     already_exists,
+    bad_request,
     conflict,
     generate_name_conflict,
     invalid,
     not_found,
-    status_error,
 )
 from minipod.api.kind import Kind
 from minipod.api.kinds import stored_kind
 from minipod.client import Object, Request
-from minipod.server import keys, metadata, options, wire
+from minipod.server import field_managers, keys, metadata, options, wire
 from minipod.server.admission import Admission
 from minipod.server.answers import One
 from minipod.server.conversion import from_stored, presented, to_stored
@@ -39,26 +40,14 @@ class Writer:
     async def create(self, request: Request, kind: Kind) -> One:
         """Store a new object. Raises AlreadyExists, Invalid, Forbidden, NotFound, BadRequest."""
         warnings: list[str] = []
+        field_managers.check_options(request)
         given = self._decode_new(request, kind, warnings)
-        asked, kind, told = kind, stored_kind(kind), len(warnings)
-        generated = not given["metadata"].get("name") and given["metadata"].get("generateName")
-        for _ in range(_NAME_ATTEMPTS if generated else 1):
-            obj = wire.copy(given) if generated else given  # much may follow from the name
-            del warnings[told:]
-            metadata.prepare_new(kind, obj, datetime.now(UTC))
-            self._admit_new(kind, obj, warnings)
-            try:
-                value = await self._store_new(request, kind, obj)
-                return One(presented(asked, value), asked, 201, tuple(warnings))
-            except Conflict:
-                continue
-        if generated:
-            raise generate_name_conflict(kind, obj["metadata"]["name"])
-        raise already_exists(kind, obj["metadata"]["name"])
+        return await self._create(request, kind, given, warnings)
 
     async def update(self, request: Request, kind: Kind) -> One:
         """Replace an object, or with subresource "status" its status. Raises Conflict, NotFound, Invalid."""
         told: list[str] = []
+        field_managers.check_options(request)
         given = decode_object(kind, request.body, request, told)
 
         def replace(old: Object, warnings: list[str]) -> Object:
@@ -70,20 +59,62 @@ class Writer:
 
     async def patch(self, request: Request, kind: Kind) -> One:
         """Change parts of an object or of its status. Raises as `update` does, and BadRequest."""
-        if request.patch_type is None or request.patch_type == "apply":
-            raise status_error(
-                415,
-                "UnsupportedMediaType",
-                "server-side apply is not supported by this server; use a strategic merge patch "
-                '(kubectl apply without "--server-side")',
-            )
+        field_managers.check_options(request)
         patch_type = request.patch_type
+        if patch_type == "apply":
+            return await self._apply(request, kind)
+        if patch_type is None:
+            raise bad_request("a patch has a type")
 
         def patched(old: Object, warnings: list[str]) -> Object:
             made = apply_patch(kind, patch_type, old, wire.copy(parsed(request.body).value))
             return decode_object(kind, made, request, warnings)
 
         return await self._change(request, kind, patched)
+
+    async def _apply(self, request: Request, kind: Kind) -> One:
+        """Apply a configuration by its field manager's name; it makes what is not there."""
+        told: list[str] = []
+        config = field_managers.decode_config(kind, request, told)
+
+        def applied(old: Object, warnings: list[str]) -> Object:
+            warnings += told
+            made: Object = wire.copy(field_managers.apply_to(request, kind, old, config))
+            return made
+
+        for _ in range(_SWAP_ATTEMPTS):
+            try:
+                return await self._change(request, kind, applied)
+            except StatusError as error:
+                if error.reason != "NotFound" or request.subresource:
+                    raise
+            made = wire.copy(field_managers.apply_new(request, kind, config))
+            try:
+                return await self._create(request, kind, _as_stored(kind, made), list(told))
+            except StatusError as error:
+                if error.reason != "AlreadyExists":
+                    raise
+        raise conflict(kind, request.name)
+
+    async def _create(
+        self, request: Request, asked: Kind, given: Object, warnings: list[str]
+    ) -> One:
+        """Store a new object, in its stored form already; a generated name that is taken is generated again."""
+        kind, told = stored_kind(asked), len(warnings)
+        generated = not given["metadata"].get("name") and given["metadata"].get("generateName")
+        for _ in range(_NAME_ATTEMPTS if generated else 1):
+            obj = wire.copy(given) if generated else given  # much may follow from the name
+            del warnings[told:]
+            metadata.prepare_new(kind, obj, datetime.now(UTC))
+            self._admit_new(request, kind, obj, warnings)
+            try:
+                value = await self._store_new(request, kind, obj)
+                return One(presented(asked, value), asked, 201, tuple(warnings))
+            except Conflict:
+                continue
+        if generated:
+            raise generate_name_conflict(kind, obj["metadata"]["name"])
+        raise already_exists(kind, obj["metadata"]["name"])
 
     async def transform(
         self, request: Request, kind: Kind, compute: Callable[[Object], Object | None]
@@ -139,38 +170,34 @@ class Writer:
         metadata.check_version(kind, new["metadata"].get("resourceVersion") or "", old)
         metadata.carry_over(kind, new, old)
         if request.subresource == "status":
-            new = _with_status(new, old)
+            new = _with_status(kind, new, old)
+            field_managers.track(request, kind, new, old)
             kind.hooks.prepare_status_update(new, old)
             causes = validation.validate_status_update(kind, new, old)
         else:
             _keep_status(kind, new, old)
             defaults.apply_defaults(kind, new)
+            field_managers.track(request, kind, new, old)
             kind.hooks.prepare_update(new, old)
             metadata.bump_generation(kind, new, old)
             causes = validation.validate_update(kind, new, old)
         if causes:
             raise invalid(kind, old["metadata"]["name"], causes)
-        if new == old:
+        if field_managers.changes_nothing(new, old):
             return None
         if request.subresource != "status" and new.get("spec") != old.get("spec"):
             warnings += api_warnings.unsupported(kind, new)
         return new
 
     def _decode_new(self, request: Request, kind: Kind, warnings: list[str]) -> Object:
-        """Return the body as it is stored; a version that is not stored defaults and judges its own form first."""
-        obj = decode_object(kind, request.body, request, warnings)
-        if kind.stored_as is None:
-            return obj
-        defaults.apply_defaults(kind, obj)
-        causes = kind.hooks.validate_create(obj)
-        if causes:
-            raise invalid(stored_kind(kind), obj["metadata"].get("name") or "", causes)
-        return to_stored(kind, obj)
+        """Return the body as it is stored."""
+        return _as_stored(kind, decode_object(kind, request.body, request, warnings))
 
-    def _admit_new(self, kind: Kind, obj: Object, warnings: list[str]) -> None:
+    def _admit_new(self, request: Request, kind: Kind, obj: Object, warnings: list[str]) -> None:
         """Default, admit and validate in upstream's order; changes `obj` in place."""
         self._admission.check_create(kind, obj)
         defaults.apply_defaults(kind, obj)
+        field_managers.track(request, kind, obj, None)
         kind.hooks.prepare_create(obj)
         warnings += api_warnings.unsupported(kind, obj)
         if kind.resource == "pods" and isinstance(obj.get("spec"), dict):
@@ -201,13 +228,29 @@ class Writer:
         return entry
 
 
-def _with_status(given: Object, old: Object) -> Object:
-    """A status update changes the status; of the rest, only what it says about itself is compared."""
-    new = dict(old)
+def _as_stored(kind: Kind, obj: Object) -> Object:
+    """Return a new object as it is stored; a version that is not stored defaults and judges its own form first."""
+    if kind.stored_as is None:
+        return obj
+    defaults.apply_defaults(kind, obj)
+    causes = kind.hooks.validate_create(obj)
+    if causes:
+        raise invalid(stored_kind(kind), obj["metadata"].get("name") or "", causes)
+    return to_stored(kind, obj)
+
+
+def _with_status(kind: Kind, given: Object, old: Object) -> Object:
+    """Return `old` with a new status, and with what else of it a status update may change: annotations and labels."""
+    new = {**old, "metadata": {**old["metadata"]}}
+    if "managedFields" in given["metadata"]:
+        new["metadata"]["managedFields"] = given["metadata"]["managedFields"]
+    for name in ("annotations",) if kind.group else ("annotations", "labels"):
+        new["metadata"].pop(name, None)
+        if given["metadata"].get(name):
+            new["metadata"][name] = given["metadata"][name]
+    new.pop("status", None)
     if "status" in given:
         new["status"] = given["status"]
-    else:
-        new.pop("status", None)
     return new
 
 

@@ -28,7 +28,8 @@ def test_a_created_pod_has_its_identity_and_is_read_back(tmp_path: Path) -> None
         assert found["creationTimestamp"] > "2020"
         assert found["generation"] == 1
         assert int(found["resourceVersion"]) == api.store.revision
-        assert not {"deletionTimestamp", "selfLink", "managedFields"} & found.keys()
+        assert not {"deletionTimestamp", "selfLink"} & found.keys()
+        assert "me" not in [entry["manager"] for entry in found["managedFields"]]
         assert made["status"]["phase"] == "Pending"
         assert made["spec"]["serviceAccountName"] == "default"
         assert (await api("GET", f"{PODS}/nginx")).body == made

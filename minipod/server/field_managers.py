@@ -1,0 +1,132 @@
+"""Every writer leaves its name on the fields that it sets (metadata.managedFields), and may apply by that name.
+
+The name is the request's `fieldManager`, or what the client's User-Agent begins with.
+"""
+
+from datetime import UTC, datetime
+
+from minipod.api import field, schema
+from minipod.api.errors import bad_request, conflict, invalid, not_decodable
+from minipod.api.field import Cause
+from minipod.api.kind import Kind
+from minipod.api.managed import managers
+from minipod.client import Object, Request
+from minipod.server import metadata, options
+from minipod.server.decoding import decode_object, parsed
+
+NAME_LIMIT = 128  # bytes, as upstream's
+UNKNOWN = "unknown"
+_PATCH_OPTIONS = Kind("meta.k8s.io", "v1", "PatchOptions", "patchoptions", namespaced=False)
+
+
+def check_options(request: Request) -> None:
+    """Refuse a field manager's name, or `force`, that makes no sense for a request. Raises Invalid."""
+    name = request.options.get("fieldManager", "")
+    forced = options.flag(request.options, "force")
+    causes: list[Cause] = []
+    if request.patch_type == "apply":
+        if not name:
+            causes.append(field.required("fieldManager", "is required for apply patch"))
+    elif forced:
+        causes.append(field.forbidden("force", "may not be specified for non-apply patch"))
+    if len(name.encode()) > NAME_LIMIT:
+        causes.append(field.too_long("fieldManager", NAME_LIMIT))
+    if not name.isprintable():
+        causes.append(
+            field.invalid("fieldManager", name, "should only contain printable characters")
+        )
+    if causes:
+        raise invalid(_PATCH_OPTIONS, "", causes)
+
+
+def writer_of(request: Request, kind: Kind) -> managers.Writer:
+    """Return who writes."""
+    name = request.options.get("fieldManager") or _of_agent(request.user_agent) or UNKNOWN
+    now = metadata.timestamp(datetime.now(UTC))
+    return managers.Writer(name, kind, request.subresource, now)
+
+
+def _of_agent(agent: str) -> str:
+    """Return the program that a User-Agent begins with, without what cannot be printed, cut to the limit."""
+    name = "".join(char for char in agent.partition("/")[0] if char.isprintable())
+    return name.encode()[:NAME_LIMIT].decode(errors="ignore")
+
+
+def track(request: Request, kind: Kind, new: Object, old: Object | None) -> None:
+    """Give the writer what it changes of `old` (None: all that it sets), in place; an apply has done so already.
+
+    Before anybody but the caller has a hand in the object, as upstream does: what admission sets is nobody's.
+    """
+    if request.patch_type != "apply":
+        _keep(new, managers.update(writer_of(request, kind), old, new))
+
+
+def _keep(obj: Object, managed: list[Object]) -> None:
+    """Set an object's managedFields: the last of its metadata, and absent rather than empty."""
+    obj["metadata"].pop("managedFields", None)
+    if managed:
+        obj["metadata"]["managedFields"] = managed
+
+
+def changes_nothing(new: Object, old: Object) -> bool:
+    """Whether a version says nothing that the one before does not, but for the times of its writers."""
+    if any(new[name] != old.get(name) for name in new if name != "metadata") or len(new) != len(
+        old
+    ):
+        return False
+    after, before = new["metadata"], old["metadata"]
+    managed = after.get("managedFields") or [], before.get("managedFields") or []
+    rest = (_without_managed(after), _without_managed(before))
+    return rest[0] == rest[1] and managers.same_but_times(*managed)
+
+
+def _without_managed(found: Object) -> Object:
+    return {name: value for name, value in found.items() if name != "managedFields"}
+
+
+def decode_config(kind: Kind, request: Request, warnings: list[str]) -> Object:
+    """Return an applied configuration, without nulls. Raises BadRequest for what is not one."""
+    given = parsed(request.body).value
+    if not isinstance(given, dict):
+        raise not_decodable(kind, "an applied configuration is an object")
+    for name in ("apiVersion", "kind"):
+        if not given.get(name):
+            raise bad_request(f"invalid object: {name} must be set in an applied configuration")
+    found = given.get("metadata")
+    if isinstance(found, dict) and found.get("managedFields") is not None:
+        raise bad_request("metadata.managedFields must be nil")
+    if given["apiVersion"] != kind.api_version and given["kind"] == kind.kind:
+        raise bad_request(
+            "Incorrect version specified in apply patch. Specified patch version: "
+            f"{given['apiVersion']}, expected: {kind.api_version}"
+        )
+    unknown = schema.examine(kind, given).unknown
+    if unknown:
+        listed = ", ".join(f".{path}: field not declared in schema" for path in unknown)
+        name = f"{request.namespace}/{request.name}"
+        version = kind.api_version if kind.group else f"/{kind.version}"
+        raise bad_request(
+            f"failed to create typed patch object ({name}; {version}, Kind={kind.kind}): {listed}"
+        )
+    return decode_object(kind, request.body, request, warnings)
+
+
+def apply_new(request: Request, kind: Kind, config: Object) -> Object:
+    """Return the new object of an applied configuration. Raises Conflict when it means one that is gone."""
+    uid = config["metadata"].get("uid")
+    if uid:
+        why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+        raise conflict(kind, request.name, why)
+    return _managed(managers.apply(writer_of(request, kind), None, config, force=True))
+
+
+def apply_to(request: Request, kind: Kind, old: Object, config: Object) -> Object:
+    """Return what an applied configuration makes of an object. Raises Conflict, BadRequest."""
+    forced = options.flag(request.options, "force")
+    return _managed(managers.apply(writer_of(request, kind), old, config, force=forced))
+
+
+def _managed(applied: managers.Applied) -> Object:
+    obj = {**applied.obj, "metadata": {**applied.obj["metadata"]}}
+    _keep(obj, applied.managed)
+    return obj
