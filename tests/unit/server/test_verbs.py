@@ -234,11 +234,6 @@ def test_patches_of_a_stale_version_and_of_other_types_are_refused(tmp_path: Pat
         merge = "application/merge-patch+json"
         stale = {"metadata": {"resourceVersion": "1"}, "data": {"a": "1"}}
         assert (await api("PATCH", f"{CONFIG_MAPS}/x", stale, Content_Type=merge)).status == 409
-        apply = await api(
-            "PATCH", f"{CONFIG_MAPS}/x", {}, Content_Type="application/apply-patch+yaml"
-        )
-        assert apply.status == 415
-        assert "server-side apply" in apply.body["message"]
         plain = await api("PATCH", f"{CONFIG_MAPS}/x", {})
         assert plain.status == 415
         assert "application/merge-patch+json" in plain.body["message"]
