@@ -87,6 +87,22 @@ def _load(options: argparse.Namespace) -> None:
         print(f"loaded {parse_reference(image.reference).familiar} {image.id}")
 
 
+def _pull(options: argparse.Namespace) -> None:
+    from .pull import pull
+
+    _require_root(options)
+    place, progress = layout(options.root), _progress(options)
+    store = ImageStore(place.images)
+    for name in options.images:
+        outcome = pull(store, name, place.state, progress, authfile=options.authfile)
+        if options.output == "json":
+            image = outcome.image
+            print(json.dumps({"reference": image.reference, "id": image.id, "size": image.size}))
+        else:
+            said = "pulled" if outcome.changed else "is up to date:"
+            print(f"{said} {parse_reference(outcome.image.reference).familiar} {outcome.image.id}")
+
+
 def _save(options: argparse.Namespace) -> None:
     from .save import save
 
@@ -213,7 +229,7 @@ def _age(created: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="minipod image", description="Build, load, save and manage container images."
+        prog="minipod image", description="Build, load, pull, save and manage container images."
     )
     parser.add_argument("--root", help="where minipod keeps everything (or $MINIPOD_ROOT)")
     parser.add_argument("-q", "--quiet", action="store_true", help="report no progress")
@@ -228,6 +244,12 @@ def _parser() -> argparse.ArgumentParser:
     verb = _verb(verbs, "load", _load, "load a docker save or OCI archive, or an OCI layout folder")
     verb.add_argument("file", metavar="FILE", help="archive (tar, tar.gz), folder, or - for stdin")
     verb.add_argument("--name", help="name for the one image, in place of its own")
+
+    verb = _verb(verbs, "pull", _pull, "fetch images from registries")
+    verb.add_argument("images", nargs="+", metavar="IMAGE")
+    where = "credentials, as docker's config.json (- for stdin) [default: config.json of --root, then docker's own]"
+    verb.add_argument("--authfile", metavar="FILE", help=where)
+    verb.add_argument("-o", "--output", choices=("text", "json"), default="text")
 
     verb = _verb(verbs, "save", _save, "write images to an archive")
     verb.add_argument("images", nargs="+", metavar="IMAGE")

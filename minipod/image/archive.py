@@ -20,7 +20,7 @@ from .store import ImageStore
 from .stream import Limits
 
 _CONTAINERD_NAME = "io.containerd.image.name"
-_NESTING = 4  # indexes within indexes
+NESTING = 4  # indexes within indexes
 
 
 @dataclass(frozen=True)
@@ -95,20 +95,15 @@ def _read_layout(
     limits: Limits,
 ) -> Iterator[_Found]:
     index = _object(_read_json(source, "index.json", limits))
-    entries = [entry for entry in _manifests(index, source.what) if not _is_attestation(entry)]
+    entries = [
+        entry for entry in model.parse_index(index, source.what) if not _is_attestation(entry)
+    ]
     for entry in entries:
         descriptor = model.parse_descriptor(entry, source.what)
         names = _names_of(entry, given, source.what)
         manifest = _choose_manifest(source, descriptor, limits)
         _read_manifest(store, source, manifest, progress, limits)
         yield _Found(manifest, names)
-
-
-def _manifests(index: Json, what: str) -> list[Json]:
-    manifests = index.get("manifests")
-    if not isinstance(manifests, list) or not all(isinstance(m, dict) for m in manifests):
-        raise ImageError(f"{what}: its index has no list of manifests")
-    return manifests
 
 
 def _is_attestation(entry: Json) -> bool:
@@ -146,25 +141,20 @@ def _choose_manifest(
     """Follow indexes to the manifest for this host's platform."""
     if descriptor.media_type not in model.LIST_TYPES:
         return descriptor
-    index = _parse_object(_read_document(source, descriptor, limits), source.what)
-    wanted = model.architecture()
-    for entry in _manifests(index, source.what):
-        platform = _object(entry.get("platform"))
-        if platform.get("os") == "linux" and platform.get("architecture") == wanted:
-            if depth >= _NESTING:
-                break
-            chosen = model.parse_descriptor(entry, source.what)
-            return _choose_manifest(source, chosen, limits, depth + 1)
-    raise ImageError(f"{source.what}: it has no image for linux/{wanted}")
+    if depth >= NESTING:
+        raise ImageError(f"{source.what}: its indexes lie within indexes")
+    index = model.parse_object(_read_document(source, descriptor, limits), source.what)
+    chosen = model.choose_platform(index, source.what)
+    return _choose_manifest(source, chosen, limits, depth + 1)
 
 
 def _read_manifest(
     store: ImageStore, source: Source, descriptor: Descriptor, progress: Progress, limits: Limits
 ) -> None:
     data = _read_document(source, descriptor, limits)
-    config, layers = model.parse_manifest(_parse_object(data, source.what), source.what)
+    config, layers = model.parse_manifest(model.parse_object(data, source.what), source.what)
     config_data = _read_document(source, config, limits)
-    _check_platform(_parse_object(config_data, source.what), source.what)
+    model.check_platform(model.parse_object(config_data, source.what), source.what)
     add_bytes(store, config.media_type, config_data)
     for number, layer in enumerate(layers, 1):
         name = _blob_name(layer)
@@ -175,14 +165,6 @@ def _read_manifest(
             pieces = progress.watched("reading", pieces_of(stream), layer.size)
             add_blob(store, layer, pieces, f'{source.what}: "{name}"')
     add_bytes(store, descriptor.media_type, data)
-
-
-def _check_platform(config: Json, what: str) -> None:
-    found = f"{config.get('os')}/{config.get('architecture')}"
-    if found != f"linux/{model.architecture()}":
-        raise ImageError(
-            f'{what}: its image is for "{found}", this host is linux/{model.architecture()}'
-        )
 
 
 # -- docker save ---------------------------------------------------------------------------------
@@ -216,8 +198,8 @@ def _read_docker_image(
     if not isinstance(config_name, str) or not isinstance(layer_names, list):
         raise ImageError(f"{source.what}: manifest.json names no configuration or no layers")
     data = _read_small(source, config_name, limits)
-    config = _parse_object(data, source.what)
-    _check_platform(config, source.what)
+    config = model.parse_object(data, source.what)
+    model.check_platform(config, source.what)
     _check_name(config_name, model.compute_digest(data), source.what)
     layers = [_add_docker_layer(store, source, str(name), progress, limits) for name in layer_names]
     config_descriptor = add_bytes(store, model.CONFIG_TYPE, data)
@@ -278,22 +260,7 @@ def _read_small(source: Source, name: str, limits: Limits) -> bytes:
 
 
 def _read_json(source: Source, name: str, limits: Limits) -> object:
-    return _parse_json(_read_small(source, name, limits), f'{source.what}: "{name}"')
-
-
-def _parse_object(data: bytes, what: str) -> Json:
-    parsed = _parse_json(data, what)
-    if not isinstance(parsed, dict):
-        raise ImageError(f"{what}: a document of it is not a JSON object")
-    return parsed
-
-
-def _parse_json(data: bytes, what: str) -> object:
-    try:
-        parsed: object = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise ImageError(f"{what}: not JSON: {error}") from None
-    return parsed
+    return model.parse_json(_read_small(source, name, limits), f'{source.what}: "{name}"')
 
 
 def _object(value: object) -> Json:

@@ -30,6 +30,15 @@ def write_file(path: Path, data: bytes, scratch: Path, sync: bool = True) -> Non
         sync_directory(path.parent)
 
 
+def sync_file(path: Path) -> None:
+    """Make a file's content survive a power cut (fsync(2))."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_directory(path: Path) -> None:
     """Make the directory's entries survive a power cut (fsync(2), "NOTES")."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

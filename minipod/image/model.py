@@ -5,6 +5,7 @@ have the same members and are accepted as well.
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -120,6 +121,52 @@ def is_digest(text: str) -> bool:
         and len(hexadecimal) == 64
         and not set(hexadecimal) - set("0123456789abcdef")
     )
+
+
+def parse_index(index: Json, where: str) -> list[Json]:
+    """Return an index's entries; raises ImageError."""
+    manifests = index.get("manifests")
+    if not isinstance(manifests, list) or not all(isinstance(m, dict) for m in manifests):
+        raise ImageError(f"{where}: its index has no list of manifests")
+    return manifests
+
+
+def choose_platform(index: Json, where: str) -> Descriptor:
+    """Return the index's manifest (or further index) for this host; raises ImageError."""
+    wanted = architecture()
+    for entry in parse_index(index, where):
+        platform = entry.get("platform")
+        if not isinstance(platform, dict):
+            continue
+        if platform.get("os") == "linux" and platform.get("architecture") == wanted:
+            return parse_descriptor(entry, where)
+    raise ImageError(f"{where}: it has no image for linux/{wanted}")
+
+
+def check_platform(config: Json, where: str) -> None:
+    """Refuse a configuration that is for other hosts; raises ImageError."""
+    found = f"{config.get('os')}/{config.get('architecture')}"
+    if found != f"linux/{architecture()}":
+        raise ImageError(
+            f'{where}: its image is for "{found}", this host is linux/{architecture()}'
+        )
+
+
+def parse_object(data: bytes, where: str) -> Json:
+    """Read a document that must be a JSON object; raises ImageError."""
+    parsed = parse_json(data, where)
+    if not isinstance(parsed, dict):
+        raise ImageError(f"{where}: a document of it is not a JSON object")
+    return parsed
+
+
+def parse_json(data: bytes, where: str) -> object:
+    """Read a document; raises ImageError."""
+    try:
+        parsed: object = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ImageError(f"{where}: not JSON: {error}") from None
+    return parsed
 
 
 def parse_manifest(manifest: Json, where: str) -> tuple[Descriptor, tuple[Descriptor, ...]]:

@@ -3,6 +3,7 @@
     DIRECTORY/
       oci-layout, index.json, blobs/sha256/   OCI image layout 1.1; the index names images by their full reference
       layers/ID                               one unpacked layer, named from its chain ID, ready to be a lowerdir
+      pulled.json                             what came from a registry: reference -> digests there and here
       aliases.json                            reference -> reference, for manifests that name another registry's image
       leases/OWNER                            digest of the manifest that OWNER (a container) runs on
       scratch/                                whatever is being made; nothing in it is visible as an image
@@ -62,8 +63,10 @@ class ImageStore:
         self._leases = directory / "leases"
         self._index_path = directory / "index.json"
         self._aliases_path = directory / "aliases.json"
+        self._pulled_path = directory / "pulled.json"
         self._index = _Cached()
         self._aliases = _Cached()
+        self._pulled = _Cached()
         self._images: dict[str, Image] = {}
         self._resolved: dict[str, Image] = {}
         self._ensure_layout()
@@ -96,6 +99,18 @@ class ImageStore:
         """Return the aliases: full reference -> full reference."""
         self._refresh()
         return dict(self._aliases.content or {})
+
+    def pulled_digest(self, reference: str) -> str:
+        """Return the digest under which a registry gave the image of this very name; "" for one that was made here.
+
+        It is the index's where there is one. What was built, loaded or tagged over a pulled image was made here.
+        """
+        name = str(parse_reference(reference))
+        _read_cached(self._pulled_path, self._pulled)
+        record = (self._pulled.content or {}).get(name) or {}
+        found = self._names().get(name)
+        same = found is not None and record.get("manifest") == found.digest
+        return str(record["digest"]) if same else ""
 
     def leases(self) -> dict[str, str]:
         """Return the leases: owner -> manifest digest."""
@@ -174,13 +189,25 @@ class ImageStore:
                     aliases[other] = aim
             self._write(self._aliases_path, aliases)
 
-    def publish(self, manifest: Descriptor, names: Sequence[Reference]) -> None:
+    def publish(
+        self, manifest: Descriptor, names: Sequence[Reference], pulled_digest: str = ""
+    ) -> None:
         """Make a complete image visible under `names`, in one step. Its blobs and layers must be there already."""
         with self._changing():
             entries = self._names()
             for name in names:
                 entries[str(name)] = manifest
+            if pulled_digest:  # first: alone it says nothing
+                record = {"digest": pulled_digest, "manifest": manifest.digest}
+                self._record_pulled({str(name): record for name in names}, entries)
             self._write_index(entries)
+
+    def _record_pulled(
+        self, records: Mapping[str, Json], entries: Mapping[str, Descriptor]
+    ) -> None:
+        _read_cached(self._pulled_path, self._pulled)
+        known = {n: r for n, r in (self._pulled.content or {}).items() if n in entries}
+        self._write(self._pulled_path, {**known, **records})
 
     def remove(self, reference: str) -> tuple[str, ...]:
         """Remove a name (by ID: all the image's names) and return what was removed; blobs stay for `collect_garbage`.

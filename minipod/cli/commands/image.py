@@ -23,16 +23,17 @@ class PassThrough(flags.Command):
     examples="""
     minipod image build images/nginx
     minipod image load nginx.tar
+    minipod image pull registry.example.com/team/app:v2
     minipod image list
     minipod image tag nginx docker.io/library/nginx:1.9.1
     minipod image remove nginx
     minipod image prune
     """,
 )
-@click.argument("arguments", nargs=-1, metavar="build|load|save|list|remove|tag|prune [ARG...]")
+@click.argument("arguments", nargs=-1, metavar="build|load|pull|save|list|remove|tag|prune [ARG...]")
 @flags.pass_invocation
 def command(invocation: Invocation, arguments: tuple[str, ...]) -> None:
-    """Build images from recipes, load and save archives of docker and OCI, list, tag, remove.
+    """Build images from recipes, pull them from registries, load and save archives, list, tag, remove.
 
     Works beside a running daemon, and without one. `minipod image VERB --help` explains each verb.
     """
