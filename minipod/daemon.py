@@ -245,6 +245,7 @@ async def _kubelet(
     from minipod.network import bridge
     from minipod.node.config import NetworkPlace, NodeConfig
     from minipod.node.kubelet import Kubelet
+    from minipod.node.pulling import ProcessPuller
 
     facts = await asyncio.to_thread(bridge.ensure_network, place, cidr)
     await asyncio.to_thread(bridge.prune, place, await runtime.networks())
@@ -261,7 +262,8 @@ async def _kubelet(
         pod_pids_limit=options.pod_max_pids,
     )
     images, pool = ImageStore(place.images), bridge.open_pool(place, cidr)
-    return Kubelet(client, runtime, images, pool, config, SystemClock())
+    puller = ProcessPuller(place.root)
+    return Kubelet(client, runtime, images, puller, pool, config, SystemClock())
 
 
 def _length(prefix: str) -> int:

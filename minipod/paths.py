@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+SYSTEM_INSTANCE = "minipod"
 SOCKET_PATH_LIMIT = 107  # sun_path is 108 bytes with its NUL (unix(7))
 
 
@@ -27,6 +28,11 @@ class Layout:
         str  # "minipod", or "minipod-XXXXXX" for any other root; names the nft table and the cgroup
     )
     bridge: str  # at most 15 characters (IFNAMSIZ)
+
+    @property
+    def root(self) -> Path | None:
+        """The root that `layout` makes the same layout of; None for the system's."""
+        return None if self.instance == SYSTEM_INSTANCE else self.state.parent
 
     @property
     def api_socket(self) -> Path:
@@ -87,7 +93,7 @@ def layout(root: str | os.PathLike[str] | None = None) -> Layout:
     chosen = root if root is not None else os.environ.get("MINIPOD_ROOT")
     if not chosen:
         system = Path("/var/lib/minipod"), Path("/run/minipod"), Path("/var/log/minipod")
-        return Layout(*system, instance="minipod", bridge="minipod0")
+        return Layout(*system, instance=SYSTEM_INSTANCE, bridge="minipod0")
     base = Path(os.path.realpath(chosen))
     digest = hashlib.sha256(os.fsencode(base)).hexdigest()[:8]
     made = Layout(

@@ -119,7 +119,6 @@ POD_RULES = (
     Rule("spec.resources.claims"),
     Rule("spec.runtimeClassName"),
     Rule("spec.schedulingGroup"),
-    Rule("spec.imagePullSecrets"),
     Rule(
         "spec.automountServiceAccountToken",
         "stored, but no token is mounted into containers",
@@ -146,7 +145,6 @@ POD_RULES = (
     ),
 )
 SERVICE_ACCOUNT_RULES = (
-    Rule("imagePullSecrets"),
     Rule("automountServiceAccountToken", "stored, but no token is mounted", _is(True)),
 )
 

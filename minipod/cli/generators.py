@@ -1,6 +1,7 @@
 """The data of Secrets and ConfigMaps from --from-file, --from-literal and --from-env-file."""
 
 import base64
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -102,3 +103,45 @@ def _from_env_files(paths: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
             if not _VARIABLE.fullmatch(key):
                 raise CliError(f'"{path}", line {number}: "{key}" is not a valid key name')
             yield key, (value if equals else os.environ.get(key, "")).encode()
+
+
+def registry_data(
+    files: tuple[str, ...], server: str, username: str, password: str, email: str
+) -> Object:
+    """Return the `data` of a Secret of type kubernetes.io/dockerconfigjson. Raises CliError."""
+    key = ".dockerconfigjson"
+    if files:
+        found = dict(_from_files(files))
+        if len(found) != 1:
+            raise CliError("--from-file takes one config.json")
+        content = next(iter(found.values()))
+        return {key: base64.b64encode(content).decode()}
+    missing = [
+        f"--docker-{n}" for n, v in (("username", username), ("password", password)) if not v
+    ]
+    if missing:
+        raise CliError(
+            f"{' and '.join(missing)} missing: either --from-file or the combination of "
+            "--docker-username, --docker-password and --docker-server is required"
+        )
+    auth = base64.b64encode(f"{username}:{password}".encode()).decode()
+    entry = {"username": username, "password": password, "email": email, "auth": auth}
+    entry = {name: value for name, value in entry.items() if value}
+    config = json.dumps({"auths": {server: entry}}, separators=(",", ":"))
+    return {key: base64.b64encode(config.encode()).decode()}
+
+
+def tls_data(certificate: str, key: str) -> Object:
+    """Return the `data` of a Secret of type kubernetes.io/tls. Raises CliError when the files do not fit together."""
+    import ssl
+
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key, password=lambda: "")
+    except OSError as failed:
+        reason = getattr(failed, "reason", None) or failed.strerror or str(failed)
+        words = str(reason).replace("_", " ").lower()
+        message = f'failed to load key pair "{certificate}" and "{key}": {words}'
+        raise CliError(message) from failed
+    pair = {"tls.crt": _read(certificate), "tls.key": _read(key)}
+    return {name: base64.b64encode(content).decode() for name, content in pair.items()}

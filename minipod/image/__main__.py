@@ -88,9 +88,12 @@ def _load(options: argparse.Namespace) -> None:
 
 
 def _pull(options: argparse.Namespace) -> None:
+    from ..linux.process import end_with_parent
     from .pull import pull
 
     _require_root(options)
+    if options.parent:
+        end_with_parent(options.parent)
     place, progress = layout(options.root), _progress(options)
     store = ImageStore(place.images)
     for name in options.images:
@@ -250,6 +253,7 @@ def _parser() -> argparse.ArgumentParser:
     where = "credentials, as docker's config.json (- for stdin) [default: config.json of --root, then docker's own]"
     verb.add_argument("--authfile", metavar="FILE", help=where)
     verb.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    verb.add_argument("--parent", type=int, help=argparse.SUPPRESS)  # end when it does
 
     verb = _verb(verbs, "save", _save, "write images to an archive")
     verb.add_argument("images", nargs="+", metavar="IMAGE")

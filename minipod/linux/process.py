@@ -28,6 +28,7 @@ NAMESPACES = {  # by their names below /proc/PID/ns
 }
 
 # prctl(2)
+PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_GET_DUMPABLE = 3
 PR_SET_KEEPCAPS = 8
@@ -109,6 +110,13 @@ def pidfd_send_signal(pidfd: int, number: int) -> None:
 def prctl(option: int, argument: int = 0, third: int = 0) -> int:
     """Change or read an attribute of this process (prctl(2))."""
     return library_call("prctl", option, argument, third, 0, 0)
+
+
+def end_with_parent(pid: int) -> None:
+    """Be interrupted (SIGINT) when the parent, which should be `pid`, ends; at once when it is gone already."""
+    prctl(PR_SET_PDEATHSIG, signal.SIGINT)
+    if os.getppid() != pid:
+        raise KeyboardInterrupt
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:

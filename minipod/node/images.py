@@ -1,19 +1,17 @@
-"""Images for containers: what imagePullPolicy means where images are built and loaded, not pulled.
+"""Images for containers: what is here, what imagePullPolicy asks for, and the words for it. Pure, but for the store.
 
-An image that is in the store is used whatever the policy; one that is not cannot be pulled, and the message says
-what can be done. Containers lease their images, so that an image in use is not removed.
+An image that was built, loaded or tagged here, and one that an alias stands for, is no registry's: it is used whatever
+the policy. Containers lease their images, so that an image in use is not removed.
 """
 
 from typing import Protocol
 
 from minipod.client import Object
+from minipod.image.names import parse_reference
 from minipod.image.store import Image, ImageError
 from minipod.node.errors import StepError
 
-ADVICE = (
-    'add it with "minipod image build" or "minipod image load", or give it another name with '
-    '"minipod image tag"'
-)
+ADVICE = 'add it with "minipod image build" or "minipod image load"'
 
 
 class Images(Protocol):
@@ -21,6 +19,9 @@ class Images(Protocol):
 
     def resolve(self, reference: str) -> Image | None:
         """Return the image of that name. ValueError for an invalid name."""
+
+    def pulled_digest(self, reference: str) -> str:
+        """Return the digest under which a registry gave the image; "" when it was made here."""
 
     def lease(self, image: Image, owner: str) -> None:
         """Keep the image for `owner`."""
@@ -42,8 +43,11 @@ def pull_policy(container: Object) -> str:
     return str(container.get("imagePullPolicy") or "IfNotPresent")
 
 
-def find_image(images: Images, container: Object) -> Image:
-    """Return the container's image. StepError: InvalidImageName, ErrImageNeverPull or ErrImagePull."""
+def find_image(images: Images, container: Object) -> Image | None:
+    """Return the container's image as it is here, None when there is none.
+
+    StepError: InvalidImageName, ImageInspectError, or ErrImageNeverPull.
+    """
     reference = str(container["image"])
     try:
         found = images.resolve(reference)
@@ -54,22 +58,30 @@ def find_image(images: Images, container: Object) -> Image:
         raise StepError(
             "ImageInspectError", f'Failed to inspect image "{reference}": {error}'
         ) from None
-    if found is not None:
-        return found
-    if pull_policy(container) == "Never":
+    if found is None and pull_policy(container) == "Never":
         raise StepError(
             "ErrImageNeverPull",
             f'Container image "{reference}" is not present with pull policy of Never; {ADVICE}',
         )
-    raise StepError(
-        "ErrImagePull",
-        f'Failed to pull image "{reference}": it is not in the image store, and minipod does not pull; {ADVICE}',
-    )
+    return found
+
+
+def must_pull(images: Images, container: Object, found: Image | None) -> bool:
+    """Whether a registry is to be asked before the container starts."""
+    if found is None:
+        return True
+    if pull_policy(container) != "Always":
+        return False
+    reference = parse_reference(str(container["image"]))
+    return found.reference == str(reference) and bool(images.pulled_digest(str(reference)))
 
 
 def found_message(container: Object) -> str:
-    """Return the Pulled Event's words for an image that is there."""
-    message = f'Container image "{container["image"]}" already present on machine'
+    """Return the Pulled Event's words for an image that is here."""
+    message = (
+        f'Container image "{container["image"]}" already present on machine and can be accessed '
+        "by the pod"
+    )
     if pull_policy(container) == "Always":
-        message += "; imagePullPolicy Always uses it, minipod does not pull"
+        message += "; it was made here, no registry has another"
     return message

@@ -27,6 +27,7 @@ from minipod.node.observed import LABEL_CONTAINER, LABEL_UID
 from minipod.node.parts import Addresses, Parts
 from minipod.node.pods import uid_of
 from minipod.node.preview import compute_script
+from minipod.node.pulling import Puller
 from minipod.node.recovery import make_orphans, remove_leftovers
 from minipod.node.registration import Registration
 from minipod.node.security import compute_capabilities
@@ -50,13 +51,16 @@ class Kubelet:
         client: Client,
         runtime: Runtime,
         images: Images,
+        puller: Puller,
         addresses: Addresses,
         config: NodeConfig,
         clock: Clock,
     ) -> None:
         settings = BackoffSettings(config.backoff_base, config.backoff_max)
         self.runtime = runtime
-        self._parts = Parts(client, runtime, images, addresses, config, clock, Backoffs(settings))
+        self._parts = Parts(
+            client, runtime, images, puller, addresses, config, clock, Backoffs(settings)
+        )
         self._syncer, self._terminator = Syncer(self._parts), Terminator(self._parts)
         self._workers = PodWorkers(self, clock)
         self._parts.watches.on_change = self._on_reference
@@ -98,6 +102,7 @@ class Kubelet:
             await asyncio.gather(self._events, return_exceptions=True)
         self._limits.stop()
         await self._workers.stop()
+        await self._parts.puller.stop()
         await self._parts.watches.stop()
         await self._registration.stop()
         await self._parts.statuses.stop()

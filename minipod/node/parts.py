@@ -15,6 +15,7 @@ from minipod.node.images import Images
 from minipod.node.observed import ObservedPod, observe
 from minipod.node.pods import field_path, uid_of
 from minipod.node.profiles import SeccompProfiles
+from minipod.node.pulling import Puller
 from minipod.node.reference_watches import ReferenceWatches
 from minipod.node.running import Running
 from minipod.node.status import NodeFacts, Waiting, compute_pod_status
@@ -48,6 +49,9 @@ class Memory:
         default_factory=dict
     )  # failed looks for an image, by container
     image_retry: dict[str, float] = field(default_factory=dict)  # when the next look is due
+    image_errors: dict[str, str] = field(
+        default_factory=dict
+    )  # why there was no image, by container
     prepared: bool = False  # volumes and files are in place for the present sandbox
     stale: bool = True  # what the volumes were made from may have changed since
     volumes: dict[str, PreparedVolume] = field(default_factory=dict)
@@ -68,6 +72,7 @@ class Parts:
         client: Client,
         runtime: Runtime,
         images: Images,
+        puller: Puller,
         addresses: Addresses,
         config: NodeConfig,
         clock: Clock,
@@ -76,6 +81,7 @@ class Parts:
         self.client = client
         self.runtime = runtime
         self.images = images
+        self.puller = puller
         self.addresses = addresses
         self.config = config
         self.clock = clock

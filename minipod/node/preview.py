@@ -12,6 +12,7 @@ from ipaddress import IPv4Interface, IPv4Network
 
 from minipod.client import Object
 from minipod.node.environment import References, compute_environment
+from minipod.node.errors import StepError
 from minipod.node.hosts import Names, compute_names
 from minipod.node.images import find_image
 from minipod.node.parts import Parts
@@ -48,6 +49,10 @@ async def compute_script(parts: Parts, pod: Object, host: HostFacts) -> str:
     view = _with_address(parts, pod, address)
     for kind, container in containers_of(pod):
         image = find_image(parts.images, container)
+        if image is None:
+            name = container["image"]
+            message = f'Image "{name}" is not here yet; bring it with "minipod image pull {name}"'
+            raise StepError("ErrImagePull", message)
         inputs = ContainerInputs(
             kind=kind,
             attempt=0,

@@ -6,7 +6,7 @@ same time. Nothing here waits for the API.
 
 import asyncio
 import os
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from ipaddress import IPv4Interface
 from typing import Any, TypeVar
 
@@ -23,7 +23,8 @@ from minipod.node.hosts import (
     compute_resolver,
     parse_resolv_conf,
 )
-from minipod.node.images import find_image, found_message, lease_owner
+from minipod.node.image_step import ImageStep
+from minipod.node.images import lease_owner
 from minipod.node.observed import ObservedPod, next_attempt
 from minipod.node.parts import Memory, Parts
 from minipod.node.pods import containers_of, find_container, host_network, uid_of
@@ -56,19 +57,25 @@ class Starter:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._images = ImageStep(parts)
 
     async def start(self, work: Work, pod: Object, actions: PodActions) -> bool:
         """Do what `actions` wants started; return whether all of it was. StepError for what concerns the whole Pod."""
         memory = self._parts.memory(uid_of(pod))
-        images = self._find_images(pod, actions.starts, memory)
+        images = self._images.find(pod, actions.starts, memory)
         references = await self._fetch(pod, memory)
         sandbox = await self._ensure_sandbox(pod, actions, memory, images, references)
         complete = True
         for start in actions.starts:
             if work.stopping:
                 return True
-            started = start.name in images and await self._start_container(
-                pod, start, images[start.name], sandbox, references
+            image = images.get(start.name)
+            if image is None:
+                image = await self._pull(work, pod, start, memory)
+            else:
+                self._images.tell_found(pod, start)
+            started = image is not None and await self._start_container(
+                pod, start, image, sandbox, references
             )
             complete = complete and started
             if not started and start.kind == "init":
@@ -95,52 +102,6 @@ class Starter:
         return references
 
     # -- images ----------------------------------------------------------------------------------
-
-    def _find_images(
-        self, pod: Object, starts: Sequence[Start], memory: Memory
-    ) -> dict[str, Image]:
-        found: dict[str, Image] = {}
-        for start in starts:
-            container = _container(pod, start.name)
-            try:
-                found[start.name] = find_image(self._parts.images, container)
-            except StepError as error:
-                self._report_image(pod, container, error, memory)
-            else:
-                memory.image_tries.pop(start.name, None)
-                memory.image_retry.pop(start.name, None)
-                memory.waiting.pop(start.name, None)
-        return found
-
-    def _report_image(
-        self, pod: Object, container: Object, error: StepError, memory: Memory
-    ) -> None:
-        """Tell of a missing image: first as the error, then as a back-off, with upstream's Events."""
-        name, now = container["name"], self._parts.clock.now()
-        due = memory.image_retry.get(name, 0.0)
-        reason, message = error.reason, error.message
-        if error.reason == "ErrImagePull" and now < due:
-            reason = "ImagePullBackOff"
-            message = f'Back-off pulling image "{container["image"]}": {error.message}'
-        else:
-            tries = memory.image_tries[name] = memory.image_tries.get(name, 0) + 1
-            settings = self._parts.backoffs.settings
-            delay = min(settings.base * 2 ** (tries - 1), settings.limit)
-            memory.image_retry[name] = now + delay
-        if memory.waiting.get(name) == Waiting(reason, message):
-            return
-        memory.waiting[name] = Waiting(reason, message)
-        event = self._parts.event
-        if reason == "ImagePullBackOff":
-            event(pod, "Normal", "BackOff", f'Back-off pulling image "{container["image"]}"', name)
-        else:
-            event_reason = {
-                "ErrImageNeverPull": "ErrImageNeverPull",
-                "InvalidImageName": "InspectFailed",
-                "ImageInspectError": "InspectFailed",
-            }.get(reason, "Failed")
-            event(pod, "Warning", event_reason, message, name)
-        event(pod, "Warning", "Failed", f"Error: {reason}", name)
 
     def _lease(self, pod: Object, images: dict[str, Image], memory: Memory) -> None:
         """Hold the images (blocking; in a worker thread)."""
@@ -270,13 +231,19 @@ class Starter:
 
     # -- containers ------------------------------------------------------------------------------
 
+    async def _pull(self, work: Work, pod: Object, start: Start, memory: Memory) -> Image | None:
+        """Have a container's image pulled, and hold it."""
+        image = await self._images.obtain(work, pod, start)
+        if image is not None:
+            await self._hold_images(pod, {start.name: image}, memory)
+        return image
+
     async def _start_container(
         self, pod: Object, start: Start, image: Image, sandbox: str, references: References
     ) -> bool:
         """Start one container; a failure becomes its waiting reason and Events. Return whether it was started."""
         parts = self._parts
         memory, container = parts.memory(uid_of(pod)), _container(pod, start.name)
-        parts.event(pod, "Normal", "Pulled", found_message(container), start.name)
         try:
             spec = self._translate(pod, start, container, image, sandbox, references)
         except StepError as error:

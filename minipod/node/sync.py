@@ -25,6 +25,7 @@ from minipod.node.stopping import GRACE_MIN, Stopper
 from minipod.node.workers import Outcome, Work
 from minipod.runtime.service import RuntimeFailure
 
+ERROR_SHOWN = 1.0  # seconds, the kubelet's next look comes after ten
 _ROUNDS = 50  # looks in one sync: each one starts or ends something
 
 
@@ -149,10 +150,16 @@ class Syncer:
         return Outcome(failed=True)
 
     def _retry(self, memory: Memory) -> Outcome:
-        """Something could not be started: missing images have their own, longer pauses."""
+        """Something could not be started: missing images have their own, longer pauses.
+
+        The error itself is shown for a moment only, the back-off for the rest of the pause.
+        """
         names = set(memory.waiting)
         if names and names <= set(memory.image_retry):
-            return Outcome(retry_at=min(memory.image_retry[name] for name in names))
+            due = min(memory.image_retry[name] for name in names)
+            if any(memory.waiting[name].reason == "ErrImagePull" for name in names):
+                due = min(due, self._parts.clock.now() + ERROR_SHOWN)
+            return Outcome(retry_at=due)
         return Outcome(failed=True)
 
     async def _clear(self, work: Work, reason: str) -> None:

@@ -7,7 +7,7 @@ import click
 
 from minipod.cli import options as flags
 from minipod.cli.errors import CliError, ServerError, raise_all
-from minipod.cli.generators import configmap_data, secret_data
+from minipod.cli.generators import configmap_data, registry_data, secret_data, tls_data
 from minipod.cli.invocation import Invocation
 from minipod.cli.printing import dry_run_query, report
 from minipod.cli.resources import CONFIGMAPS, NAMESPACES, SECRETS, SERVICEACCOUNTS, Resource
@@ -216,7 +216,7 @@ command.add_command(configmap_command, "cm")
     """,
 )
 def secret_group() -> None:
-    """Create a Secret. `generic` makes one from files, literal values or files of variables."""
+    """Create a Secret: from files or values (`generic`), for a registry, or from a certificate and its key."""
 
 
 @secret_group.command(
@@ -244,4 +244,53 @@ def generic_command(
     """Create a Secret from files, directories, literal values or files of variables."""
     data = secret_data(from_file, from_literal, from_env_file)
     fields: Object = {"type": secret_type or "Opaque", **data}
+    _make(invocation, SECRETS, name, CreateOptions(**given), **fields)
+
+
+@secret_group.command(
+    "docker-registry",
+    examples="""
+    minipod create secret docker-registry login --docker-server=lab:5000 --docker-username=me --docker-password=pw
+    minipod create secret docker-registry login --from-file=.dockerconfigjson=config.json
+    """,
+)
+@click.argument("name")
+@click.option(
+    "--docker-server",
+    default="https://index.docker.io/v1/",
+    metavar="HOST",
+    help="The registry [default: Docker Hub]",
+)
+@click.option("--docker-username", default="", metavar="USER")
+@click.option("--docker-password", default="", metavar="PASSWORD")
+@click.option("--docker-email", default="", metavar="ADDRESS")
+@click.option("--from-file", multiple=True, metavar="[KEY=]FILE", help="A config.json of docker's")
+@flags.dry_run
+@flags.output
+@flags.pass_invocation
+def docker_registry_command(
+    invocation: Invocation, name: str, from_file: tuple[str, ...], **given: Any
+) -> None:
+    """Create a Secret for `imagePullSecrets`. What is typed here is seen by whoever can list processes."""
+    login = {key: given.pop(f"docker_{key}") for key in ("server", "username", "password", "email")}
+    data = registry_data(from_file, **login)
+    fields: Object = {"type": "kubernetes.io/dockerconfigjson", "data": data}
+    _make(invocation, SECRETS, name, CreateOptions(**given), **fields)
+
+
+@secret_group.command(
+    "tls",
+    examples="""
+    minipod create secret tls site --cert=site.crt --key=site.key
+    """,
+)
+@click.argument("name")
+@click.option("--cert", required=True, metavar="FILE", help="The certificate, PEM encoded")
+@click.option("--key", required=True, metavar="FILE", help="Its private key, PEM encoded")
+@flags.dry_run
+@flags.output
+@flags.pass_invocation
+def tls_command(invocation: Invocation, name: str, cert: str, key: str, **given: Any) -> None:
+    """Create a Secret from a certificate and its key, which must belong together."""
+    fields: Object = {"type": "kubernetes.io/tls", "data": tls_data(cert, key)}
     _make(invocation, SECRETS, name, CreateOptions(**given), **fields)

@@ -30,7 +30,9 @@ class PassThrough(flags.Command):
     minipod image prune
     """,
 )
-@click.argument("arguments", nargs=-1, metavar="build|load|pull|save|list|remove|tag|prune [ARG...]")
+@click.argument(
+    "arguments", nargs=-1, metavar="build|load|pull|save|list|remove|tag|prune [ARG...]"
+)
 @flags.pass_invocation
 def command(invocation: Invocation, arguments: tuple[str, ...]) -> None:
     """Build images from recipes, pull them from registries, load and save archives, list, tag, remove.

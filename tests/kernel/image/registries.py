@@ -83,9 +83,13 @@ class FaultyProxy:
     faults: list[str] = field(default_factory=list)
     seen: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     address: str = ""
+    passes_authorization: bool = False
+    silent: bool = False  # take requests, and never answer
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.seen.append((request.method, request.path, dict(request.headers)))
+        if self.silent:
+            await asyncio.Event().wait()
         if request.path == "/token":
             return self._give_token(request)
         if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
@@ -105,7 +109,8 @@ class FaultyProxy:
         return web.json_response({"token": self.token})
 
     async def _pass_on(self, request: web.Request, fault: str) -> web.StreamResponse:
-        headers = {k: v for k, v in request.headers.items() if k in ("Accept", "Range")}
+        names = ("Accept", "Range", *(["Authorization"] if self.passes_authorization else []))
+        headers = {k: v for k, v in request.headers.items() if k in names}
         if fault == "whole":
             headers.pop("Range", None)
         async with ClientSession(auto_decompress=False) as session:
@@ -113,6 +118,7 @@ class FaultyProxy:
             async with session.request(request.method, url, headers=headers) as found:
                 data = await found.read()
                 kept = ("Content-Type", "Docker-Content-Digest", "Content-Range", "Content-Length")
+                kept += ("WWW-Authenticate",)
                 passed = {k: v for k, v in found.headers.items() if k in kept}
                 return await self._answer(request, found.status, passed, data, fault)
 
@@ -140,7 +146,7 @@ def faulty_proxy(upstream: str, **settings: Any) -> Iterator[FaultyProxy]:
     ready, stop = threading.Event(), asyncio.Event()
 
     async def serve() -> None:
-        runner = web.ServerRunner(web.Server(proxy.handle))  # type: ignore[arg-type]
+        runner = web.ServerRunner(web.Server(proxy.handle), shutdown_timeout=0.1)  # type: ignore[arg-type]
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()

@@ -54,7 +54,7 @@ WORKS = {
     """,
     "PodSpec": """
         activeDeadlineSeconds affinity automountServiceAccountToken containers dnsConfig dnsPolicy enableServiceLinks
-        hostAliases hostIPC hostNetwork hostPID hostUsers hostname hostnameOverride initContainers nodeName
+        hostAliases hostIPC hostNetwork hostPID hostUsers hostname hostnameOverride imagePullSecrets initContainers nodeName
         nodeSelector os overhead preemptionPolicy priority readinessGates resources restartPolicy
         schedulerName schedulingGates
         securityContext serviceAccount serviceAccountName setHostnameAsFQDN shareProcessNamespace subdomain
@@ -204,7 +204,6 @@ PROBE = {"tcpSocket": {"port": 1}}
         ({"preemptionPolicy": "Never"}, ["spec.preemptionPolicy"]),
         ({"priorityClassName": "system-node-critical"}, ["spec.priorityClassName"]),
         ({"runtimeClassName": "gvisor"}, ["spec.runtimeClassName"]),
-        ({"imagePullSecrets": [{"name": "s"}]}, ["spec.imagePullSecrets"]),
         (
             {
                 "tolerations": [
@@ -243,10 +242,7 @@ def test_service_accounts():
         "automountServiceAccountToken": True,
     }
     found = warnings.unsupported(kinds.by_resource("serviceaccounts"), account)
-    assert [each.partition(":")[0] for each in found] == [
-        "imagePullSecrets",
-        "automountServiceAccountToken",
-    ]
+    assert [each.partition(":")[0] for each in found] == ["automountServiceAccountToken"]
 
 
 def test_what_upstream_warns_of():

@@ -3,9 +3,13 @@
 import base64
 import json
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from minipod.cli.commands.apply import LAST_APPLIED
 from tests.fakes.apiserver import FakeApiServer
@@ -80,6 +84,52 @@ def test_create_secret_and_configmap(
         == "serviceaccount/bot created\n"
     )
     assert ("serviceaccounts", "lab", "bot") in server.objects
+
+
+def test_create_registry_secret(server: FakeApiServer, minipod: Minipod, tmp_path: Path) -> None:
+    create = ("create", "secret", "docker-registry", "login")
+    short = minipod(*create, "--docker-username=me")
+    assert "--docker-password missing" in short.err
+    minipod(*create, "--docker-server=r:5000", "--docker-username=me", "--docker-password=pw")
+    made = server.objects["secrets", "default", "login"]
+    assert made["type"] == "kubernetes.io/dockerconfigjson"
+    config = json.loads(base64.b64decode(made["data"][".dockerconfigjson"]))
+    entry = {"username": "me", "password": "pw", "auth": base64.b64encode(b"me:pw").decode()}
+    assert config == {"auths": {"r:5000": entry}}
+    file = tmp_path / "config.json"
+    file.write_text('{"auths": {}}')
+    minipod(*create[:3], "other", f"--from-file={file}")
+    other = server.objects["secrets", "default", "other"]["data"]
+    assert base64.b64decode(other[".dockerconfigjson"]) == b'{"auths": {}}'
+
+
+def _key_pair(directory: Path, name: str) -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    built = x509.CertificateBuilder(subject, subject, key.public_key(), 1)
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    certificate = (
+        built.not_valid_before(day).not_valid_after(day + timedelta(1)).sign(key, hashes.SHA256())
+    )
+    paths = directory / f"{name}.crt", directory / f"{name}.key"
+    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    paths[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, *form))
+    return paths
+
+
+def test_create_tls_secret_holds_the_pair_together(
+    server: FakeApiServer, minipod: Minipod, tmp_path: Path
+) -> None:
+    (cert, key), (_, other) = _key_pair(tmp_path, "a"), _key_pair(tmp_path, "b")
+    create = ("create", "secret", "tls", "site", f"--cert={cert}")
+    assert "key values mismatch" in minipod(*create, f"--key={other}").err
+    assert "no such file" in minipod(*create, f"--key={tmp_path / 'none'}").err
+    assert ("secrets", "default", "site") not in server.objects
+    minipod(*create, f"--key={key}")
+    made = server.objects["secrets", "default", "site"]
+    assert made["type"] == "kubernetes.io/tls"
+    assert base64.b64decode(made["data"]["tls.key"]) == key.read_bytes()
 
 
 def test_env_files(server: FakeApiServer, minipod: Minipod, tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from minipod.client import Object
+from minipod.image.credentials import Keyring
 from minipod.image.model import Image, ImageConfig
 from minipod.node.config import NetworkPlace, NodeConfig
 from minipod.node.kubelet import Kubelet
+from minipod.node.pulling import PullFailure
 from minipod.paths import layout
 from tests.fakes.api import FakeApi
 from tests.fakes.clock import FakeClock
@@ -43,11 +45,15 @@ class FakeImages:
     def __init__(self) -> None:
         self.images = {"busybox": make_image("busybox")}
         self.held: dict[str, str] = {}
+        self.pulled: dict[str, str] = {}
 
     def resolve(self, reference: str) -> Image | None:
         if " " in reference:
             raise ValueError("invalid reference format")
         return self.images.get(reference)
+
+    def pulled_digest(self, reference: str) -> str:
+        return self.pulled.get(reference, "")
 
     def lease(self, image: Image, owner: str) -> None:
         self.held[owner] = image.manifest_digest
@@ -57,6 +63,28 @@ class FakeImages:
 
     def leases(self) -> dict[str, str]:
         return dict(self.held)
+
+
+class FakePuller:
+    """Registries that have what `remote` has."""
+
+    def __init__(self, images: FakeImages) -> None:
+        self.images = images
+        self.remote: dict[str, Image] = {}
+        self.asked: list[tuple[str, Keyring]] = []
+        self.go_on: asyncio.Event | None = None
+
+    async def pull(self, reference: str, keyring: Keyring) -> int:
+        self.asked.append((reference, keyring))
+        if self.go_on:
+            await self.go_on.wait()
+        if reference not in self.remote:
+            raise PullFailure(f"{reference}: not found")
+        self.images.images[reference] = self.remote[reference]
+        return 1234
+
+    async def stop(self) -> None:
+        pass
 
 
 def make_image(name: str, **config: Any) -> Image:
@@ -97,6 +125,7 @@ class World:
     api: FakeApi
     runtime: FakeRuntime
     images: FakeImages
+    puller: "FakePuller"
     addresses: FakeAddresses
     config: NodeConfig
     kubelet: Kubelet
@@ -169,8 +198,9 @@ async def world(
     images = old.images if old else FakeImages()
     addresses = old.addresses if old else FakeAddresses()
     config = make_config(root)
-    kubelet = Kubelet(api.client(), runtime, images, addresses, config, clock)
-    made = World(clock, api, runtime, images, addresses, config, kubelet)
+    puller = FakePuller(images)
+    kubelet = Kubelet(api.client(), runtime, images, puller, addresses, config, clock)
+    made = World(clock, api, runtime, images, puller, addresses, config, kubelet)
     before(made)
     await kubelet.start()
     await made.settle()

@@ -184,7 +184,7 @@ def test_a_missing_image_is_told_with_the_way_out_and_retried(play):
         await world.create(make_pod("web", container(image="nowhere/app:1")))
         waiting = world.state()["waiting"]
         assert waiting["reason"] == "ErrImagePull"
-        assert "minipod image" in waiting["message"]
+        assert waiting["message"].endswith('"nowhere/app:1": nowhere/app:1: not found')
         world.images.images["nowhere/app:1"] = make_image("nowhere/app:1")
         await world.pass_time(10)
         assert world.runtime.running() == ["app"]
