@@ -38,6 +38,7 @@ WORKS = {
     "HostPathVolumeSource": "path type",
     "KeyToPath": "key mode path",
     "Lifecycle": "stopSignal",
+    "LocalObjectReference": "name",
     "NodeAffinity": "requiredDuringSchedulingIgnoredDuringExecution",
     "NodeSelector": "nodeSelectorTerms",
     "NodeSelectorRequirement": "key operator values",
@@ -54,8 +55,8 @@ WORKS = {
     """,
     "PodSpec": """
         activeDeadlineSeconds affinity automountServiceAccountToken containers dnsConfig dnsPolicy enableServiceLinks
-        hostAliases hostIPC hostNetwork hostPID hostUsers hostname hostnameOverride imagePullSecrets initContainers nodeName
-        nodeSelector os overhead preemptionPolicy priority readinessGates resources restartPolicy
+        hostAliases hostIPC hostNetwork hostPID hostUsers hostname hostnameOverride initContainers nodeName
+        imagePullSecrets nodeSelector os overhead preemptionPolicy priority readinessGates resources restartPolicy
         schedulerName schedulingGates
         securityContext serviceAccount serviceAccountName setHostnameAsFQDN shareProcessNamespace subdomain
         terminationGracePeriodSeconds tolerations volumes
