@@ -261,9 +261,14 @@ def generic_command(
     metavar="HOST",
     help="The registry [default: Docker Hub]",
 )
-@click.option("--docker-username", default="", metavar="USER")
-@click.option("--docker-password", default="", metavar="PASSWORD")
-@click.option("--docker-email", default="", metavar="ADDRESS")
+@click.option("--docker-username", default="", metavar="USER", help="The user to log in as")
+@click.option("--docker-password", default="", metavar="PASSWORD", help="Its password, or a token")
+@click.option(
+    "--docker-email",
+    default="",
+    metavar="ADDRESS",
+    help="An address for the registry, rarely wanted",
+)
 @click.option("--from-file", multiple=True, metavar="[KEY=]FILE", help="A config.json of docker's")
 @flags.dry_run
 @flags.output
