@@ -53,6 +53,8 @@ class Request:
     groups: tuple[str, ...] = ("system:masters", "system:authenticated")
     version: str = ""
     user_agent: str = ""
+    uid: str = ""  # of the user, with what else authentication found out about it
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Transport(Protocol):

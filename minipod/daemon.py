@@ -163,6 +163,7 @@ async def _start(
     """Start every part; `parts` stops them in reverse."""
     from minipod.client import Client
     from minipod.controllers.bootstrap import Bootstrap
+    from minipod.controllers.cluster_role_aggregation import ClusterRoleAggregation
     from minipod.controllers.events import EventExpiry
     from minipod.controllers.namespaces import NamespaceController
     from minipod.controllers.scheduler import Scheduler
@@ -185,6 +186,7 @@ async def _start(
         NamespaceController(manager, clock),
         Scheduler(client.calling_itself("kube-scheduler"), clock),
         EventExpiry(manager, clock),
+        ClusterRoleAggregation(manager, clock),
     ):
         await controller.start()
         parts.push_async_callback(controller.stop)

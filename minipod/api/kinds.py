@@ -1,5 +1,6 @@
 """The registry of kinds: open at run time, so that a kind is a declaration and never a change of the server."""
 
+from minipod.api.access import ACCESS
 from minipod.api.core import KINDS
 from minipod.api.declared import DECLARED
 from minipod.api.kind import Kind
@@ -70,5 +71,5 @@ def all_kinds() -> list[Kind]:
     return list(_by_kind.values())
 
 
-for _kind in (*KINDS, *DECLARED):
+for _kind in (*KINDS, *DECLARED, *ACCESS):
     register(_kind)

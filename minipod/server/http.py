@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -20,12 +21,14 @@ from minipod.api.errors import (
     unsupported_media_type,
 )
 from minipod.api.kind import Kind
+from minipod.api.rbac.attributes import Attributes
 from minipod.client import PatchType, Request
 from minipod.server import discovery, wire
 from minipod.server.answers import Answer
 from minipod.server.authentication import Authenticator
 from minipod.server.bodies import BODY_LIMIT, decode_body, reading_error
 from minipod.server.identity import Identity
+from minipod.server.impersonation import impersonate
 from minipod.server.options import flag
 from minipod.server.pod_streams import exec_target, log_target
 from minipod.server.representation import (
@@ -36,7 +39,7 @@ from minipod.server.representation import (
     render,
     render_object,
 )
-from minipod.server.resources import Resources, authorize, find_kind
+from minipod.server.resources import Resources, find_kind
 from minipod.server.routes import Target, parse_target
 from minipod.server.streams import NodeStreams
 from minipod.server.watching import Change, ResourceWatch
@@ -54,6 +57,11 @@ _WARNINGS_LIMIT = 4096  # characters in all, as upstream's
 _WARNING_LIMIT = 256  # characters of each, when there are too many
 _HEALTH = ("/healthz", "/livez", "/readyz")
 _STREAMS = ("log", "exec", "attach", "proxy")
+_INTO_CONTAINERS = (
+    "exec",
+    "attach",
+    "portforward",
+)  # a GET, over WebSocket, takes leave to create as well
 _METHODS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -95,10 +103,13 @@ class HttpFrontend:
             watch.stop()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        identity = self._authenticator.authenticate(request)
+        caller = self._authenticator.authenticate(request)
+        identity = impersonate(caller, request.headers, self._resources.authorizer)
         path = request.rel_url.raw_path
         target = parse_target(path)
         if target is None:
+            asked = Attributes(request.method.lower(), path=unquote(path))
+            self._resources.authorizer.authorize(identity, asked)
             return self._without_resource(request, path)
         return await self._resource(request, target, identity)
 
@@ -118,9 +129,8 @@ class HttpFrontend:
     async def _resource(
         self, http: web.BaseRequest, target: Target, identity: Identity
     ) -> web.StreamResponse:
-        kind = _kind(target)
         query = http.rel_url.query
-        verb = _verb(http.method, target, query.get("watch", ""), kind)
+        verb = _verb(http.method, target, query.get("watch", ""))
         request = Request(
             verb,  # type: ignore[arg-type]
             target.resource,
@@ -134,7 +144,11 @@ class HttpFrontend:
             identity.groups,
             target.version,
             http.headers.get("User-Agent", ""),
+            identity.uid,
+            identity.extra,
         )
+        self._resources.authorize(request)
+        kind = _kind(target)
         if target.subresource in _STREAMS and kind.subresource(target.subresource):
             return await self._stream(http, request, target, kind)
         accept = http.headers.get("Accept", "")
@@ -151,7 +165,8 @@ class HttpFrontend:
     ) -> web.StreamResponse:
         """Find the Pod or node, then let its kubelet answer."""
         find_kind(request)
-        authorize(request, kind)
+        if request.verb == "get" and target.subresource in _INTO_CONTAINERS:
+            self._resources.authorize(replace(request, verb="create"))
         found = self._resources.get_object(kind.resource, target.namespace, target.name)
         if target.subresource == "proxy":
             query = http.rel_url.raw_query_string
@@ -228,7 +243,8 @@ def _kind(target: Target) -> Kind:
         raise page_not_found() from None
 
 
-def _verb(method: str, target: Target, watch: str, kind: Kind) -> str:
+def _verb(method: str, target: Target, watch: str) -> str:
+    """Return the verb of a request on a resource. Raises MethodNotAllowed."""
     if method in ("GET", "HEAD"):
         if watch and flag({"watch": watch}, "watch") and not target.subresource:
             return "watch"
@@ -236,7 +252,7 @@ def _verb(method: str, target: Target, watch: str, kind: Kind) -> str:
     if method == "DELETE" and not target.of_one:
         return "deletecollection"
     if method not in _METHODS:
-        raise method_not_supported(kind, method.lower())
+        raise method_not_supported(_kind(target), method.lower())
     return _METHODS[method]
 
 

@@ -8,7 +8,6 @@ from minipod.api.errors import (
     StatusError,
     bad_request,
     expired,
-    forbidden,
     internal_error,
     method_not_supported,
     page_not_found,
@@ -16,17 +15,21 @@ from minipod.api.errors import (
     timeout,
 )
 from minipod.api.kind import Kind
+from minipod.api.rbac.attributes import Attributes, resource_attributes
 from minipod.client import Object, Request
-from minipod.server import scaling, subresources, wire
+from minipod.server import keys, scaling, subresources, wire
 from minipod.server.admission import DEFAULT_ACCOUNT, SYSTEM_NAMESPACES, Admission
 from minipod.server.answers import Answer, One
+from minipod.server.authorization import Authorizer
 from minipod.server.deletion import Deleter
+from minipod.server.escalation import EscalationGuard
+from minipod.server.identity import Identity
+from minipod.server.policy import ensure_policy
 from minipod.server.reading import Reader
+from minipod.server.reviews import Reviews
 from minipod.server.watching import ResourceWatch
 from minipod.server.writing import Writer
 from minipod.store import Closed, CommitFailed, Compacted, InDoubt, Store, StoreError
-
-MASTERS = "system:masters"
 
 
 class Resources:
@@ -34,13 +37,16 @@ class Resources:
 
     def __init__(self, store: Store) -> None:
         admission = Admission(store)
+        self._store = store
+        self.authorizer = Authorizer(store)
+        self._reviews = Reviews(self.authorizer)
         self._admission = admission
         self._reader = Reader(store)
-        self._writer = Writer(store, admission)
+        self._writer = Writer(store, admission, EscalationGuard(self.authorizer))
         self._deleter = Deleter(store, admission, self._reader)
 
     async def bootstrap(self) -> None:
-        """Make the namespaces that every cluster has, with their default ServiceAccounts. Idempotent."""
+        """Make what every cluster has: its namespaces with their default ServiceAccounts, its roles. Idempotent."""
         for name in SYSTEM_NAMESPACES:
             body = {"metadata": {"name": name}}
             try:
@@ -48,26 +54,40 @@ class Resources:
             except StatusError as error:
                 if error.reason != "AlreadyExists":
                     raise
+        await ensure_policy(self.perform, self.find_object)
 
     async def perform(self, request: Request) -> Answer:
         """Perform any verb but watch. Raises StatusError, and nothing else that can be foreseen."""
+        self.authorize(request)
         kind = find_kind(request)
-        authorize(request, kind)
         try:
+            if self._reviews.answers(kind):
+                return self._reviews.create(request, kind)
             return await self._perform(request, kind)
         except StoreError as error:
             raise store_failure(error) from error
 
     def watch(self, request: Request) -> ResourceWatch:
         """Begin a watch. Raises StatusError."""
+        self.authorize(request)
         kind = find_kind(request)
-        authorize(request, kind)
         if "watch" not in kind.verbs or request.subresource:
             raise method_not_supported(kind, "watch")
         try:
             return self._reader.watch(request, kind)
         except StoreError as error:
             raise store_failure(error) from error
+
+    def authorize(self, request: Request) -> None:
+        """Refuse what the caller may not do. Raises Forbidden."""
+        identity = Identity(request.user, request.groups, request.uid, request.extra)
+        self.authorizer.authorize(identity, attributes(request))
+
+    def find_object(self, resource: str, namespace: str, name: str) -> Object | None:
+        """Return the server's own copy of an object, None when there is none."""
+        key = keys.object_key(kinds.by_resource(resource), namespace, name)
+        entry = self._store.get(key)
+        return None if entry is None else wire.stored(entry)
 
     def get_object(self, resource: str, namespace: str, name: str) -> Answer:
         """Return one object to the server's own parts. Raises NotFound."""
@@ -122,6 +142,19 @@ class Resources:
                 raise
 
 
+def attributes(request: Request) -> Attributes:
+    """Return what a request asks to be allowed."""
+    return resource_attributes(
+        request.verb,
+        request.resource,
+        request.namespace,
+        request.name,
+        request.subresource,
+        version=request.version,
+        field_selector=request.options.get("fieldSelector", ""),
+    )
+
+
 def find_kind(request: Request) -> Kind:
     """Return the kind of a request, after checking that its shape fits. Raises NotFound, BadRequest."""
     try:
@@ -146,17 +179,6 @@ def find_kind(request: Request) -> Kind:
     if "/" in request.namespace or "/" in request.name:
         raise bad_request("a name or namespace cannot contain '/'")
     return kind
-
-
-def authorize(request: Request, kind: Kind) -> None:
-    """Refuse everybody but the host's administrators. Raises Forbidden."""
-    if MASTERS in request.groups:
-        return
-    where = (
-        f' in the namespace "{request.namespace}"' if request.namespace else " at the cluster scope"
-    )
-    why = f'User "{request.user}" cannot {request.verb} resource "{kind.plural}" in API group "{kind.group}"{where}'
-    raise forbidden(kind, request.name, why)
 
 
 def store_failure(error: StoreError) -> StatusError:

@@ -22,6 +22,7 @@ from minipod.server.admission import Admission
 from minipod.server.answers import One
 from minipod.server.conversion import from_stored, presented, to_stored
 from minipod.server.decoding import decode_object, parsed
+from minipod.server.escalation import EscalationGuard
 from minipod.server.patching import apply_patch
 from minipod.store import Conflict, Entry, Store
 
@@ -33,9 +34,10 @@ Change = Callable[[Object, list[str]], Object]
 class Writer:
     """The writing verbs over a store, apart from deletion (which `finish` hands finalized objects to)."""
 
-    def __init__(self, store: Store, admission: Admission) -> None:
+    def __init__(self, store: Store, admission: Admission, escalation: EscalationGuard) -> None:
         self._store = store
         self._admission = admission
+        self._escalation = escalation
 
     async def create(self, request: Request, kind: Kind) -> One:
         """Store a new object. Raises AlreadyExists, Invalid, Forbidden, NotFound, BadRequest."""
@@ -88,6 +90,7 @@ class Writer:
             except StatusError as error:
                 if error.reason != "NotFound" or request.subresource:
                     raise
+            self._escalation.check_creation(request)
             made = wire.copy(field_managers.apply_new(request, kind, config))
             try:
                 return await self._create(request, kind, _as_stored(kind, made), list(told))
@@ -107,6 +110,7 @@ class Writer:
             del warnings[told:]
             metadata.prepare_new(kind, obj, datetime.now(UTC))
             self._admit_new(request, kind, obj, warnings)
+            self._escalation.check(request, kind, obj, None)
             try:
                 value = await self._store_new(request, kind, obj)
                 return One(presented(asked, value), asked, 201, tuple(warnings))
@@ -185,6 +189,7 @@ class Writer:
             raise invalid(kind, old["metadata"]["name"], causes)
         if field_managers.changes_nothing(new, old):
             return None
+        self._escalation.check(request, kind, new, old)
         if request.subresource != "status" and new.get("spec") != old.get("spec"):
             warnings += api_warnings.unsupported(kind, new)
         return new

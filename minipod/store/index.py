@@ -12,6 +12,7 @@ class Index:
     def __init__(self, entries: Iterable[Entry]) -> None:
         self._entries: dict[str, Entry] = {}
         self._keys: dict[str, list[str]] = {}
+        self._changed: dict[str, int] = {}
         for entry in entries:
             self._entries[entry.key] = entry
             self._keys.setdefault(_group(entry.key), []).append(entry.key)
@@ -27,7 +28,9 @@ class Index:
 
     def apply(self, event: Event) -> None:
         """Take one committed change over."""
-        keys = self._keys.setdefault(_group(event.key), [])
+        group = _group(event.key)
+        keys = self._keys.setdefault(group, [])
+        self._changed[group] = event.revision
         if event.deleted:
             del self._entries[event.key]
             del keys[bisect_left(keys, event.key)]
@@ -35,6 +38,10 @@ class Index:
         if event.key not in self._entries:
             insort(keys, event.key)
         self._entries[event.key] = Entry(event.key, event.revision, event.value)
+
+    def changed(self, group: str) -> int:
+        """Return the revision of the newest change of a first path segment ("/pods/"), 0 for none since the start."""
+        return self._changed.get(group, 0)
 
     def select(self, prefix: str, start: str, limit: int) -> tuple[list[Entry], int]:
         """Return up to `limit` (0: all) entries under `prefix` from key `start` on, and how many follow them."""

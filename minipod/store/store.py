@@ -94,6 +94,13 @@ class Store:
         """Return whether a write of `key` is under way."""
         return key in self._pending
 
+    def changed(self, group: str) -> int:
+        """Return the revision of the newest change under a key's first segment ("/pods/"); 0: none since the opening.
+
+        So that what is computed from a few kinds can be kept until one of them changes.
+        """
+        return self._index.changed(group)
+
     def list(self, prefix: str, *, start: str = "", limit: int = 0, at: int = 0) -> Page:
         """Return the entries under `prefix` (ending in "/") in key order, `limit` (0: all) of them from `start` on.
 

@@ -395,5 +395,7 @@ def test_kinds_with_little_to_show():
 
 def test_every_kind_declares_as_many_columns_as_it_has_cells():
     for kind in kinds.all_kinds():
+        if "get" not in kind.verbs:
+            continue  # a question, which nothing keeps
         assert kind.hooks.columns
         assert len(kind.hooks.cells({"metadata": {}}, NOW)) == len(kind.hooks.columns)
