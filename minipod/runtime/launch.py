@@ -1,39 +1,52 @@
 """Starts a process from its plan: clone3, and the child makes its own world before it executes its program.
 
-Runs inside the shim: single-threaded, standard library and `linux` only. `start` clones and returns at once, `finish`
-waits until the program runs or the child has said why it does not; `launch` does both. Parent and child share one
-socket pair: the child waits on it where the plan wants a parent's step done first, sends its terminal, its timings or
-its failure over it, and its close-on-exec end closing is what tells that the program runs.
+Runs inside the shim: single-threaded, standard library and `linux` only. `start` clones and returns at once, `advance`
+takes what the child has said, `finish` waits until the program runs; `launch` does all. Parent and child share one
+pair of sockets: the child waits on it where the plan wants a parent's step done first, sends its terminal, its timings
+or its failure over it, and its close-on-exec end closing is what tells that the program runs.
 
-The child is a copy of this interpreter until it executes. So that nobody in a shared PID namespace can look into it
-(CVE-2019-5736), this process is made non-dumpable before it ever clones, which the child inherits.
+The child is a copy of this interpreter until it executes: it is never in a PID namespace that others live in
+(CVE-2019-5736). Where the program shall be in one, the child executes `spawn` instead, which makes the program's
+process there and tells its pid. This process is non-dumpable besides before it ever clones, which the child inherits.
 """
 
+import array
 import contextlib
 import json
 import os
 import signal
 import socket
+import struct
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from minipod.linux import cgroup
 from minipod.linux.process import (
-    CLONE_NEWPID,
     PR_GET_DUMPABLE,
     PR_SET_DUMPABLE,
     clone3,
     namespace_flags,
     pidfd_open,
     prctl,
-    setns,
 )
-from minipod.runtime import execute, launch_child, pause
-from minipod.runtime.operations import Clone, ExecPause, JoinNamespaces, OpenMountTree, Step
+from minipod.runtime import execute, launch_child, pause, spawn
+from minipod.runtime.operations import (
+    Clone,
+    Exec,
+    ExecPause,
+    JoinNamespaces,
+    OpenMountTree,
+    Step,
+)
 
 References = Mapping[str, int | str]
 Time = tuple[int, int, int]  # index of a step, its begin and duration in µs (operations.TracedStep)
+
+_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
+_LARGEST_MESSAGE = 65536
+_ANCILLARY = socket.CMSG_SPACE(4) + socket.CMSG_SPACE(_CREDENTIALS.size)
 
 
 @dataclass(frozen=True)
@@ -50,7 +63,10 @@ class Stdio:
 
 @dataclass(frozen=True)
 class Launched:
-    """A running program. `terminal` is the master side when the plan opened a terminal, else -1."""
+    """A running program. `terminal` is the master side when the plan opened a terminal, else -1.
+
+    `pidfd` is -1 when a spawned program has ended, and been waited for, before its pid was known.
+    """
 
     pid: int
     pidfd: int
@@ -71,6 +87,12 @@ class LaunchError(Exception):
         self.errno = errno
         self.message = message
         self.reason = reason
+
+
+def prepare() -> None:
+    """Make the programs of ours that launches execute, so that no launch is the first."""
+    pause.descriptor()
+    spawn.descriptor()
 
 
 def launch(steps: Sequence[Step], stdio: Stdio, references: References) -> Launched:
@@ -94,7 +116,7 @@ def start(steps: Sequence[Step], stdio: Stdio, references: References) -> "Launc
             first=at + 1,
             stdio=(stdio.stdin, stdio.stdout, stdio.stderr),
             targets=_open_targets(steps, references, held),
-            pause=_pause_descriptor(steps),
+            program=_program_descriptor(steps),
         )
         before = time.monotonic_ns()
         try:
@@ -134,14 +156,12 @@ def _failed(step: Step, number: int, message: str, reason: str = "") -> LaunchEr
 def _open_targets(
     steps: Sequence[Step], references: References, held: contextlib.ExitStack
 ) -> dict[str, int]:
-    """Open a pidfd of every process whose namespaces the plan joins: the child, in another PID namespace, cannot."""
+    """Open a pidfd of every process whose namespaces the plan joins: a child in another PID namespace cannot."""
     wanted = set()
     for step in steps:
         operation = step.operation
         if isinstance(operation, JoinNamespaces | OpenMountTree) and operation.target:
             wanted.add(operation.target)
-        elif isinstance(operation, Clone) and operation.join_pid:
-            wanted.add(operation.join_pid)
     opened = {}
     for target in sorted(wanted):
         known = references.get(target[1:].removesuffix("_pid") + "_pidfd")
@@ -159,16 +179,23 @@ def _open_targets(
     return opened
 
 
-def _pause_descriptor(steps: Sequence[Step]) -> int:
-    runs_pause = any(isinstance(step.operation, ExecPause) for step in steps)
-    return pause.descriptor() if runs_pause else -1
+def _program_descriptor(steps: Sequence[Step]) -> int:
+    """Open the program of ours that the child shall execute."""
+    if any(isinstance(step.operation, ExecPause) for step in steps):
+        return pause.descriptor()
+    return spawn.descriptor() if _spawns(steps) else -1
+
+
+def _spawns(steps: Sequence[Step]) -> bool:
+    return any(isinstance(step.operation, Exec) and step.operation.spawn for step in steps)
 
 
 def _clone(clone: Clone, child: "launch_child.Child") -> tuple[int, int, socket.socket]:
     """Clone the child (which never returns from here) and return its pid, pidfd and this side of the channel."""
     if prctl(PR_GET_DUMPABLE) != 0:
         prctl(PR_SET_DUMPABLE, 0)
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)  # the kernel tells who says what
     flags = namespace_flags(clone.namespaces)
     layout = cgroup.this_host()
     with contextlib.ExitStack() as held:
@@ -179,8 +206,6 @@ def _clone(clone: Clone, child: "launch_child.Child") -> tuple[int, int, socket.
             directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             held.callback(os.close, directory)
         try:
-            if clone.join_pid:
-                _visit_pid_namespace(child.targets[clone.join_pid], held)
             # Signals stay blocked until the child has its own handlers, and none is lost to the parent.
             previous = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             held.callback(signal.pthread_sigmask, signal.SIG_SETMASK, previous)
@@ -193,16 +218,8 @@ def _clone(clone: Clone, child: "launch_child.Child") -> tuple[int, int, socket.
     return pid, pidfd, ours
 
 
-def _visit_pid_namespace(target: int, held: contextlib.ExitStack) -> None:
-    """Have the next children born in the target's PID namespace, until `held` is left."""
-    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    held.callback(os.close, own)
-    setns(target, CLONE_NEWPID)
-    held.callback(setns, own, CLONE_NEWPID)
-
-
 class Launching:
-    """A child on its way to its program. `fileno()` becomes readable when `finish` has something to say."""
+    """A child on its way to its program. `fileno()` becomes readable when `advance` has something to take."""
 
     def __init__(
         self,
@@ -214,6 +231,8 @@ class Launching:
     ) -> None:
         self.pid = pid
         self.pidfd = pidfd
+        self.spawns = _spawns(steps)  # the program will be another process than this child
+        self.prepared = False  # the child has done all its steps but the last
         self._channel = channel
         self._steps = steps
         self._times = times
@@ -238,42 +257,98 @@ class Launching:
 
     def finish(self) -> Launched:
         """Wait until the program runs. Raises LaunchError, having reaped the child, when it does not."""
-        text = self._receive()
-        self._channel.close()
-        report: dict[str, list[list[int]]] = {}
-        for line in filter(None, text.splitlines()):
-            message = json.loads(line)
-            if "errno" in message:
-                self._reap()
-                step = self._steps[message["step"]]
-                reason = message["reason"]
-                raise _failed(step, message["errno"], message["message"], reason)
-            report = message
-        if not report:
-            code = self._reap()
-            raise LaunchError("clone", 0, f"the child ended before its program ran ({code})", "")
+        while (launched := self.advance(wait=True)) is None:
+            pass
+        return launched
+
+    def advance(self, *, wait: bool = False) -> Launched | None:
+        """Take what the child has said by now: Launched when the program runs, None when it is still on its way.
+
+        Never waits unless told to. Raises LaunchError, having reaped the child, when it has failed.
+        """
+        try:
+            message = self._receive(0 if wait else socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+        if message is None:
+            return None
+        if not message:
+            return self._on_end()
+        told = spawn.parse(message) if self.prepared else None
+        if told is not None:
+            return self._on_spawned(told)
+        if message != launch_child.TERMINAL:
+            self._on_report(json.loads(message))
+        return None
+
+    def _on_report(self, report: dict[str, Any]) -> None:
+        if "errno" in report:
+            self._channel.close()
+            self._reap()
+            step = self._steps[report["step"]]
+            raise _failed(step, report["errno"], report["message"], report["reason"])
         self._times += [(index, begin, took) for index, begin, took in report["times"]]
         self._times.sort(key=lambda each: each[1])
+        self.prepared = True
+
+    def _on_end(self) -> Launched:
+        """The channel's other end is closed: by executing the program, or by the child's end."""
+        self._channel.close()
+        if self.spawns or not self.prepared:
+            code = self._reap()
+            raise LaunchError("clone", 0, f"the child ended before its program ran ({code})", "")
         return Launched(self.pid, self.pidfd, tuple(self._times), self._terminal)
+
+    def _on_spawned(self, told: spawn.Told) -> Launched:
+        self._channel.close()
+        operation = self._steps[-1].operation
+        assert isinstance(operation, Exec)
+        program = operation.args[0]
+        if told.pid <= 0:
+            self._reap()
+            problem = f'exec: "{program}": clone: {os.strerror(-told.pid).lower()}'
+            raise _failed(self._steps[-1], -told.pid, problem, "StartError")
+        if told.errno:
+            self._reap()
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(told.pid, 0)
+            failure = launch_child.explain_exec(program, told.errno)
+            raise _failed(self._steps[-1], told.errno, failure, "StartError")
+        terminal, self._terminal = self._terminal, -1
+        self._reap()
+        pidfd = -1
+        with contextlib.suppress(ProcessLookupError):  # it has ended and been waited for already
+            pidfd = pidfd_open(told.pid)
+        return Launched(told.pid, pidfd, tuple(self._times), terminal)
 
     def abandon(self) -> None:
         """Kill the child and reap it."""
         self._channel.close()
         self._reap()
 
-    def _receive(self) -> bytes:
-        received = bytearray()
-        while True:
-            try:
-                chunk, descriptors, _, _ = socket.recv_fds(self._channel, 65536, 1)
-            except ConnectionResetError:  # it ended without having read all that it was told
-                return bytes(received)
-            if descriptors:
-                self._terminal = descriptors[0]
-                os.set_inheritable(self._terminal, False)
-            if not chunk:
-                return bytes(received)
-            received += chunk
+    def _receive(self, flags: int) -> bytes | None:
+        """Return the child's next message, b"" at the end; None for one that somebody else has sent.
+
+        Before it executes the container's program, a process in there has the other end for some microseconds.
+        """
+        try:
+            message, ancillary, _, _ = self._channel.recvmsg(_LARGEST_MESSAGE, _ANCILLARY, flags)
+        except ConnectionResetError:  # it ended without having read all that it was told
+            return b""
+        sender, descriptors = self.pid, array.array("i")
+        for level, kind, data in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+            elif (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+                sender = _CREDENTIALS.unpack(data)[0]
+        if message and sender != self.pid:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            return None
+        if descriptors:
+            self._terminal = descriptors[0]
+            os.set_inheritable(self._terminal, False)
+        return message
 
     def _reap(self) -> str:
         code: int | str = "unknown"

@@ -39,6 +39,7 @@ from minipod.linux.process import (
     setns,
     unshare,
 )
+from minipod.runtime import spawn
 from minipod.runtime.execute import since
 from minipod.runtime.launch_mounts import MOUNT_ACTIONS
 from minipod.runtime.operations import (
@@ -62,8 +63,11 @@ from minipod.runtime.operations import (
 )
 from minipod.runtime.spec import User
 
+_LONGEST = 4096  # characters of a failure's description
 _TIOCSPTLCK, _TIOCGPTN = 0x40045431, 0x80045430  # ioctl_tty(2); not in Python's termios
 
+
+TERMINAL = b"\n"  # the message that the terminal's master side comes with
 
 open_files: tuple[int, int] | None = None  # RLIMIT_NOFILE of programs; None: as this process has it
 
@@ -76,7 +80,7 @@ class Child:
     first: int  # index of the step after the clone
     stdio: tuple[int, int, int]
     targets: dict[str, int]  # reference -> pidfd
-    pause: int = -1  # descriptor of the pause program
+    program: int = -1  # descriptor of the program of ours to execute: the pause, or the spawn
     trees: dict[str, int] = field(default_factory=dict)  # name -> detached mount
     proc_device: int = -1
     home: str = "/"
@@ -120,8 +124,8 @@ def run(child: Child, channel: socket.socket) -> NoReturn:
 
 
 def _report(channel: socket.socket, step: int, number: int, message: str, reason: str) -> None:
-    report = {"step": step, "errno": number, "message": message, "reason": reason}
-    channel.sendall(json.dumps(report).encode() + b"\n")
+    report = {"step": step, "errno": number, "message": message[:_LONGEST], "reason": reason}
+    channel.send(json.dumps(report).encode())
 
 
 def _await_parent(channel: socket.socket) -> None:
@@ -133,7 +137,7 @@ def _await_parent(channel: socket.socket) -> None:
 def _close_others(child: Child) -> None:
     """Close every descriptor that is none of this child's: nothing of the host must be reachable from in here."""
     assert child.channel is not None
-    kept = {0, 1, 2, child.channel.fileno(), child.pause, *child.stdio, *child.targets.values()}
+    kept = {0, 1, 2, child.channel.fileno(), child.program, *child.stdio, *child.targets.values()}
     last = -1
     for descriptor in sorted(kept - {-1}):
         if descriptor > last + 1:  # closerange takes an empty range starting at 0 for everything
@@ -208,14 +212,15 @@ def _open_terminal(operation: OpenTerminal, child: Child) -> None:
     path = f"/dev/pts/{number[0]}"
     slave = files.open_in_root(root, path, os.O_RDWR | os.O_NOCTTY)
     os.close(root)
-    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    if not _spawns(child):  # else it is the controlling terminal of the spawned process
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
     if operation.columns or operation.rows:
         size = array.array("H", [operation.rows & 0xFFFF, operation.columns & 0xFFFF, 0, 0])
         fcntl.ioctl(slave, termios.TIOCSWINSZ, size)
     if operation.console:
         _bind_console(slave)
     assert child.channel is not None
-    socket.send_fds(child.channel, [b"\n"], [master])
+    socket.send_fds(child.channel, [TERMINAL], [master])
     os.close(master)
     child.terminal = slave
 
@@ -325,7 +330,7 @@ def _before_exec(child: Child) -> None:
     if open_files:
         resource.setrlimit(resource.RLIMIT_NOFILE, open_files)
     assert child.channel is not None
-    child.channel.sendall(json.dumps({"times": child.times}).encode() + b"\n")
+    child.channel.send(json.dumps({"times": child.times}).encode())
 
 
 def _exec_pause(_operation: ExecPause, child: Child) -> NoReturn:
@@ -335,7 +340,7 @@ def _exec_pause(_operation: ExecPause, child: Child) -> NoReturn:
     signal.pthread_sigmask(signal.SIG_SETMASK, awaited)
     for descriptor in (0, 1, 2):  # it has nothing to read and nothing to say
         os.close(descriptor)
-    os.execve(child.pause, ["/pause"], {})
+    os.execve(child.program, ["/pause"], {})
 
 
 def _exec(operation: Exec, child: Child) -> NoReturn:
@@ -344,16 +349,42 @@ def _exec(operation: Exec, child: Child) -> NoReturn:
     program = operation.args[0]
     _arrange_streams(child)
     path = _find_program(program, environment.get("PATH", ""))
+    if operation.spawn:
+        _exec_spawn(operation, child, path, environment)
     _before_exec(child)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
         os.execve(path, operation.args, environment)
     except OSError as failure:
         number = failure.errno or 0
-        detail = os.strerror(number).lower()
-        if number == errno.ENOENT:  # it is there: what it asks for to run it is not
-            detail = "no such file or directory (its interpreter or loader is missing)"
-        raise StartFailed(number, f'exec: "{program}": {detail}') from None
+        raise StartFailed(number, explain_exec(program, number)) from None
+
+
+def explain_exec(program: str, number: int) -> str:
+    """Return why execve(2) has failed, in the words of other runtimes."""
+    detail = os.strerror(number).lower()
+    if number == errno.ENOENT:  # it is there: what it asks for to run it is not
+        detail = "no such file or directory (its interpreter or loader is missing)"
+    return f'exec: "{program}": {detail}'
+
+
+def _exec_spawn(operation: Exec, child: Child, path: str, environment: dict[str, str]) -> NoReturn:
+    """Execute the spawn, which has nothing of this process but the streams and, as its parent, the channel."""
+    assert child.channel is not None
+    ours = fcntl.fcntl(child.program, fcntl.F_DUPFD_CLOEXEC, spawn.CHANNEL + 1)
+    _before_exec(child)
+    if child.channel.fileno() == spawn.CHANNEL:
+        child.channel.set_inheritable(True)
+    else:
+        os.dup2(child.channel.fileno(), spawn.CHANNEL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    arguments = spawn.arguments(path, operation.args, terminal=child.terminal >= 0)
+    os.execve(ours, arguments, environment)
+
+
+def _spawns(child: Child) -> bool:
+    last = child.steps[-1].operation
+    return isinstance(last, Exec) and last.spawn
 
 
 def _find_program(program: str, search: str) -> str:

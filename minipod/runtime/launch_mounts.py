@@ -35,7 +35,7 @@ from minipod.linux.mount import (
     pivot_root,
     umount2,
 )
-from minipod.linux.process import CLONE_NEWNS, setns
+from minipod.linux.process import CLONE_NEWNS, setns, unshare
 from minipod.runtime.operations import (
     BindMount,
     MakeDevices,
@@ -106,6 +106,9 @@ def _open_mount_tree(operation: OpenMountTree, child: Trees) -> None:
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     setns(child.targets[operation.target], CLONE_NEWNS)
     try:
+        if operation.covered:
+            unshare(CLONE_NEWNS)  # a copy: the cover stays on what others see
+            umount2(operation.source, MNT_DETACH)
         child.trees[operation.name] = open_tree(operation.source, recursive=operation.recursive)
     finally:
         setns(own, CLONE_NEWNS)
@@ -231,6 +234,8 @@ class _target:  # noqa: N801  (a context manager that reads as a function)
 def _bind_mount(operation: BindMount, child: Trees) -> None:
     if operation.tree:
         tree = child.trees.pop(operation.tree)
+        if operation.tree == "proc":
+            child.proc_device = os.fstat(tree).st_dev
     else:
         tree = _open_source(operation.source, operation.subpath, operation.recursive)
     attributes = MOUNT_ATTR_RDONLY if operation.read_only else 0
@@ -241,9 +246,8 @@ def _bind_mount(operation: BindMount, child: Trees) -> None:
         mount_setattr(tree, attributes=attributes, propagation=propagation, recursive=True)
         directory = stat.S_ISDIR(os.fstat(tree).st_mode)
         with _target(operation.root, operation.target, directory=directory) as target:
-            if (
-                os.fstat(target).st_dev == child.proc_device
-            ):  # what /proc says must be true (CVE-2019-16884)
+            inside_proc = os.fstat(target).st_dev == child.proc_device
+            if inside_proc:  # what /proc says must be true (CVE-2019-16884)
                 raise OSError(errno.EPERM, "nothing may be mounted inside /proc", operation.target)
             move_mount(tree, target, operation.target)
     finally:
@@ -328,11 +332,11 @@ def _mount_cgroups(operation: MountCgroups, _: Trees) -> None:
     flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
     read_only = MS_RDONLY if operation.read_only else 0
     with _target("/", operation.target, directory=True) as opened:
-        target = f"/proc/self/fd/{opened}"
+        os.fchdir(opened)  # in a PID namespace of others this process has no /proc/self
         if layout.unified and not layout.v1:
-            mount("cgroup", target, "cgroup2", flags | read_only)
+            mount("cgroup", ".", "cgroup2", flags | read_only)
             return
-        mount("tmpfs", target, "tmpfs", flags, "mode=755,size=64k")
+        mount("tmpfs", ".", "tmpfs", flags, "mode=755,size=64k")
     for hierarchy, controllers in _by_hierarchy(layout).items():
         directory = f"{operation.target}/{os.path.basename(hierarchy)}"
         os.mkdir(directory, 0o755)
@@ -356,9 +360,9 @@ def _mask_paths(operation: MaskPaths, _: Trees) -> None:
             target = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
             continue
-        hidden = f"/proc/self/fd/{target}"
         if stat.S_ISDIR(os.fstat(target).st_mode):
-            mount("tmpfs", hidden, "tmpfs", MS_RDONLY, "size=0k,nr_inodes=2")
+            os.fchdir(target)
+            mount("tmpfs", ".", "tmpfs", MS_RDONLY, "size=0k,nr_inodes=2")
         else:
             null = null or files.open_null()
             tree = open_tree("", directory=null)

@@ -202,20 +202,16 @@ class DeleteLink(Operation, summary="delete link {name}"):
 
 @dataclass(frozen=True)
 class Clone(Operation, summary="clone {name} with new namespaces {namespaces}"):
-    """Make a process in new namespaces (names as in /proc/PID/ns), born in a v2 cgroup; "$NAME_pid" is its pid.
-
-    `join_pid` names the process whose PID namespace the new one belongs to: only a child can change that.
-    """
+    """Make a process in new namespaces (names as in /proc/PID/ns), born in a v2 cgroup; "$NAME_pid" is its pid."""
 
     name: str
     namespaces: tuple[str, ...] = ()
     cgroup: str = ""
-    join_pid: str = ""
 
 
 @dataclass(frozen=True)
 class JoinNamespaces(Operation, summary="join namespaces {namespaces} of {target}"):
-    """Enter the namespaces of another process."""
+    """Enter the namespaces of another process. Of a PID namespace only children are part (setns(2))."""
 
     target: str
     namespaces: tuple[str, ...]
@@ -270,7 +266,8 @@ class SetPropagation(Operation, summary="make {path} {propagation}"):
 class OpenMountTree(Operation, summary="take mount {source}/{subpath} as {name}"):
     """Take a detached copy of a mount, to be attached later by a `BindMount` of this `tree` name.
 
-    From the host while it is still its peer (propagation rshared), or from the mount namespace of `target`.
+    From the host while it is still its peer (propagation rshared), or from the mount namespace of `target`, where
+    it may be `covered` by another mount, which is taken off in a copy of that namespace.
     """
 
     name: str
@@ -278,6 +275,7 @@ class OpenMountTree(Operation, summary="take mount {source}/{subpath} as {name}"
     subpath: str = ""
     target: str = ""
     recursive: bool = True
+    covered: bool = False
 
 
 @dataclass(frozen=True)
@@ -424,10 +422,14 @@ class LoadSeccomp(Operation, summary="load the seccomp filter"):
 
 @dataclass(frozen=True)
 class Exec(Operation, summary="execute {args}"):
-    """Execute the program, args[0] searched in the environment's PATH. HOME is the user's unless `env` has it."""
+    """Execute the program, args[0] searched in the environment's PATH. HOME is the user's unless `env` has it.
+
+    With `spawn` in a child, which is in the PID namespace that was joined, and holds nothing but what the program gets.
+    """
 
     args: tuple[str, ...]
     env: tuple[str, ...] = ()
+    spawn: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,9 @@ refuse to let that user trace it (prctl(2), PR_SET_DUMPABLE).
 """
 
 import functools
-import os
-import platform
 import struct
 
-from minipod.linux.process import sealed_memory_file
+from minipod.runtime import elf
 
 _X86_64 = bytes.fromhex(
     "b89d000000 bf04000000 31f6 0f05"  # prctl(PR_SET_DUMPABLE, 0)
@@ -48,34 +46,15 @@ _AARCH64 = b"".join(
     )
 )
 _DATA = struct.pack("<Q", 1 << 1 | 1 << 14 | 1 << 16) + b"pause\0"  # set: INT, TERM, CHLD; name
-_MACHINES = {"x86_64": (62, _X86_64), "aarch64": (183, _AARCH64)}  # ELF e_machine, code
-
-_ADDRESS = 0x400000
-_HEADERS = 64 + 2 * 56
 
 
 def program(machine: str | None = None) -> bytes:
     """Return the pause as an ELF executable for `machine` (this one's). ValueError for one it is not written for."""
-    name = machine or platform.machine()
-    if name not in _MACHINES:
-        raise ValueError(f'no pause program for machine "{name}"; there is one for {[*_MACHINES]}')
-    number, code = _MACHINES[name]
-    body = code + _DATA
-    size = _HEADERS + len(body)
-    # Elf64_Ehdr: ident, type EXEC, machine, version, entry, phoff, shoff, flags, sizes and counts
-    ident = b"\x7fELF\x02\x01\x01" + bytes(9)
-    header = ident + struct.pack(
-        "<HHIQQQIHHHHHH", 2, number, 1, _ADDRESS + _HEADERS, 64, 0, 0, 64, 56, 2, 0, 0, 0
-    )
-    # Elf64_Phdr: type, flags, offset, vaddr, paddr, filesz, memsz, align
-    load = struct.pack("<IIQQQQQQ", 1, 5, 0, _ADDRESS, _ADDRESS, size, size, 0x1000)
-    stack = struct.pack("<IIQQQQQQ", 0x6474E551, 6, 0, 0, 0, 0, 0, 16)  # not executable
-    return header + load + stack + body
+    codes = {"x86_64": _X86_64, "aarch64": _AARCH64}
+    return elf.executable("pause", codes, _DATA, machine)
 
 
 @functools.cache
 def descriptor() -> int:
-    """Return this process's descriptor of the pause: sealed, executable by all, readable by nobody but root."""
-    opened = sealed_memory_file("pause", program())
-    os.fchmod(opened, 0o111)
-    return opened
+    """Return this process's descriptor of the pause."""
+    return elf.executable_file("pause", program())

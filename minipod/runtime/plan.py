@@ -3,6 +3,7 @@
 The order is the lesson: what a later step takes away (the host's root, the privileges) comes after what needs it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minipod.linux.capabilities import NAMES
@@ -131,6 +132,11 @@ def _pause_steps(spec: SandboxSpec, host: HostFacts) -> list[Step]:
         shm = ("nosuid", "nodev", "noexec", "mode=1777", f"size={defaults.SHM_BYTES // 1024}k")
         comment = "/dev/shm, shared by the Pod's containers"
         steps.append((MountFilesystem("tmpfs", "/dev/shm", host.staging, options=shm), comment))
+    if spec.pid == "pod":
+        proc = MountFilesystem("proc", "/proc", host.staging, options=("nosuid", "nodev", "noexec"))
+        cover = MountFilesystem("tmpfs", "/proc", host.staging, options=empty)
+        steps.append((proc, "the Pod's processes: only one of them can mount this"))
+        steps.append((cover, "under a cover that only the making of containers takes off"))
     user = User(uid=defaults.PAUSE_UID, gid=defaults.PAUSE_UID, merge_image_groups=False)
     steps += [
         (PivotRoot(host.staging), "leave the host's filesystem"),
@@ -181,27 +187,29 @@ def compute_container_plan(
     """Return the steps that make a container in a running sandbox, whose pause is "$pause_pid"."""
     cgroup = container_cgroup(spec, sandbox)
     namespaces = ("mnt", "pid") if sandbox.pid == "container" else ("mnt",)
-    join_pid = "$pause_pid" if sandbox.pid == "pod" else ""
     steps = [
         Step(MakeDirectory(spec.rootfs.upper), "shim", "what the container will write"),
         Step(MakeDirectory(spec.rootfs.work, 0o700), "shim", "overlayfs works here"),
         Step(MakeDirectory(host.staging, 0o700), "shim", "where new roots are put together"),
         Step(MakeCgroup(cgroup, spec.resources), "shim", "the container's limits"),
         Step(
-            Clone("container", namespaces, cgroup, join_pid),
+            Clone("container", namespaces, cgroup),
             "shim",
-            "the container's first process, with mounts and process ids of its own",
+            "the container's first process, with mounts and process ids of its own"
+            if "pid" in namespaces
+            else "a process with mounts of its own",
         ),
         *_enter_steps(cgroup, host),
         *_child(_join_steps(sandbox)),
         *_child([(NewSession(), ""), (SetOomScoreAdj(spec.security.oom_score_adj), "")]),
-        *_child(root_mount_steps(spec, sandbox.host_ipc, host.staging)),
+        *_child(_root_steps(spec, sandbox, host)),
         *_child([(PivotRoot(host.staging), "leave the host's filesystem")]),
     ]
     steps += _child([(Unshare(("cgroup",)), "from here its cgroup looks like the root")])
     steps += _child(mount_steps(spec))
     terminal = OpenTerminal(console=True) if spec.tty else None
-    steps += _child(_program_steps(spec, spec.args, spec.env, terminal))
+    join = _join_pid("$pause_pid") if sandbox.pid == "pod" else []
+    steps += _child(_program_steps(spec, spec.args, spec.env, terminal, join))
     return tuple(steps)
 
 
@@ -210,9 +218,7 @@ def compute_exec_plan(
 ) -> tuple[Step, ...]:
     """Return the steps of one more process in a running container, whose first process is "$container_pid"."""
     cgroup = container_cgroup(container, sandbox)
-    shares_pid = sandbox.pid == "host"
-    clone = Clone("exec", (), cgroup, "" if shares_pid else "$container_pid")
-    steps = [Step(clone, "shim", "one more process")]
+    steps = [Step(Clone("exec", (), cgroup), "shim", "one more process")]
     steps += _child([(SetOomScoreAdj(container.security.oom_score_adj), "")])
     steps += _enter_steps(cgroup, host)
     join = JoinNamespaces("$container_pid", ("cgroup", "ipc", "uts", "net", "mnt"))
@@ -221,8 +227,21 @@ def compute_exec_plan(
     )
     env = (*container.env, *spec.env)
     terminal = OpenTerminal(False, *spec.terminal_size) if spec.tty else None
-    steps += _child(_program_steps(container, spec.args, env, terminal))
+    joined = [] if sandbox.pid == "host" else _join_pid("$container_pid")
+    steps += _child(_program_steps(container, spec.args, env, terminal, joined))
     return tuple(steps)
+
+
+def _root_steps(
+    spec: ContainerSpec, sandbox: SandboxRef, host: HostFacts
+) -> list[tuple[Operation, str]]:
+    shared_pid = sandbox.pid == "pod"
+    return root_mount_steps(spec, host.staging, host_ipc=sandbox.host_ipc, shared_pid=shared_pid)
+
+
+def _join_pid(target: str) -> list[tuple[Operation, str]]:
+    """Return the joining of a PID namespace that others live in: late, for they may look at what is in it."""
+    return [(JoinNamespaces(target, ("pid",)), "whom its children, and only they, will live among")]
 
 
 def _child(operations: list[tuple[Operation, str]]) -> list[Step]:
@@ -253,11 +272,13 @@ def _program_steps(
     args: tuple[str, ...],
     env: tuple[str, ...],
     terminal: OpenTerminal | None,
+    join: Sequence[tuple[Operation, str]],
 ) -> list[tuple[Operation, str]]:
     """Return the last steps: terminal, directory, user, powers, and the program.
 
     A seccomp filter without no_new_privs needs CAP_SYS_ADMIN to load, so it comes before the capabilities go;
-    with it, it comes last, where it need not allow what the earlier steps do.
+    with it, it comes last, where it need not allow what the earlier steps do. `join` is the PID namespace of others, in
+    which the program is then a child without any of this process's memory and descriptors.
     """
     security = spec.security
     names = _capabilities(security)
@@ -268,16 +289,14 @@ def _program_steps(
     steps: list[tuple[Operation, str]] = []
     if terminal:
         steps.append((terminal, "a terminal of the container's own"))
-    steps += [(ChangeDirectory(spec.cwd), "")]
+    steps += [(ChangeDirectory(spec.cwd), ""), *join]
     steps += [(LimitCapabilities(names), "the most that anything in here can ever have"), *early]
     steps += [(SetUser(spec.user), ""), (SetCapabilities(names), "")]
     if security.no_new_privileges:
         steps.append((SetNoNewPrivileges(), ""))
-    return [
-        *steps,
-        *late,
-        (Exec(args, _environment(spec, env, terminal is not None)), "the program itself"),
-    ]
+    environment = _environment(spec, env, terminal is not None)
+    program = Exec(args, environment, spawn=bool(join))
+    return [*steps, *late, (program, "the program itself")]
 
 
 def _capabilities(security: Security) -> tuple[str, ...]:

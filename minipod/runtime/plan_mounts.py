@@ -18,8 +18,14 @@ from minipod.runtime.spec import ContainerSpec, Mount
 Planned = list[tuple[Operation, str]]
 
 
-def root_mount_steps(spec: ContainerSpec, host_ipc: bool, root: str) -> Planned:
-    """Return the steps that put the new root together at `root`, while the host's paths are still in sight."""
+def root_mount_steps(
+    spec: ContainerSpec, root: str, *, host_ipc: bool, shared_pid: bool
+) -> Planned:
+    """Return the steps that put the new root together at `root`, while the host's paths are still in sight.
+
+    With a PID namespace that others share all this happens outside of it, where they cannot look: only a process in
+    there could mount its /proc, so the pause has done it.
+    """
     privileged = spec.security.privileged
     steps: Planned = []
     for index, mount in enumerate(spec.mounts):
@@ -29,22 +35,28 @@ def root_mount_steps(spec: ContainerSpec, host_ipc: bool, root: str) -> Planned:
     if not host_ipc:
         shm = OpenMountTree("shm", "/dev/shm", target="$pause_pid", recursive=False)
         steps.append((shm, "the Pod's shared memory, from the pause's mount namespace"))
+    if shared_pid:
+        taken = OpenMountTree("proc", "/proc", target="$pause_pid", recursive=False, covered=True)
+        steps.append((taken, "the Pod's processes, from there too"))
     steps.append((SetPropagation("/", "rslave"), "what is mounted from here on stays in here"))
     rootfs = spec.rootfs
     overlay = MountOverlay(root, rootfs.layers, rootfs.upper, rootfs.work, devices=privileged)
     steps.append((overlay, "the image's layers, and what the container writes above them"))
-    steps += _kernel_filesystems(root, privileged)
+    steps += _kernel_filesystems(root, privileged, shared_pid)
     steps += _devices(root, host_ipc, privileged)
     for index, mount in enumerate(spec.mounts):
         steps.append((_volume(mount, index, root, privileged), "a volume"))
     return steps
 
 
-def _kernel_filesystems(root: str, privileged: bool) -> Planned:
+def _kernel_filesystems(root: str, privileged: bool, shared_pid: bool) -> Planned:
     strict = ("nosuid", "nodev", "noexec")
     sysfs = strict if privileged else (*strict, "ro")
+    proc: Operation = MountFilesystem("proc", "/proc", root, options=strict)
+    if shared_pid:
+        proc = BindMount("/proc", root, tree="proc", recursive=False, options=strict)
     return [
-        (MountFilesystem("proc", "/proc", root, options=strict), "processes, as this container"),
+        (proc, "processes, as the Pod sees them" if shared_pid else "processes, as this container"),
         (MountFilesystem("sysfs", "/sys", root, options=sysfs), "devices, as this network sees"),
     ]
 

@@ -37,7 +37,7 @@ here=$(mktemp -d)
 export here
 trap 'rm -rf "$here"' EXIT
 mkfifo "$here/ready" "$here/go"
-wait_for() {{ read -r said <"$here/ready"; [ "$said" = "$1" ] || exit 1; }}
+wait_for() {{ until read -r said <"$here/ready"; do :; done; [ "$said" = "$1" ] || exit 1; }}
 """
 _TRAP = "trap 'echo failed >\"$here/ready\"' EXIT"
 _NAMESPACE_OPTIONS = {"mnt": "--mount", "cgroup": "--cgroup", "pid": "--pid"} | {
@@ -56,6 +56,7 @@ class _Child:
     outside: list[str] = field(default_factory=list)  # what the main script does to it afterwards
     session: bool = False
     pause: bool = False
+    joins_pid: bool = False
 
     def file(self, segment: int) -> str:
         return f'"$here/{self.label}.{segment + 1}"'
@@ -122,6 +123,7 @@ def _render_child_step(
     operation, lines = step.operation, child.segments[-1]
     if isinstance(operation, JoinNamespaces | Unshare):
         lines += _block(number, step, [_continue_in(child, operation)])
+        child.joins_pid |= isinstance(operation, JoinNamespaces) and "pid" in operation.namespaces
         child.segments.append([])
     elif isinstance(operation, NewSession):
         child.session = True
@@ -189,26 +191,25 @@ def _start(child: _Child, context: Context) -> Iterator[str]:
     )
     session = "setsid " if child.session else ""
     yield f"({enter}exec {session}{_cloning(clone)} sh {child.file(0)}) &"
-    if "pid" in clone.namespaces or clone.join_pid:
-        yield "parent=$!"
-        yield "wait_for begun"
+    yield "parent=$!"
+    yield "wait_for begun"
+    if child.joins_pid:  # nsenter has made a child of its own by then
+        yield "wait_for ready"
+    if "pid" in clone.namespaces or child.joins_pid:
         yield f"{name}=$(ps -o pid= --ppid \"$parent\" | tr -d ' ')"
     else:
-        yield f"{name}=$!"
-        yield "wait_for begun"
+        yield f"{name}=$parent"
     yield f"export {name}"
     yield f'echo "{clone.name} is process ${name}"'
     if child.pause:
         yield f'until grep -qx pause "/proc/${name}/comm"; do sleep 0.01; done'
-    else:
+    elif not child.joins_pid:
         yield "wait_for ready"
 
 
 def _cloning(clone: Clone) -> str:
-    """Return the tools that make the new namespaces: unshare forks for a PID namespace, nsenter to join one."""
+    """Return the tools that make the new namespaces: unshare forks for a PID namespace."""
     words = []
-    if clone.join_pid:
-        words.append(f'nsenter --target "{clone.join_pid}" --pid')
     if clone.namespaces:
         options = [_NAMESPACE_OPTIONS[name] for name in clone.namespaces]
         fork = ["--fork"] if "pid" in clone.namespaces else []

@@ -265,9 +265,13 @@ def _set_propagation(operation: SetPropagation, _: Context) -> list[str]:
 
 def _open_mount_tree(operation: OpenMountTree, _: Context) -> list[str]:
     if operation.target:
+        instead = {
+            "shm": f"here {operation.source} becomes a tmpfs of the container's own",
+            "proc": "here a process in there mounts another one",
+        }
         return [
             "# a shell cannot carry a mount from one mount namespace to another (open_tree, move_mount):",
-            f"# here {operation.source} becomes a tmpfs of the container's own",
+            f"# {instead[operation.name]}",
         ]
     return [
         "# a shell cannot hold a detached mount (open_tree): here what the container mounts there",
@@ -297,6 +301,9 @@ def _bind_mount(operation: BindMount, context: Context) -> list[str]:
             f"mkdir -p {target}",
             f"mount -t tmpfs -o nosuid,nodev,noexec,mode=1777 tmpfs {target}",
         ]
+    if operation.tree == "proc":
+        mount = f"mount -t proc -o {','.join(operation.options)} proc {target}"
+        return [f"mkdir -p {target}", f'nsenter --target "$pause_pid" --pid {mount}']
     source = "/".join(part.rstrip("/") for part in (operation.source, operation.subpath) if part)
     made = f"mkdir -p {quote(source)}; " if operation.subpath else ""
     words = [*operation.options, *(["ro"] if operation.read_only else [])]

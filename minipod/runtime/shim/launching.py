@@ -1,15 +1,25 @@
 """From a plan's steps as JSON to a running process, and the pipes between it and us."""
 
+import contextlib
 import os
 import select
+import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from minipod.runtime.codec import step_from_json
-from minipod.runtime.launch import LaunchError, Stdio, Time, start
+from minipod.runtime.launch import Launched, LaunchError, Stdio, Time, start
 from minipod.runtime.shim.core import Core
+from minipod.runtime.shim.loop import Timer
+from minipod.runtime.shim.processes import cgroups_of
 from minipod.runtime.shim.records import Plain
+
+RESCUE_SECONDS = 0.1  # a spawned program runs within a millisecond, unless somebody stops it
+RETRY_SECONDS = 0.01
+PATIENCE_SECONDS = 5.0
+HELD = "another process of the Pod holds the program before its first instruction (a tracer, or kill -STOP -1)"
 
 
 class LaunchFailure(Exception):
@@ -99,6 +109,9 @@ def open_null() -> Pipes:
 class Launch:
     """A process on its way to its program. The loop turns meanwhile: a child may take long over a slow volume.
 
+    A program that is spawned among others can be stopped by them before its first instruction (`kill -STOP -1`, or a
+    tracer): it is continued until it runs, or killed after a while.
+
     Calls `done` once, with Started or LaunchFailure; after a failure nothing of the process is left.
     """
 
@@ -127,27 +140,69 @@ class Launch:
         core.busy += 1
         self.pid = self._launching.pid
         core.processes.expect(self.pid)
+        if self._launching.spawns:
+            core.processes.expect_unknown()
+        self._held_since = 0.0
+        self._rescue: Timer | None = None
         pipes.close_child()
+        self._watch()
+
+    def _watch(self) -> None:
         self._descriptor = self._launching.fileno()
-        core.loop.watch(self._descriptor, select.EPOLLIN, self._on_ready)
+        self._core.loop.watch(self._descriptor, select.EPOLLIN, self._on_ready)
 
     def _on_ready(self, _events: int) -> None:
-        self._core.loop.unwatch(self._descriptor)
-        self._core.busy -= 1
+        self._core.loop.unwatch(self._descriptor)  # before it is closed
         try:
-            launched = self._launching.finish()
+            launched = self._launching.advance()
         except LaunchError as error:
             self._fail(LaunchFailure(error.reason or "StartError", error.message, error.step))
             return
         except Exception as error:  # noqa: BLE001  (whoever waits must be told)
+            self._launching.abandon()
             self._fail(LaunchFailure("InternalError", f"{type(error).__name__}: {error}"))
             return
-        os.close(launched.pidfd)
+        if launched is not None:
+            self._succeed(launched)
+            return
+        self._watch()
+        if self._launching.spawns and self._launching.prepared and self._rescue is None:
+            self._held_since = time.monotonic()
+            self._rescue = self._core.loop.call_later(RESCUE_SECONDS, self._continue)
+
+    def _continue(self) -> None:
+        """Let a spawned program go on that somebody in its PID namespace has stopped; end what cannot be helped."""
+        held = self._core.processes.find_unknown(cgroups_of(self.pid))
+        patient = time.monotonic() - self._held_since < PATIENCE_SECONDS
+        for pid in held:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT if patient else signal.SIGKILL)
+        if patient:
+            self._rescue = self._core.loop.call_later(RETRY_SECONDS, self._continue)
+        else:
+            self._core.loop.unwatch(self._descriptor)
+            self._launching.abandon()
+            self._fail(LaunchFailure("StartError", HELD))
+
+    def _succeed(self, launched: Launched) -> None:
+        self._let_go(launched.pid)
+        if launched.pidfd >= 0:
+            os.close(launched.pidfd)
         if launched.terminal >= 0:
             self._pipes.take_terminal(launched.terminal)
         self._done(Started(launched.pid, launched.times))
 
     def _fail(self, failure: LaunchFailure) -> None:
+        self._let_go(None)
         self._core.processes.forget(self.pid)
         self._pipes.close()
         self._done(failure)
+
+    def _let_go(self, program: int | None) -> None:
+        """Stop waiting for the child; `program` is the process that runs, if one does."""
+        self._core.busy -= 1
+        if self._rescue:
+            self._rescue.cancel()
+        if self._launching.spawns:
+            self._core.processes.forget(self.pid)
+            self._core.processes.introduce(program)

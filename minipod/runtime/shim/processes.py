@@ -24,6 +24,27 @@ class Processes:
     def __init__(self) -> None:
         self._waiting: dict[int, Callable[[Exit], None]] = {}
         self._expected: dict[int, Exit | None] = {}
+        self._unknown: dict[int, Exit] = {}
+        self._introductions = 0  # children whose pid we shall be told
+
+    def expect_unknown(self) -> None:
+        """Keep the exits of all unknown children, until `introduce` tells which one is meant."""
+        self._introductions += 1
+
+    def introduce(self, pid: int | None) -> None:
+        """Expect a child that is there already; None: there will be none."""
+        self._introductions -= 1
+        if pid is not None:
+            self._expected[pid] = None if _is_unreaped(pid) else self._unknown.pop(pid, None)
+        if not self._introductions:
+            self._unknown.clear()
+
+    def find_unknown(self, cgroups: str) -> list[int]:
+        """Return the children that nobody has asked about, in the cgroups that a /proc/PID/cgroup tells of."""
+        known = {*self._waiting, *self._expected}
+        return [
+            pid for pid in _children(os.getpid()) if pid not in known and cgroups_of(pid) == cgroups
+        ]
 
     def expect(self, pid: int) -> None:
         """Keep the exit of a child that is on its way to its program, until it is watched or forgotten."""
@@ -58,6 +79,23 @@ class Processes:
                 on_exit(result)
             elif pid in self._expected:
                 self._expected[pid] = result
+            elif self._introductions:
+                self._unknown[pid] = result
+
+
+def _is_unreaped(pid: int) -> bool:
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def cgroups_of(pid: int) -> str:
+    """Return the text of /proc/PID/cgroup; "" when the process is gone."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/cgroup") as file:
+        return file.read()
+    return ""
 
 
 def _wait_any() -> tuple[int, Exit] | None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from minipod.linux import cgroup
 from minipod.paths import Layout
-from minipod.runtime import launch_child, protocol
+from minipod.runtime import launch, launch_child, protocol
 from minipod.runtime.shim.connection import Connection, Request
 from minipod.runtime.shim.containers import Containers
 from minipod.runtime.shim.core import Core, Refusal
@@ -100,6 +100,7 @@ class Server:
         given = resource.getrlimit(resource.RLIMIT_NOFILE)
         launch_child.open_files = launch_child.open_files or given  # what programs are given
         resource.setrlimit(resource.RLIMIT_NOFILE, (given[1], given[1]))  # what we take
+        launch.prepare()
         self.loop.start_signals({int(number): handler for number, handler in handlers.items()})
         self.core.processes.reap()  # who ended before the handlers were there
         self.loop.run()

@@ -11,7 +11,8 @@ import pytest
 from minipod.linux import capabilities, cgroup, seccomp
 from minipod.runtime import execute
 from minipod.runtime.launch import LaunchError, Stdio, launch
-from minipod.runtime.operations import Exec, MakeDirectory, Operation, Step
+from minipod.runtime.operations import Operation, Step
+from minipod.runtime.plan import SandboxRef, compute_exec_plan
 from minipod.runtime.spec import ExecSpec, Mount, Resources, Security, User
 from tests.kernel.runtime.world import SECURITY, World, end
 
@@ -358,29 +359,96 @@ class Look(Operation):
     """A test's own step of the parent's, while the child waits for it."""
 
 
-def test_a_child_in_a_shared_pid_namespace_shows_nothing_before_its_program(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Until it executes, its /proc/PID/exe is the host's interpreter (CVE-2019-5736)."""
-    world.start_sandbox(pid="pod")
-    attacker = world.spec("sleep", "60")
+def look_into_everybody(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have an attacker with CAP_SYS_PTRACE look into all it sees whenever a plan has a `Look`; return what it saw."""
+    powers = replace(SECURITY, capabilities=(*SECURITY.capabilities, "SYS_PTRACE"))
+    attacker = world.spec("sleep", "60", name="attacker", security=powers)
     running = world.start(attacker)
+    script = """
+    for p in /proc/[0-9]*; do
+        for link in exe root cwd fd/0 fd/1 fd/2 fd/3 fd/4 fd/5 fd/6; do readlink $p/$link; done
+        ls $p/root/; cat $p/environ $p/maps
+    done; ps
+    """
     seen = []
 
     def look(*_: object) -> None:
-        script = "for p in /proc/[0-9]*; do readlink $p/exe $p/root $p/cwd; ls $p/fd; done; ps"
         seen.append(world.exec(attacker, running, ExecSpec(("sh", "-c", script + " 2>&1"))).output)
 
     monkeypatch.setitem(execute._ACTIONS, Look, look)
-    plan = list(world.plan(world.spec("true", name="c2")))
-    last = next(index for index, step in enumerate(plan) if isinstance(step.operation, Exec))
-    assert isinstance(plan[0].operation, MakeDirectory)
-    plan.insert(last, Step(Look(), "shim"))
-    assert world.pause is not None
-    victim = launch(plan, Stdio(), {"pause_pid": world.pause.pid})
-    world.running.append(victim)
+    return seen
 
-    assert "python" in seen[0]  # ps shows that it was there
-    assert "/usr" not in seen[0]
-    paths = {line for line in seen[0].splitlines() if line.startswith("/")}
-    assert paths <= {"/", "/bin/busybox", "/tmp"}
+
+def with_looks(steps: tuple[Step, ...]) -> list[Step]:
+    """Return the plan with the attacker's look before and after every step of the child's."""
+    plan: list[Step] = []
+    for step in steps:
+        plan += [step] if step.where != "child" else [Step(Look(), "shim"), step]
+    return plan
+
+
+@pytest.mark.parametrize("pid", ["pod", "container"])
+@pytest.mark.parametrize("what", ["start", "exec"])
+def test_nothing_of_the_host_is_seen_in_a_pid_namespace_of_others(
+    world: World, monkeypatch: pytest.MonkeyPatch, pid: str, what: str
+) -> None:
+    """A child that has not executed yet has the host's root, descriptors and memory (CVE-2019-5736, CVE-2016-9962)."""
+    monkeypatch.setenv("HOST_SECRET", "the-hosts")
+    pause = world.start_sandbox(pid=pid)
+    seen = look_into_everybody(world, monkeypatch)
+    victim = world.spec("sleep", "60", name="victim")
+    if what == "start":
+        plan, references = with_looks(world.plan(victim)), {"pause_pid": pause.pid}
+    else:
+        attacker = world.running[-1]
+        steps = compute_exec_plan(
+            world.spec("sleep", "60", name="attacker"),
+            ExecSpec(("sleep", "60")),
+            SandboxRef.of(world.sandbox),
+            world.host,
+        )
+        plan, references = with_looks(steps), {"container_pid": attacker.pid}
+    world.running.append(launch(plan, Stdio(), references))
+
+    assert len(seen) >= 8
+    for output in seen:
+        assert "sleep 60" in output  # it can look into its own kind
+        for word in ("python", "/usr/lib", "the-hosts", "socket:", "boot"):
+            assert word not in output, output
+
+
+def test_a_spawned_program_is_a_child_like_any_other(world: World) -> None:
+    world.start_sandbox(pid="pod")
+    script = "echo $$; ls /proc/self/fd; ps -o pid,args; kill -9 $$"
+    finished = world.run("sh", "-c", script)
+
+    assert finished.code == -signal.SIGKILL
+    assert finished.lines()[:5] == ["2", "0", "1", "2", "3"]  # 3 is what ls itself reads
+    assert [line.split()[:2] for line in finished.lines()[6:8]] == [["1", "/pause"], ["2", "sh"]]
+
+
+def test_a_spawned_program_has_a_terminal_of_its_own(world: World) -> None:
+    world.start_sandbox(pid="pod")
+    finished = world.run("sh", "-c", "tty; echo hi >/dev/tty; ps -o pid,tty,args", tty=True)
+
+    assert finished.lines()[:2] == ["/dev/pts/0", "hi"]
+    assert any(line.split()[:2] == ["2", "136,0"] for line in finished.lines())
+
+
+def test_a_spawned_program_that_cannot_run_is_named(world: World) -> None:
+    world.start_sandbox(pid="pod")
+    text = world.layer / "bin/text"
+    text.write_text("no program\n")
+    text.chmod(0o755)
+    with pytest.raises(LaunchError) as caught:
+        world.run("/bin/text")
+
+    assert (caught.value.reason, caught.value.errno) == ("StartError", errno.ENOEXEC)
+    assert caught.value.message == 'exec: "/bin/text": exec format error'
+    assert os.waitpid(-1, os.WNOHANG) == (0, 0)  # only the pause is there to wait for
+
+
+def test_the_covered_proc_of_the_pause_shows_nothing(world: World) -> None:
+    pause = world.start_sandbox(pid="pod")
+
+    assert os.listdir(f"/proc/{pause.pid}/root/proc") == []

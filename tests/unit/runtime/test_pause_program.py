@@ -1,18 +1,22 @@
-"""The pause's bytes: a loadable program, and the instructions that its comments promise."""
+"""Our own programs' bytes: loadable, and the instructions that their comments promise."""
 
 import shutil
 import struct
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from minipod.runtime import pause
+from minipod.runtime import pause, spawn
 
 
+@pytest.mark.parametrize("made", [pause.program, spawn.program])
 @pytest.mark.parametrize(("machine", "number"), [("x86_64", 62), ("aarch64", 183)])
-def test_is_a_static_program_of_one_page(machine: str, number: int) -> None:
-    program = pause.program(machine)
+def test_is_a_static_program_of_one_page(
+    made: Callable[[str], bytes], machine: str, number: int
+) -> None:
+    program = made(machine)
 
     assert program[:4] == b"\x7fELF"
     assert struct.unpack_from("<HH", program, 16) == (2, number)  # executable, machine
@@ -30,17 +34,31 @@ def test_unknown_machine_is_named() -> None:
         pause.program("vax")
 
 
-def test_instructions(tmp_path: Path) -> None:
+def system_calls(program: bytes, directory: Path) -> list[int]:
+    """Return the numbers of the system calls in a program's code, as a disassembler reads it."""
     if not shutil.which("objdump"):
         pytest.skip("objdump (binutils) is not installed")
-    code = tmp_path / "code"
-    code.write_bytes(pause.program("x86_64")[176:-14])
+    code = directory / "code"
+    code.write_bytes(program[176:])
     command = ["objdump", "-D", "-b", "binary", "-m", "i386:x86-64", "-M", "intel", code]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     assert "(bad)" not in shown
-    numbers = [
-        int(line.split("eax,")[1], 16) for line in shown.splitlines() if "mov    eax," in line
-    ]
+    return [int(line.split("eax,")[1], 16) for line in shown.splitlines() if "mov    eax,0" in line]
+
+
+def test_the_pauses_instructions(tmp_path: Path) -> None:
     # prctl, prctl, rt_sigprocmask, rt_sigtimedwait, exit_group, wait4 (syscalls(2))
-    assert numbers == [157, 157, 14, 128, 231, 61]
+    called = system_calls(pause.program("x86_64")[:-14], tmp_path)
+    assert called == [157, 157, 14, 128, 231, 61]
+
+
+def test_the_spawns_instructions(tmp_path: Path) -> None:
+    # prctl, mmap, clone, write, exit_group; in the child close, setsid, ioctl, execve, exit_group
+    called = system_calls(spawn.program("x86_64"), tmp_path)
+    assert called == [157, 9, 56, 1, 231, 3, 112, 16, 59, 231]
+
+
+def test_only_the_spawns_own_message_is_one() -> None:
+    assert spawn.parse(struct.pack("=2i", 7, 0)) == (7, 0)
+    assert spawn.parse(b"short") is None

@@ -141,17 +141,18 @@ PTS = ("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5")
 def test_exec() -> None:
     spec = ExecSpec(("sh",), tty=True, env=("A=3",))
     assert plain(compute_exec_plan(CONTAINER, spec, POD, V2)) == [
-        ("shim", Clone("exec", (), "minipod/pod1/c1", "$container_pid")),
+        ("shim", Clone("exec", (), "minipod/pod1/c1")),
         ("child", SetOomScoreAdj(1000)),
         ("child", JoinNamespaces("$container_pid", ("cgroup", "ipc", "uts", "net", "mnt"))),
         ("child", NewSession()),
         ("child", OpenTerminal()),
         ("child", ChangeDirectory("/srv")),
+        ("child", JoinNamespaces("$container_pid", ("pid",))),
         ("child", LimitCapabilities(("CHOWN", "KILL"))),
         ("child", LoadSeccomp(bytes(16))),
         ("child", SetUser(User("nginx"))),
         ("child", SetCapabilities(("CHOWN", "KILL"))),
-        ("child", Exec(("sh",), ("PATH=/bin", "TERM=xterm", "A=3"))),
+        ("child", Exec(("sh",), ("PATH=/bin", "TERM=xterm", "A=3"), spawn=True)),
     ]
 
 
@@ -182,11 +183,6 @@ def test_pause_has_what_the_pod_does_not_share_with_the_host(
     ("changes", "clone", "joined"),
     [
         ({}, Clone("container", ("mnt", "pid"), "minipod/pod1/c1"), ("net", "uts", "ipc")),
-        (
-            {"pid": "pod"},
-            Clone("container", ("mnt",), "minipod/pod1/c1", "$pause_pid"),
-            ("net", "uts", "ipc"),
-        ),
         ({"network": None}, Clone("container", ("mnt", "pid"), "minipod/pod1/c1"), ("ipc",)),
         ({"host_ipc": True}, Clone("container", ("mnt", "pid"), "minipod/pod1/c1"), ("net", "uts")),
     ],
@@ -198,6 +194,29 @@ def test_container_joins_what_the_pod_shares(
 
     assert operations(plan, Clone) == [clone]
     assert operations(plan, JoinNamespaces) == [JoinNamespaces("$pause_pid", joined)]
+
+
+def test_in_a_shared_pid_namespace_nothing_is_done_but_executing_the_program() -> None:
+    shared = replace(SANDBOX, pid="pod")
+    plan = compute_container_plan(CONTAINER, SandboxRef.of(shared), V2)
+
+    assert operations(plan, Clone) == [Clone("container", ("mnt",), "minipod/pod1/c1")]
+    join = JoinNamespaces("$pause_pid", ("pid",))
+    after = [step.operation for step in plan][[step.operation for step in plan].index(join) :]
+    assert [type(operation) for operation in after] == [
+        *(JoinNamespaces, LimitCapabilities, LoadSeccomp, SetUser, SetCapabilities, Exec)
+    ]
+    assert operations(plan, Exec)[0].spawn
+    taken = OpenMountTree("proc", "/proc", target="$pause_pid", recursive=False, covered=True)
+    assert taken in operations(plan, OpenMountTree)
+    assert not [each for each in operations(plan, MountFilesystem) if each.type == "proc"]
+
+
+def test_the_pause_keeps_the_pods_proc_under_a_cover() -> None:
+    plan = compute_sandbox_plan(replace(SANDBOX, pid="pod"), V2)
+
+    at_proc = [each.type for each in operations(plan, MountFilesystem) if each.target == "/proc"]
+    assert at_proc == ["proc", "tmpfs"]
 
 
 def test_container_on_the_hosts_namespaces_joins_none() -> None:
