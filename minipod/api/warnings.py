@@ -80,9 +80,6 @@ METADATA_RULES = (
 
 def _container_rules(path: str) -> tuple[Rule, ...]:
     return (
-        Rule(f"{path}.livenessProbe", "stored, but never run: the container is not restarted"),
-        Rule(f"{path}.readinessProbe", "stored, but never run: the container counts as ready"),
-        Rule(f"{path}.startupProbe", "stored, but never run: the container counts as started"),
         Rule(f"{path}.lifecycle.postStart", "stored, but never run"),
         Rule(f"{path}.lifecycle.preStop", "stored, but never run"),
         Rule(f"{path}.env[].valueFrom.fileKeyRef"),

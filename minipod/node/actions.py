@@ -319,13 +319,13 @@ def _start(pod: Object, observed: ObservedPod, name: str) -> Start:
     found = find_container(pod, name)
     assert found is not None
     kind, container = found
-    latest = observed.latest(name)
+    ended = (each.finished_at for each in observed.attempts(name) if not each.running)
     return Start(
         name=name,
         kind=kind,
         attempt=next_attempt(name, observed, pod.get("status")),
         hash=compute_container_hash(container),
-        previous_end=latest.finished_at if latest and not latest.running else None,
+        previous_end=next(ended, None),  # of the one before, for one that is about to be killed
     )
 
 

@@ -27,6 +27,7 @@ from minipod.node.observed import LABEL_CONTAINER, LABEL_UID
 from minipod.node.parts import Addresses, Parts
 from minipod.node.pods import uid_of
 from minipod.node.preview import compute_script
+from minipod.node.prober import Prober
 from minipod.node.pulling import Puller
 from minipod.node.recovery import make_orphans, remove_leftovers
 from minipod.node.registration import Registration
@@ -65,6 +66,7 @@ class Kubelet:
         self._workers = PodWorkers(self, clock)
         self._parts.watches.on_change = self._on_reference
         self._limits = SizeLimits(self._parts, self._workers)
+        self._prober = Prober(self._parts, self._on_probe)
         self._registration = Registration(client, config, clock)
         self._server = KubeletServer(self, config.layout.kubelet_socket)
         selector = f"spec.nodeName={config.node_name}"
@@ -101,6 +103,7 @@ class Kubelet:
             self._events.cancel()
             await asyncio.gather(self._events, return_exceptions=True)
         self._limits.stop()
+        await self._prober.stop()
         await self._workers.stop()
         await self._parts.puller.stop()
         await self._parts.watches.stop()
@@ -120,14 +123,18 @@ class Kubelet:
         """Bring the Pod closer to its spec."""
         outcome = await self._syncer.sync(work)
         self._limits.watch(work)
+        pod = self._parts.current(work.pod)
+        self._prober.update(pod, self._parts.observe(pod))
         return outcome
 
     async def terminate(self, work: Work) -> Outcome:
         """End the Pod's containers and sandbox."""
+        self._prober.end_restarts(work.pod)
         return await self._terminator.terminate(work)
 
     async def finish(self, work: Work) -> Outcome:
         """Give back everything the Pod held; remove the object if it was deleted."""
+        self._prober.forget(work.uid)
         return await self._terminator.finish(work)
 
     # -- what happens ----------------------------------------------------------------------------
@@ -148,6 +155,14 @@ class Kubelet:
         if uid in self._workers:
             self._parts.memory(uid).stale = True
             self._workers.wake(uid)
+
+    def _on_probe(self, uid: str) -> None:
+        """A probe's result has changed: decide with it, or, when the Pod is going, only tell it."""
+        work = self._workers.get(uid)
+        if work is not None and work.phase == "sync":
+            self._workers.wake(uid)
+        elif work is not None and not work.gone:
+            self._parts.report(work.pod)
 
     async def _follow(self, events: AsyncIterator[RuntimeEvent]) -> None:
         async for event in events:

@@ -14,6 +14,7 @@ from minipod.node.hosts import Names
 from minipod.node.images import Images
 from minipod.node.observed import ObservedPod, observe
 from minipod.node.pods import field_path, uid_of
+from minipod.node.probes import ProbeKind, ProbeResult, compute_probe_results
 from minipod.node.profiles import SeccompProfiles
 from minipod.node.pulling import Puller
 from minipod.node.reference_watches import ReferenceWatches
@@ -92,6 +93,7 @@ class Parts:
         self.watches = ReferenceWatches(client)
         self.profiles = SeccompProfiles(config.seccomp_profiles)
         self.traces = Traces(config.pod_directory)
+        self.probe_results: dict[tuple[str, ProbeKind], bool] = {}  # by container ID and kind
         self._memories: dict[str, Memory] = {}
 
     def memory(self, uid: str) -> Memory:
@@ -116,18 +118,22 @@ class Parts:
         uid = uid_of(pod)
         return observe(self.running.of_pod(uid), uid)
 
+    def probes(self, pod: Object) -> dict[str, ProbeResult]:
+        """Return what the probes say of a Pod's running containers, by container ID."""
+        return compute_probe_results(pod, self.observe(pod), self.probe_results)
+
     def report(self, pod: Object, *, urgent: bool = True, terminal: bool = False) -> Object:
         """Compute the Pod's status and hand it to the writer; return it."""
         memory = self.memory(uid_of(pod))
+        current = self.current(pod)
         facts = NodeFacts(
             host_ips=(self.config.host_ip,),
             waiting=dict(memory.waiting),
+            probes=self.probes(current),
             terminal=terminal,
             failure=memory.failure,
         )
-        status = compute_pod_status(
-            self.current(pod), self.observe(pod), self.clock.now(), facts=facts
-        )
+        status = compute_pod_status(current, self.observe(pod), self.clock.now(), facts=facts)
         self.statuses.set(pod, status, urgent=urgent)
         return status
 

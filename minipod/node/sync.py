@@ -18,7 +18,7 @@ from minipod.node.deadline import MESSAGE as DEADLINE_MESSAGE
 from minipod.node.errors import StepError
 from minipod.node.messages import attach_messages
 from minipod.node.parts import Memory, Parts
-from minipod.node.pods import full_name, spec_grace, uid_of
+from minipod.node.pods import find_container, full_name, spec_grace, uid_of
 from minipod.node.starting import Starter
 from minipod.node.status import Waiting
 from minipod.node.stopping import GRACE_MIN, Stopper
@@ -59,7 +59,9 @@ class Syncer:
         parts = self._parts
         attach_messages(parts, work.pod)
         pod, now = parts.current(work.pod), parts.clock.now()
-        actions = compute_pod_actions(pod, parts.observe(pod), now, parts.backoffs)
+        actions = compute_pod_actions(
+            pod, parts.observe(pod), now, parts.backoffs, parts.probes(pod)
+        )
         self._tell_holds(pod, actions.holds, memory)
         return actions
 
@@ -175,7 +177,9 @@ class Syncer:
     async def _kill(self, work: Work, kills: tuple[Kill, ...]) -> None:
         for kill in kills:
             self._parts.event(work.pod, "Normal", "Killing", kill.message, kill.name)
-        stops = [self._stopper.stop(each.container_id, spec_grace(work.pod)) for each in kills]
+        stops = [
+            self._stopper.stop(each.container_id, kill_grace(work.pod, each)) for each in kills
+        ]
         if not stops:
             return
         stopping: asyncio.Future[list[None]] = asyncio.gather(*stops)
@@ -188,6 +192,17 @@ class Syncer:
         else:
             stopping.cancel()  # the termination goes on with it, with its own grace
             await asyncio.gather(stopping, return_exceptions=True)
+
+
+def kill_grace(pod: Object, kill: Kill) -> float:
+    """Return the seconds that a container is given: a failed probe's own, or the Pod's (KEP-2238)."""
+    probe = {"LivenessProbe": "livenessProbe", "StartupProbe": "startupProbe"}.get(kill.reason)
+    found = find_container(pod, kill.name)
+    if probe and found:
+        own = (found[1].get(probe) or {}).get("terminationGracePeriodSeconds")
+        if own is not None:
+            return float(own)
+    return spec_grace(pod)
 
 
 def _has_work(actions: PodActions) -> bool:

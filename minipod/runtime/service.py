@@ -9,6 +9,8 @@ from typing import Literal, Protocol
 
 from minipod.runtime.operations import Operation, TracedStep
 from minipod.runtime.spec import (
+    CommandResult,
+    CommandSpec,
     ContainerSpec,
     ContainerStatus,
     ExecSpec,
@@ -104,6 +106,9 @@ class Runtime(Protocol):
 
     async def exec(self, container_id: str, spec: ExecSpec) -> Streams:
         """Start one more process in a running container."""
+
+    async def exec_sync(self, container_id: str, spec: CommandSpec) -> CommandResult:
+        """Run a command in a running container to its end. RuntimeFailure when it cannot be executed."""
 
     async def attach(self, container_id: str) -> Streams:
         """Join the streams of a running container: output from now on, input if it has `stdin`."""

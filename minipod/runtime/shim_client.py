@@ -44,6 +44,8 @@ from minipod.runtime.protocol import Message
 from minipod.runtime.service import RuntimeEvent, RuntimeFailure, RuntimeState
 from minipod.runtime.shim_link import ShimLink
 from minipod.runtime.spec import (
+    CommandResult,
+    CommandSpec,
     ContainerSpec,
     ContainerStatus,
     ExecSpec,
@@ -269,6 +271,33 @@ class ShimRuntime:
 
     async def exec(self, container_id: str, spec: ExecSpec) -> DescriptorStreams:
         """Start one more process in a running container, in a v2 cgroup of its own where there is v2."""
+        path, steps = await self._exec_steps(container_id, spec)
+        answer = self._link.begin(
+            "exec",
+            id=container_id,
+            cgroup=path,
+            steps=steps,
+            tty=spec.tty,
+            stdin=spec.stdin,
+            timeout_seconds=spec.timeout_seconds,
+        )
+        return await self._streams(answer, attach=False)
+
+    async def exec_sync(self, container_id: str, spec: CommandSpec) -> CommandResult:
+        """Run a command in a running container to its end: one round trip. Cancelled, it is left to its time limit."""
+        path, steps = await self._exec_steps(container_id, ExecSpec(spec.args))
+        answer = await self._link.begin(
+            "exec-sync",
+            id=container_id,
+            cgroup=path,
+            steps=steps,
+            timeout_seconds=spec.timeout_seconds,
+            output_limit=spec.output_limit,
+        )
+        return CommandResult(answer["exit_code"], answer["output"], answer["timed_out"])
+
+    async def _exec_steps(self, container_id: str, spec: ExecSpec) -> tuple[str, list[Any]]:
+        """Return the cgroup and the plan (as JSON) of one more process in a container."""
         container = await self._container_spec(container_id)
         sandbox = await self._sandbox_ref(container.sandbox_id)
         path = container_cgroup(container, sandbox)
@@ -276,16 +305,7 @@ class ShimRuntime:
         if self.host.cgroups.unified:
             path = f"{path}/exec-{secrets.token_hex(4)}"
             steps = tuple(_born_in(step, path) for step in steps)
-        answer = self._link.begin(
-            "exec",
-            id=container_id,
-            cgroup=path,
-            steps=_shim_steps(steps),
-            tty=spec.tty,
-            stdin=spec.stdin,
-            timeout_seconds=spec.timeout_seconds,
-        )
-        return await self._streams(answer, attach=False)
+        return path, _shim_steps(steps)
 
     async def attach(self, container_id: str) -> DescriptorStreams:
         """Join the streams of a running container: output from now on, input if it has `stdin`."""

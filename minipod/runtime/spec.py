@@ -156,6 +156,24 @@ class ExecSpec:
     terminal_size: tuple[int, int] = (0, 0)  # columns, rows; with `tty`
 
 
+@dataclass(frozen=True)
+class CommandSpec:
+    """A command that is run in a container to its end, for its exit code and output (the CRI's ExecSync)."""
+
+    args: tuple[str, ...]
+    timeout_seconds: float  # killed with everything it started when it lasts longer
+    output_limit: int = 10 * 1024  # bytes of output, both streams together, that are kept
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """How a command ended."""
+
+    exit_code: int
+    output: str
+    timed_out: bool = False
+
+
 ContainerState = Literal["running", "exited"]
 
 

@@ -12,6 +12,8 @@ from typing import Literal
 from minipod.runtime.operations import Exec, ExecPause, Operation, Step, TracedStep
 from minipod.runtime.service import RuntimeEvent, RuntimeFailure, RuntimeState, Streams
 from minipod.runtime.spec import (
+    CommandResult,
+    CommandSpec,
     ContainerSpec,
     ContainerStatus,
     ExecSpec,
@@ -72,6 +74,8 @@ class FakeRuntime:
         self.gates: dict[str, asyncio.Event] = {}  # call name -> held until set
         self.reached: dict[str, asyncio.Event] = {}  # call name -> set when a gate is reached
         self.streams = FakeStreams((), 0)
+        self.results: dict[tuple[str, ...], CommandResult | RuntimeFailure] = {}  # by command
+        self.commands: list[CommandSpec] = []
         self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()
         self._pid = 1000
 
@@ -174,6 +178,14 @@ class FakeRuntime:
         if spec.terminal_size != (0, 0):
             self.streams.sizes.append(spec.terminal_size)
         return self.streams
+
+    async def exec_sync(self, container_id: str, spec: CommandSpec) -> CommandResult:
+        self.commands.append(spec)
+        await self._called("exec_sync", container_id)
+        result = self.results.get(spec.args, CommandResult(0, ""))
+        if isinstance(result, RuntimeFailure):
+            raise result
+        return result
 
     async def attach(self, container_id: str) -> Streams:
         await self._called("attach", container_id)

@@ -285,6 +285,13 @@ class Containers:
             raise Refusal("NotFound", f'container "{identity}" does not exist')
         return self.all[identity]
 
+    def require_running(self, arguments: Plain) -> Container:
+        """Return the running container that the arguments name. Refusal when there is none."""
+        container = self.require(arguments)
+        if container.record.state != "running" or container.ended:
+            raise Refusal("NotFound", f'container "{container.record.id}" does not run')
+        return container
+
     def records(self) -> list[ContainerRecord]:
         """Return every record, but those of containers that are still being made."""
         records = [item.record for item in self.all.values()]

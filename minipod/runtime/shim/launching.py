@@ -1,6 +1,7 @@
 """From a plan's steps as JSON to a running process, and the pipes between it and us."""
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
@@ -98,6 +99,19 @@ def open_stdio(terminal: bool, stdin: bool) -> Pipes:
     except OSError:
         pipes.close()
         raise
+    return pipes
+
+
+def open_combined() -> Pipes:
+    """Return one pipe for standard output and error together, and no input. Raises LaunchFailure."""
+    pipes = Pipes()
+    try:
+        pipes.outputs["stdout"], write_end = os.pipe2(os.O_CLOEXEC)
+        pipes.child = [-1, write_end]
+        pipes.child.append(fcntl.fcntl(write_end, fcntl.F_DUPFD_CLOEXEC, 3))
+    except OSError as error:
+        pipes.close()
+        raise LaunchFailure("ExecError", f"no pipe: {error.strerror}") from None
     return pipes
 
 

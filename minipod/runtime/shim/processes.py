@@ -64,6 +64,10 @@ class Processes:
             self._waiting[pid] = on_exit
         return ended
 
+    def unwatch(self, pid: int) -> None:
+        """Stop watching a child that its caller has reaped."""
+        self._waiting.pop(pid, None)
+
     def kill(self, pid: int, signal: int) -> bool:
         """Send a signal to a watched child, or do nothing. The child is not reaped yet, so the PID is its own."""
         if pid not in self._waiting:

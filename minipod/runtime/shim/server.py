@@ -15,6 +15,7 @@ from collections.abc import Callable
 from minipod.linux import cgroup
 from minipod.paths import Layout
 from minipod.runtime import launch, launch_child, protocol
+from minipod.runtime.shim.commands import Commands
 from minipod.runtime.shim.connection import Connection, Request
 from minipod.runtime.shim.containers import Containers
 from minipod.runtime.shim.core import Core, Refusal
@@ -44,6 +45,7 @@ class Server:
         self.containers = Containers(self.core)
         self.sandboxes = Sandboxes(self.core, self.containers)
         self.sessions = Sessions(self.core, self.containers)
+        self.commands = Commands(self.core, self.containers)
         self.connections: dict[int, Connection] = {}
         self.last_connection = 0
         self.lock = -1
@@ -67,6 +69,7 @@ class Server:
             "update-resources": self.containers.update_resources,
             "spec": self.containers.spec,
             "exec": self.sessions.exec,
+            "exec-sync": self.commands.run,
             "attach": self.sessions.attach,
             "resize": self.sessions.resize,
             "close-stdin": self.sessions.close_stdin,
@@ -150,6 +153,7 @@ class Server:
     def _on_closed(self, connection: Connection) -> None:
         self.connections.pop(connection.number, None)
         self.sessions.close_connection(connection)
+        self.commands.close_connection(connection)
 
     def dispatch(self, request: Request) -> None:
         """Answer one request. Whatever is wrong with it, the shim lives on."""

@@ -4,7 +4,6 @@ An exec'd process's streams go straight to the daemon as descriptors. So does an
 input; its output passes through here, because the log wants it too.
 """
 
-import contextlib
 import fcntl
 import os
 import struct
@@ -12,15 +11,14 @@ import termios
 from dataclasses import dataclass, field
 from functools import partial
 
-from minipod.linux import cgroup
+from minipod.runtime.shim import exec_cgroups
 from minipod.runtime.shim.connection import Connection, Request
-from minipod.runtime.shim.containers import Container, Containers, explain, members_list
+from minipod.runtime.shim.containers import Container, Containers, members_list
 from minipod.runtime.shim.core import Core, Refusal, cgroup_path, number
 from minipod.runtime.shim.launching import Launch, LaunchFailure, Pipes, Started, open_stdio
 from minipod.runtime.shim.loop import Timer
 from minipod.runtime.shim.output import ClientPipe
-from minipod.runtime.shim.processes import Exit, kill_tree
-from minipod.runtime.shim.records import Plain
+from minipod.runtime.shim.processes import Exit
 
 SIGKILL_CODE = 137
 
@@ -53,16 +51,16 @@ class Sessions:
     def exec(self, request: Request) -> None:
         """Start a process in a running container; answer with its streams."""
         arguments = request.arguments
-        container = self._running(arguments)
+        container = self._containers.require_running(arguments)
         path = cgroup_path(arguments, "cgroup")
         steps = members_list(arguments, "steps")
-        self._make_cgroup(path)
+        exec_cgroups.make(self._core, path)
         pipes = open_stdio(bool(arguments.get("tty")), bool(arguments.get("stdin")))
         references = {"container_pid": container.record.pid}
 
         def done(result: Started | LaunchFailure) -> None:
             if isinstance(result, LaunchFailure):
-                self._remove_cgroup(path)
+                exec_cgroups.remove(self._core, path)
                 request.fail(result.reason, str(result), result.step)
             else:
                 self._on_started(request, container, path, result, pipes)
@@ -90,7 +88,7 @@ class Sessions:
 
     def attach(self, request: Request) -> None:
         """Join a running container's streams; answer with descriptors for them."""
-        container = self._running(request.arguments)
+        container = self._containers.require_running(request.arguments)
         if container.output is None:
             raise Refusal("NotFound", f'container "{container.record.id}" has no streams any more')
         session = self._add(request, container)
@@ -143,12 +141,6 @@ class Sessions:
         self.all[session.number] = session
         return session
 
-    def _running(self, arguments: Plain) -> Container:
-        container = self._containers.require(arguments)
-        if container.record.state != "running" or container.ended:
-            raise Refusal("NotFound", f'container "{container.record.id}" does not run')
-        return container
-
     def _require(self, request: Request) -> Session:
         session = self.all.get(int(number(request.arguments, "session")))
         if session is None or session.connection is not request.connection:
@@ -184,16 +176,14 @@ class Sessions:
         self._kill(session)
 
     def _kill(self, session: Session) -> None:
-        if self._core.cgroups.unified:
-            cgroup.signal_all(self._core.cgroups, session.cgroup)
-        kill_tree(session.pid)
+        exec_cgroups.kill(self._core, session.cgroup, session.pid)
 
     def on_exit(self, session: Session, ended: Exit) -> None:
         """Tell the client how its process ended."""
         if session.timer:
             session.timer.cancel()
         self.all.pop(session.number, None)
-        self._remove_cgroup(session.cgroup)
+        exec_cgroups.remove(self._core, session.cgroup)
         code = SIGKILL_CODE if session.timed_out else ended.code
         self._tell(session, code)
 
@@ -206,17 +196,3 @@ class Sessions:
     def _tell(self, session: Session, code: int) -> None:
         message = {"event": "session-ended", "session": session.number, "exit_code": code}
         session.connection.send({**message, "timed_out": session.timed_out})
-
-    def _make_cgroup(self, path: str) -> None:
-        """Make an exec's own cgroup in the v2 hierarchy, so that it can be killed with everything it started."""
-        if self._core.cgroups.unified:
-            try:
-                os.mkdir(f"{self._core.cgroups.unified}/{path}")
-            except OSError as error:
-                raise Refusal("ExecError", explain(error)) from None
-
-    def _remove_cgroup(self, path: str) -> None:
-        """Remove an exec's own cgroup, unless what it left in the background still lives there."""
-        if self._core.cgroups.unified:
-            with contextlib.suppress(OSError):
-                os.rmdir(f"{self._core.cgroups.unified}/{path}")

@@ -69,6 +69,7 @@ class Upgrade:
         if self._server.core.busy:  # short works that live in callbacks alone
             self._server.loop.call_later(RETRY_SECONDS, lambda: self._replace(request))
             return
+        self._server.commands.abandon()
         state = compute_state(self._server, request)
         kept = [*state["descriptors"]]
         try:
