@@ -21,8 +21,8 @@ WORKS = {
     "ConfigMapProjection": "items name optional",
     "ConfigMapVolumeSource": "defaultMode items name optional",
     "Container": """
-        args command env envFrom image imagePullPolicy lifecycle name ports resources restartPolicy restartPolicyRules
-        securityContext stdin stdinOnce terminationMessagePath terminationMessagePolicy tty volumeMounts workingDir
+        args command env envFrom image imagePullPolicy lifecycle livenessProbe name ports readinessProbe resources
+        restartPolicy restartPolicyRules securityContext startupProbe stdin stdinOnce terminationMessagePath terminationMessagePolicy tty volumeMounts workingDir
     """,
     "ContainerPort": "containerPort hostIP hostPort name protocol",
     "ContainerRestartRule": "action exitCodes",
@@ -34,6 +34,10 @@ WORKS = {
     "EnvFromSource": "configMapRef prefix secretRef",
     "EnvVar": "name value valueFrom",
     "EnvVarSource": "configMapKeyRef fieldRef resourceFieldRef secretKeyRef",
+    "ExecAction": "command",
+    "GRPCAction": "port service",
+    "HTTPGetAction": "host httpHeaders path port scheme",
+    "HTTPHeader": "name value",
     "HostAlias": "hostnames ip",
     "HostPathVolumeSource": "path type",
     "KeyToPath": "key mode path",
@@ -61,6 +65,10 @@ WORKS = {
         securityContext serviceAccount serviceAccountName setHostnameAsFQDN shareProcessNamespace subdomain
         terminationGracePeriodSeconds tolerations volumes
     """,
+    "Probe": """
+        exec failureThreshold grpc httpGet initialDelaySeconds periodSeconds successThreshold tcpSocket
+        terminationGracePeriodSeconds timeoutSeconds
+    """,
     "ProjectedVolumeSource": "defaultMode sources",
     "ResourceFieldSelector": "containerName divisor resource",
     "ResourceRequirements": "limits requests",
@@ -74,6 +82,7 @@ WORKS = {
         runAsUser seccompProfile
     """,
     "Sysctl": "name value",
+    "TCPSocketAction": "host port",
     "Toleration": "effect key operator tolerationSeconds value",
     "Volume": "configMap downwardAPI emptyDir hostPath name projected secret",
     "VolumeMount": "mountPath mountPropagation name readOnly recursiveReadOnly subPath subPathExpr",
