@@ -22,7 +22,8 @@ WORKS = {
     "ConfigMapVolumeSource": "defaultMode items name optional",
     "Container": """
         args command env envFrom image imagePullPolicy lifecycle livenessProbe name ports readinessProbe resources
-        restartPolicy restartPolicyRules securityContext startupProbe stdin stdinOnce terminationMessagePath terminationMessagePolicy tty volumeMounts workingDir
+        restartPolicy restartPolicyRules securityContext startupProbe stdin stdinOnce terminationMessagePath
+        terminationMessagePolicy tty volumeMounts workingDir
     """,
     "ContainerPort": "containerPort hostIP hostPort name protocol",
     "ContainerRestartRule": "action exitCodes",
@@ -158,24 +159,19 @@ def test_a_pod_that_only_has_defaults_warns_of_nothing():
     assert warnings.unsupported(POD, rich) == []
 
 
-PROBE = {"tcpSocket": {"port": 1}}
+SE_LINUX = {"seLinuxOptions": {"level": "s0"}}
 
 
 @pytest.mark.parametrize(
     ("spec", "paths"),
     [
         (
-            {
-                "containers": [
-                    container(),
-                    container("b", livenessProbe=PROBE, readinessProbe=PROBE),
-                ]
-            },
-            ["spec.containers[1].livenessProbe", "spec.containers[1].readinessProbe"],
+            {"containers": [container(), container("b", securityContext=SE_LINUX)]},
+            ["spec.containers[1].securityContext.seLinuxOptions"],
         ),
         (
-            {"initContainers": [container("i", startupProbe=PROBE, restartPolicy="Always")]},
-            ["spec.initContainers[0].startupProbe"],
+            {"initContainers": [container("i", securityContext=SE_LINUX)]},
+            ["spec.initContainers[0].securityContext.seLinuxOptions"],
         ),
         (
             {"containers": [container(lifecycle={"preStop": {"sleep": {"seconds": 1}}})]},
