@@ -80,8 +80,13 @@ METADATA_RULES = (
 
 def _container_rules(path: str) -> tuple[Rule, ...]:
     return (
-        Rule(f"{path}.lifecycle.postStart", "stored, but never run"),
-        Rule(f"{path}.lifecycle.preStop", "stored, but never run"),
+        Rule(
+            f"{path}.lifecycle.postStart.tcpSocket",
+            "accepted as ever: the hook fails when it is run",
+        ),
+        Rule(
+            f"{path}.lifecycle.preStop.tcpSocket", "accepted as ever: the hook fails when it is run"
+        ),
         Rule(f"{path}.env[].valueFrom.fileKeyRef"),
         Rule(f"{path}.resizePolicy"),
         Rule(f"{path}.resources.claims"),

@@ -235,6 +235,9 @@ def _add_spec_fields(status: Object, container: Object) -> None:
         status["resources"] = copy.deepcopy(resources)
         if resources.get("requests"):
             status["allocatedResources"] = copy.deepcopy(resources["requests"])
+    stop_signal = (container.get("lifecycle") or {}).get("stopSignal")
+    if stop_signal and "running" in status["state"]:
+        status["stopSignal"] = stop_signal  # KEP-4960
     mounts = [_volume_mount(each) for each in container.get("volumeMounts") or ()]
     if mounts:
         status["volumeMounts"] = mounts

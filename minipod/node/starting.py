@@ -16,6 +16,7 @@ from minipod.image.store import Image, ImageError
 from minipod.node.actions import PodActions, Start
 from minipod.node.environment import References, compute_environment
 from minipod.node.errors import StepError
+from minipod.node.hooks import Hooks
 from minipod.node.hosts import (
     Names,
     compute_hosts,
@@ -27,10 +28,11 @@ from minipod.node.image_step import ImageStep
 from minipod.node.images import lease_owner
 from minipod.node.observed import ObservedPod, next_attempt
 from minipod.node.parts import Memory, Parts
-from minipod.node.pods import containers_of, find_container, host_network, uid_of
+from minipod.node.pods import containers_of, find_container, host_network, spec_grace, uid_of
 from minipod.node.projection import DATA
 from minipod.node.references import fetch_references
 from minipod.node.status import Waiting
+from minipod.node.stopping import Stopper
 from minipod.node.translate import (
     ContainerInputs,
     compute_container_files,
@@ -58,6 +60,7 @@ class Starter:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._images = ImageStep(parts)
+        self._hooks, self._stopper = Hooks(parts), Stopper(parts)
 
     async def start(self, work: Work, pod: Object, actions: PodActions) -> bool:
         """Do what `actions` wants started; return whether all of it was. StepError for what concerns the whole Pod."""
@@ -77,10 +80,20 @@ class Starter:
             started = image is not None and await self._start_container(
                 pod, start, image, sandbox, references
             )
+            started = started and await self._after_start(work, pod, start.name)
             complete = complete and started
             if not started and start.kind == "init":
                 break
         return complete
+
+    async def _after_start(self, work: Work, pod: Object, name: str) -> bool:
+        """Run the postStart hook, before anything else is started; a container whose hook fails is ended."""
+        failed = await self._hooks.post_start(work, pod, name)
+        if failed is None:
+            return True
+        self._parts.event(pod, "Normal", "Killing", "FailedPostStartHook", name)
+        await self._stopper.stop_politely(pod, failed.id, spec_grace(pod))
+        return False
 
     async def refresh(self, pod: Object) -> None:
         """Bring volumes that follow API objects to what these are now. StepError, the files staying as they were."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from minipod.client import Object
 from minipod.node.actions import compute_termination_order
+from minipod.node.hooks import Hooks
 from minipod.node.observed import LABEL_CONTAINER
 from minipod.node.parts import Parts
 from minipod.node.pods import uid_of
@@ -24,6 +25,7 @@ class Stopper:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._hooks = Hooks(parts)
         self._removals: set[asyncio.Task[None]] = set()
 
     async def stop(self, container_id: str, grace: float) -> None:
@@ -37,21 +39,56 @@ class Stopper:
             return
         self._parts.running.put_container(status)
 
+    async def stop_politely(self, pod: Object, container_id: str, grace: float) -> None:
+        """End one container after its preStop hook, which counts against the grace. RuntimeFailure as `stop`."""
+        status = self._parts.running.container(container_id)
+        if status is None or grace <= 0:
+            await self.stop(container_id, max(grace, GRACE_MIN))
+            return
+        begun = asyncio.get_running_loop().time()
+        hook = asyncio.create_task(self._hooks.pre_stop(pod, status))
+        try:
+            await self._stop_after(hook, container_id, begun + grace)
+        finally:
+            await _cancel(hook)
+
     async def stop_all(
         self, work: Work, pod: Object, grace: float | None, *, announce: bool
     ) -> None:
-        """End all containers, sidecars last. `grace` None: the one of `work`, which may become shorter meanwhile."""
+        """End all containers, sidecars last. `grace` None: the one of `work`, which may become shorter meanwhile.
+
+        The preStop hooks of all begin at once, sidecars' too; each container is stopped when its hook is done and its
+        turn has come (kuberuntime killContainersWithSyncResult).
+        """
+        begun = asyncio.get_running_loop().time()
+        running = self._running(pod)
+        if announce:
+            self._announce(pod, running)
+        given = work.grace if grace is None else 0.0  # what is taken down anew runs no hooks
+        hooks = self._begin_hooks(pod, running) if given else {}
+        try:
+            for group in self._groups(pod):
+                ids = [each.id for each in self._running(pod) if _name(each) in group]
+                while ids:
+                    allowed = grace if grace is not None else max(work.grace or 0.0, GRACE_MIN)
+                    ids = await self._stop_group(work, ids, hooks, begun + allowed)
+        finally:
+            await _cancel(*hooks.values())
+
+    def _begin_hooks(
+        self, pod: Object, running: list[ContainerStatus]
+    ) -> dict[str, "asyncio.Task[None]"]:
+        return {each.id: asyncio.create_task(self._hooks.pre_stop(pod, each)) for each in running}
+
+    async def _stop_after(
+        self, hook: "asyncio.Task[None] | None", container_id: str, deadline: float
+    ) -> None:
+        """Wait for a hook, at most until the deadline, then stop the container with what is left."""
         loop = asyncio.get_running_loop()
-        begun = loop.time()
-        for group in self._groups(pod):
-            running = [each for each in self._running(pod) if _name(each) in group]
-            if announce:
-                self._announce(pod, running)
-            ids = [each.id for each in running]
-            while ids:
-                allowed = grace if grace is not None else max(work.grace or 0.0, GRACE_MIN)
-                left = max(allowed - (loop.time() - begun), GRACE_MIN)
-                ids = await self._stop_group(work, ids, left)
+        if hook is not None and not hook.done():
+            await asyncio.wait({hook}, timeout=max(0.0, deadline - loop.time()))
+            hook.cancel()  # nothing, if it is done
+        await self.stop(container_id, max(deadline - loop.time(), GRACE_MIN))
 
     def _groups(self, pod: Object) -> list[set[str]]:
         """Return the names to end together, in order; what the spec does not know comes first."""
@@ -69,11 +106,17 @@ class Stopper:
             message = f"Stopping container {_name(each)}"
             self._parts.event(pod, "Normal", "Killing", message, _name(each))
 
-    async def _stop_group(self, work: Work, ids: list[str], grace: float) -> list[str]:
+    async def _stop_group(
+        self,
+        work: Work,
+        ids: list[str],
+        hooks: dict[str, "asyncio.Task[None]"],
+        deadline: float,
+    ) -> list[str]:
         """End some containers; return those still running because a shorter grace has come."""
         work.grace_changed.clear()
         stopping: asyncio.Future[list[None]] = asyncio.gather(
-            *(self.stop(each, grace) for each in ids)
+            *(self._stop_after(hooks.get(each), each, deadline) for each in ids)
         )
         changed = asyncio.create_task(work.grace_changed.wait())
         either: list[asyncio.Future[Any]] = [stopping, changed]
@@ -125,3 +168,9 @@ class Stopper:
 
 def _name(status: ContainerStatus) -> str:
     return status.labels.get(LABEL_CONTAINER, "")
+
+
+async def _cancel(*tasks: "asyncio.Task[None]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

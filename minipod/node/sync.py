@@ -178,7 +178,8 @@ class Syncer:
         for kill in kills:
             self._parts.event(work.pod, "Normal", "Killing", kill.message, kill.name)
         stops = [
-            self._stopper.stop(each.container_id, kill_grace(work.pod, each)) for each in kills
+            self._stopper.stop_politely(work.pod, each.container_id, kill_grace(work.pod, each))
+            for each in kills
         ]
         if not stops:
             return

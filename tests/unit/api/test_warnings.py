@@ -42,7 +42,8 @@ WORKS = {
     "HostAlias": "hostnames ip",
     "HostPathVolumeSource": "path type",
     "KeyToPath": "key mode path",
-    "Lifecycle": "stopSignal",
+    "Lifecycle": "postStart preStop stopSignal",
+    "LifecycleHandler": "exec httpGet sleep",
     "LocalObjectReference": "name",
     "NodeAffinity": "requiredDuringSchedulingIgnoredDuringExecution",
     "NodeSelector": "nodeSelectorTerms",
@@ -82,6 +83,7 @@ WORKS = {
         allowPrivilegeEscalation capabilities privileged procMount readOnlyRootFilesystem runAsGroup runAsNonRoot
         runAsUser seccompProfile
     """,
+    "SleepAction": "seconds",
     "Sysctl": "name value",
     "TCPSocketAction": "host port",
     "Toleration": "effect key operator tolerationSeconds value",
@@ -174,8 +176,8 @@ SE_LINUX = {"seLinuxOptions": {"level": "s0"}}
             ["spec.initContainers[0].securityContext.seLinuxOptions"],
         ),
         (
-            {"containers": [container(lifecycle={"preStop": {"sleep": {"seconds": 1}}})]},
-            ["spec.containers[0].lifecycle.preStop"],
+            {"containers": [container(lifecycle={"preStop": {"tcpSocket": {"port": 1}}})]},
+            ["spec.containers[0].lifecycle.preStop.tcpSocket"],
         ),
         (
             {"containers": [container(resources={"limits": {"ephemeral-storage": "1Gi"}})]},
