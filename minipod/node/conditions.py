@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from minipod.client import Object
 from minipod.node.pods import is_sidecar
 
+DISRUPTION = "DisruptionTarget"
 OWN = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
 
 
@@ -20,6 +21,7 @@ class ConditionInputs:
     sandbox_ready: bool
     previous: Sequence[Object]  # the Pod's last conditions, other controllers' included
     now: str
+    disruption: str = ""  # why the node itself ends the Pod
 
 
 def compute_conditions(inputs: ConditionInputs) -> list[Object]:
@@ -34,6 +36,10 @@ def compute_conditions(inputs: ConditionInputs) -> list[Object]:
         "PodScheduled": (True, "", ""),
     }
     known = {each["type"]: each for each in inputs.previous}
+    if inputs.disruption:  # pod failure policies of Jobs look for it (KEP-3329)
+        others = [each for each in others if each["type"] != DISRUPTION]
+        verdict = (True, "TerminationByKubelet", inputs.disruption)
+        others.append(_condition(inputs, DISRUPTION, verdict, known.get(DISRUPTION)))
     return others + [_condition(inputs, name, verdicts[name], known.get(name)) for name in OWN]
 
 

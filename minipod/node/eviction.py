@@ -12,11 +12,12 @@ from minipod.client import Object
 from minipod.clock import Timer
 from minipod.node.parts import Parts
 from minipod.node.pods import uid_of
+from minipod.node.status import EVICTED
 from minipod.node.workers import PodWorkers, Work
 
 PERIOD = 10.0  # seconds (kubelet eviction monitoring period)
 GRACE = 1.0  # seconds: an eviction is not a polite deletion
-REASON = "Evicted"
+REASON = EVICTED
 
 
 def find_limits(pod: Object) -> dict[str, str]:

@@ -17,6 +17,8 @@ from minipod.node.pods import host_network
 from minipod.node.probes import ProbeResult
 from minipod.node.qos import compute_qos
 
+EVICTED = "Evicted"
+
 __all__ = ["NodeFacts", "Waiting", "compute_pod_status"]
 
 
@@ -65,6 +67,7 @@ def compute_pod_status(
             sandbox_ready=observed.sandbox is not None,
             previous=previous.get("conditions") or (),
             now=format_time(now),
+            disruption=_disruption(facts),
         )
     )
     if message:
@@ -78,6 +81,10 @@ def compute_pod_status(
     status["containerStatuses"] = apps
     status["qosClass"] = compute_qos(pod)
     return status
+
+
+def _disruption(facts: NodeFacts) -> str:
+    return facts.failure[1] if facts.failure and facts.failure[0] == EVICTED else ""
 
 
 def _phase(
