@@ -1,4 +1,4 @@
-"""Upstream's definitions, loaded on first use from the files that `schema_build` generates.
+"""Upstream's definitions and a few of our own, loaded on first use from the files that `schema_build` generates.
 
 The structure takes 2 ms; the descriptions, for `explain`, are a file apart. Imports next to nothing, so that the
 command line can compute patches without waiting.
@@ -9,6 +9,8 @@ import os.path
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
+
+from minipod.api import own_definitions
 
 Object = dict[str, Any]
 
@@ -34,15 +36,15 @@ def _load(name: str) -> Any:
 @lru_cache(maxsize=1)
 def definitions() -> Mapping[str, Object]:
     """Return every definition's structure by name, in the form that `schema_build` documents."""
-    found: Mapping[str, Object] = _load("structure.json")["definitions"]
-    return found
+    found: dict[str, Object] = _load("structure.json")["definitions"]
+    return found | own_definitions.STRUCTURE
 
 
 @lru_cache(maxsize=1)
 def descriptions() -> Mapping[str, Mapping[str, str]]:
     """Return every definition's prose: its own under "", its fields' under their names."""
-    found: Mapping[str, Mapping[str, str]] = _load("descriptions.json")
-    return found
+    found: dict[str, Mapping[str, str]] = _load("descriptions.json")
+    return found | own_definitions.PROSE
 
 
 @lru_cache(maxsize=1)

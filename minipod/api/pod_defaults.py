@@ -73,7 +73,7 @@ def default_pod_spec(spec: Object) -> None:
     if spec.get("securityContext") is None:
         spec["securityContext"] = {}
     for volume in spec.get("volumes") or ():
-        _default_volume(volume)
+        default_volume(volume)
     for container in all_containers(spec):
         _default_container(container)
 
@@ -128,11 +128,16 @@ def _default_container(container: Object) -> None:
     )
     for port in container.get("ports") or ():
         _fill(port, {"protocol": "TCP"})
-    for variable in container.get("env") or ():
-        _default_field_ref((variable.get("valueFrom") or {}).get("fieldRef"))
+    default_environment(container)
     if container.get("resources") is None:
         container["resources"] = {}
     _default_handlers(container)
+
+
+def default_environment(container: Object) -> None:
+    """Fill in the `env` of a container, or of what is given to containers."""
+    for variable in container.get("env") or ():
+        _default_field_ref((variable.get("valueFrom") or {}).get("fieldRef"))
 
 
 def _default_requests(resources: Object | None) -> None:
@@ -167,7 +172,8 @@ def _default_field_ref(reference: Object | None) -> None:
         _fill(reference, {"apiVersion": "v1"})
 
 
-def _default_volume(volume: Object) -> None:
+def default_volume(volume: Object) -> None:
+    """Fill in a volume: an emptyDir when it says nothing, file modes, field versions."""
     if not any(volume.get(name) is not None for name in volume if name != "name"):
         volume["emptyDir"] = {}
     for name, values in _VOLUMES.items():

@@ -24,6 +24,7 @@ from minipod.server.conversion import from_stored, presented, to_stored
 from minipod.server.decoding import decode_object, parsed
 from minipod.server.escalation import EscalationGuard
 from minipod.server.patching import apply_patch
+from minipod.server.pod_presets import admit_presets
 from minipod.store import Conflict, Entry, Store
 
 _NAME_ATTEMPTS = 8  # as upstream's for generateName
@@ -206,6 +207,7 @@ class Writer:
         kind.hooks.prepare_create(obj)
         warnings += api_warnings.unsupported(kind, obj)
         if kind.resource == "pods" and isinstance(obj.get("spec"), dict):
+            admit_presets(self._store, obj, warnings.append)
             self._admission.admit_pod(obj)
         causes = validation.validate_create(kind, obj)
         if causes:

@@ -158,3 +158,38 @@ def _runs(instance: Instance) -> bool:
         return bool(instance.daemon_pid())
     except OSError:
         return False
+
+
+def _preset(name: str, **spec: Any) -> dict[str, Any]:
+    kind = {"apiVersion": "settings.k8s.io/v1alpha1", "kind": "PodPreset"}
+    selector = {"matchLabels": {"role": "frontend"}}
+    return {**kind, "metadata": {"name": name}, "spec": {"selector": selector, **spec}}
+
+
+def test_a_pod_preset_reaches_into_the_container_and_a_conflict_leaves_it_alone(
+    shared: Instance,
+) -> None:
+    volumes = [{"name": "cache-volume", "emptyDir": {}}]
+    mounts = [{"name": "cache-volume", "mountPath": "/cache"}]
+    port = [{"name": "DB_PORT", "value": "6379"}]
+    shared.apply(_preset("allow-database", env=port, volumes=volumes, volumeMounts=mounts))
+    website = pod("website")
+    website["metadata"]["labels"] = {"role": "frontend"}
+    shared.apply(website, options=("--until-ready",))
+    pid = container_pid(shared, "website")
+    assert "DB_PORT=6379" in Path(f"/proc/{pid}/environ").read_text().split("\0")
+    mounted = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+    assert any(line.split()[4] == "/cache" for line in mounted)
+    annotations = shared.get("pod", "website")["metadata"]["annotations"]
+    version = shared.get("podpreset", "allow-database")["metadata"]["resourceVersion"]
+    assert annotations["podpreset.admission.kubernetes.io/podpreset-allow-database"] == version
+
+    shared.apply(_preset("other-port", env=[{"name": "DB_PORT", "value": "1"}]))
+    website["metadata"]["name"] = "conflicting"
+    told = shared.run("create", "-f", "-", input=json.dumps(website)).stderr
+    assert "conflict occurred while applying podpresets: allow-database, other-port on pod" in told
+    found = shared.get("pod", "conflicting")
+    assert "env" not in found["spec"]["containers"][0]
+    assert "annotations" not in found["metadata"]
+    shared.run("delete", "podpresets", "--all")
+    shared.run("delete", "pod", "website", "conflicting", "--now")
