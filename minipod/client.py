@@ -184,6 +184,7 @@ class Client:
         *,
         grace_period_seconds: int | None = None,
         uid: str = "",
+        propagation_policy: str = "",
     ) -> Object:
         """Delete an object: a Pod on a node is marked, and gone once its node has ended it (grace 0: at once)."""
         body: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
@@ -191,6 +192,8 @@ class Client:
             body["gracePeriodSeconds"] = grace_period_seconds
         if uid:
             body["preconditions"] = {"uid": uid}
+        if propagation_policy:
+            body["propagationPolicy"] = propagation_policy
         return await self._transport.call(
             self._request("delete", resource, namespace, name=name, body=body)
         )

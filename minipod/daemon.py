@@ -165,6 +165,7 @@ async def _start(
     from minipod.controllers.bootstrap import Bootstrap
     from minipod.controllers.cluster_role_aggregation import ClusterRoleAggregation
     from minipod.controllers.events import EventExpiry
+    from minipod.controllers.garbage import GarbageCollector
     from minipod.controllers.namespaces import NamespaceController
     from minipod.controllers.scheduler import Scheduler
     from minipod.network import bridge
@@ -184,6 +185,7 @@ async def _start(
     for controller in (
         Bootstrap(manager),
         NamespaceController(manager, clock),
+        GarbageCollector(manager, clock),
         Scheduler(client.calling_itself("kube-scheduler"), clock),
         EventExpiry(manager, clock),
         ClusterRoleAggregation(manager, clock),

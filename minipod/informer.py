@@ -27,8 +27,16 @@ def key_of(obj: Object) -> Key:
     return metadata.get("namespace", ""), metadata["name"]
 
 
+def _whole(obj: Object) -> Object:
+    obj["metadata"].pop("managedFields", None)  # large, and nobody's concern here
+    return obj
+
+
 class Informer:
-    """One list and watch. `await start()` returns once the first list is in; `await stop()` ends it."""
+    """One list and watch. `await start()` returns once the first list is in; `await stop()` ends it.
+
+    `keep` says what of each object is kept and reported; its name and versions must be among it.
+    """
 
     def __init__(
         self,
@@ -38,6 +46,7 @@ class Informer:
         *,
         namespace: str = "",
         field_selector: str = "",
+        keep: Callable[[Object], Object] = _whole,
     ) -> None:
         self.objects: dict[Key, Object] = {}
         self._client = client
@@ -45,6 +54,7 @@ class Informer:
         self._namespace = namespace
         self._on_change = on_change
         self._field_selector = field_selector
+        self._kept = keep
         self._version = ""
         self._task: asyncio.Task[None] | None = None
         self._synced = asyncio.Event()
@@ -97,7 +107,7 @@ class Informer:
         )
 
     def _replace(self, found: ObjectList) -> None:
-        fresh = {key_of(item): item for item in found.items}
+        fresh = {key_of(item): self._kept(item) for item in found.items}
         for key in self.objects.keys() - fresh.keys():
             self._forget(key)
         for key, item in fresh.items():
@@ -121,11 +131,10 @@ class Informer:
         if event.type == "DELETED":
             self._forget(key_of(event.object), event.object)
         elif event.type != "BOOKMARK":
-            self._keep(key_of(event.object), event.object)
+            self._keep(key_of(event.object), self._kept(event.object))
         self._version = event.object["metadata"].get("resourceVersion", self._version)
 
     def _keep(self, key: Key, item: Object) -> None:
-        item["metadata"].pop("managedFields", None)  # large, and nobody's concern here
         old = self.objects.get(key)
         if old and _version_of(old) == _version_of(item):
             return

@@ -135,7 +135,8 @@ class Kind:
 
     `schema_name` names its definition in `schema` ("" for none: any content is accepted). `has_status` says that
     status is a subresource, which create and update leave alone. `generation` says that metadata.generation counts
-    changes of the spec. `name_rule` names the function of `names` that a name must satisfy. `scale` says that the
+    changes of the spec. `name_rule` names the function of `names` that a name must satisfy. `orphans_dependents` says
+    that a delete that does not say what becomes of the dependents sets them free, as of old. `scale` says that the
     scale subresource is there, and what it shows. `stored_as` is (group, version, plural) of the kind that keeps its
     objects when it is not itself: one object, served in several versions or groups.
     """
@@ -154,6 +155,7 @@ class Kind:
     has_status: bool = False
     generation: bool = False
     graceful_deletion: bool = False
+    orphans_dependents: bool = False
     name_rule: str = "dns1123_subdomain"
     scale: Scale | None = None
     stored_as: tuple[str, str, str] | None = None

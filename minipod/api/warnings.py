@@ -73,11 +73,6 @@ class Rule:
     applies: Applies = _always
 
 
-METADATA_RULES = (
-    Rule("metadata.ownerReferences", "stored, but dependents are not deleted with their owner"),
-)
-
-
 def _container_rules(path: str) -> tuple[Rule, ...]:
     return (
         Rule(
@@ -208,7 +203,6 @@ def _tree(*rules: Rule) -> _Branch:
     return root
 
 
-_METADATA = _tree(*METADATA_RULES)
 _BY_KIND = {
     ("", "Pod"): _tree(*POD_RULES),
     ("", "ServiceAccount"): _tree(*SERVICE_ACCOUNT_RULES),
@@ -221,7 +215,7 @@ def unsupported(kind: Kind, obj: Object) -> list[str]:
     What else the sender should know of it (its kind's `warnings` hook) comes after.
     """
     key = (kind.group, kind.kind)
-    found = list(_METADATA.warnings(obj, ""))
+    found: list[str] = []
     if key in WITHOUT_CONTROLLER:
         found.append(f"{kind.kind} {STORED}: {WITHOUT_CONTROLLER[key]}")
     if key in _BY_KIND:

@@ -6,6 +6,7 @@ the Pod strategy's CheckGracefulDelete.
 """
 
 import enum
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +22,8 @@ from minipod.server.options import DeleteOptions, delete_options, dry_run
 from minipod.server.reading import Reader
 from minipod.store import Conflict, Entry, Store
 
+FOREGROUND = "foregroundDeletion"  # the finalizers that the garbage collector takes off
+ORPHAN = "orphan"
 _ATTEMPTS = 50
 _DEFAULT_GRACE = 30
 _ANSWERS_OBJECT = ("pods", "namespaces", "serviceaccounts")  # upstream's ReturnDeletedObject
@@ -74,7 +77,7 @@ class Deleter:
                 raise not_found(kind, name)
             obj = wire.stored(entry)
             metadata.check_preconditions(kind, wanted.uid, wanted.resource_version, obj)
-            fate = compute_deletion(kind, obj, wanted.grace, datetime.now(UTC))
+            fate = compute_deletion(kind, obj, wanted, datetime.now(UTC))
             try:
                 return fate, obj, await self._commit(entry, obj, fate, wanted.dry_run)
             except Conflict:
@@ -93,10 +96,11 @@ class Deleter:
         return made.value
 
 
-def compute_deletion(kind: Kind, obj: Object, wanted: int | None, now: datetime) -> Fate:
-    """Decide what a delete does to `obj`, and mark it in place. `wanted` is the grace asked for, in seconds."""
+def compute_deletion(kind: Kind, obj: Object, wanted: DeleteOptions, now: datetime) -> Fate:
+    """Decide what a delete does to `obj`, and mark it in place."""
     found = obj["metadata"]
-    grace = _grace(kind, obj, wanted)
+    grace = _grace(kind, obj, wanted.grace)
+    changed = _set_finalizers(found, _finalizers(kind, found, wanted.policy))
     waits = bool(found.get("finalizers")) or bool(_namespace_finalizers(kind, obj))
     if not found.get("deletionTimestamp"):
         if not grace and not waits:
@@ -104,12 +108,39 @@ def compute_deletion(kind: Kind, obj: Object, wanted: int | None, now: datetime)
         return _mark(kind, obj, grace, now)
     remaining = found.get("deletionGracePeriodSeconds") or 0
     if grace >= remaining:
-        return Fate.UNCHANGED if remaining or waits else Fate.REMOVED
+        if not remaining and not waits:
+            return Fate.REMOVED
+        return Fate.MARKED if changed else Fate.UNCHANGED
     if not grace and not waits:
         return Fate.REMOVED
     found["deletionTimestamp"] = metadata.shifted(found["deletionTimestamp"], grace - remaining)
     found["deletionGracePeriodSeconds"] = grace
     return Fate.MARKED
+
+
+def _finalizers(kind: Kind, found: Object, policy: str) -> list[str]:
+    """Return the finalizers with which an object waits for the garbage collector, as the policy has it."""
+    known = found.get("finalizers") or []
+    kept = [each for each in known if each not in (ORPHAN, FOREGROUND)]
+    if policy == "Orphan" or (not policy and (ORPHAN in known or _orphans(kind, known))):
+        return [*kept, ORPHAN]
+    if policy == "Foreground" or (not policy and FOREGROUND in known):
+        return [*kept, FOREGROUND]
+    return kept
+
+
+def _orphans(kind: Kind, known: list[str]) -> bool:
+    return kind.orphans_dependents and FOREGROUND not in known
+
+
+def _set_finalizers(found: Object, wanted: list[str]) -> bool:
+    """Set the finalizers in place; return whether that changes which there are."""
+    if sorted(wanted) == sorted(found.get("finalizers") or []):
+        return False
+    found.pop("finalizers", None)
+    if wanted:
+        found["finalizers"] = wanted
+    return True
 
 
 def _grace(kind: Kind, obj: Object, wanted: int | None) -> int:
@@ -144,5 +175,5 @@ def _namespace_finalizers(kind: Kind, obj: Object) -> Any:
 def _wanted(request: Request) -> DeleteOptions:
     wanted = delete_options(request.options, parsed(request.body).value)
     if dry_run(request.options):
-        return DeleteOptions(wanted.grace, wanted.uid, wanted.resource_version, True)
+        return replace(wanted, dry_run=True)
     return wanted

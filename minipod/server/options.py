@@ -61,32 +61,28 @@ def field_validation(options: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class DeleteOptions:
-    """What a delete asks for. `grace` is in seconds, None for the object's own."""
+    """What a delete asks for. `grace` is in seconds, None for the object's own; `policy` is "" for the kind's."""
 
     grace: int | None = None
     uid: str = ""
     resource_version: str = ""
     dry_run: bool = False
+    policy: str = ""
 
 
-_POLICIES = ("Orphan", "Background", "Foreground")
+POLICIES = ("Foreground", "Background", "Orphan")
 
 
 def delete_options(options: Mapping[str, str], body: Any) -> DeleteOptions:
     """Read delete options from the body, or from the query when there is none. Raises BadRequest."""
     given = _delete_body(body)
     grace = given.get("gracePeriodSeconds", number(options, "gracePeriodSeconds"))
-    policy = given.get("propagationPolicy") or options.get("propagationPolicy") or "Background"
+    policy = _policy(options, given)
     conditions = given.get("preconditions") or {}
     dry = given.get("dryRun") or ([options["dryRun"]] if options.get("dryRun") else [])
     if grace is not None and type(grace) is not int:
         raise bad_request(
             f"gracePeriodSeconds: Invalid value: {json.dumps(grace)}: must be a whole number"
-        )
-    if policy not in _POLICIES:
-        supported = ", ".join(f'"{each}"' for each in _POLICIES)
-        raise bad_request(
-            f"propagationPolicy: Unsupported value: {json.dumps(policy)}: supported values: {supported}"
         )
     if dry not in ([], ["All"]):
         raise bad_request(f'dryRun: Unsupported value: {json.dumps(dry)}: supported values: "All"')
@@ -97,7 +93,28 @@ def delete_options(options: Mapping[str, str], body: Any) -> DeleteOptions:
         str(conditions.get("uid") or ""),
         str(conditions.get("resourceVersion") or ""),
         bool(dry),
+        policy,
     )
+
+
+def _policy(options: Mapping[str, str], given: Object) -> str:
+    """Return what becomes of dependents; `orphanDependents` is the old way to say it. Raises BadRequest."""
+    policy = given.get("propagationPolicy") or options.get("propagationPolicy") or ""
+    orphan = given.get("orphanDependents")
+    if orphan is None and "orphanDependents" in options:
+        orphan = flag(options, "orphanDependents")
+    if policy and orphan is not None:
+        raise bad_request("orphanDependents and deletionPropagation cannot be both set")
+    if policy not in ("", *POLICIES):
+        supported = ", ".join(f'"{each}"' for each in POLICIES)
+        raise bad_request(
+            f"propagationPolicy: Unsupported value: {json.dumps(policy)}: supported values: {supported}"
+        )
+    if orphan is not None and type(orphan) is not bool:
+        raise bad_request(
+            f"orphanDependents: Invalid value: {json.dumps(orphan)}: must be true or false"
+        )
+    return {None: policy, True: "Orphan", False: "Background"}[orphan]
 
 
 def _delete_body(body: Any) -> Object:

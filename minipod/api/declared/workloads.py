@@ -25,6 +25,7 @@ REPLICATION_CONTROLLER = Kind(
     schema_name="io.k8s.api.core.v1.ReplicationController",
     has_status=True,
     generation=True,
+    orphans_dependents=True,
     scale=Scale(),
     hooks=hooks_in(_TEMPLATES, "REPLICATION_CONTROLLER"),
 )
@@ -110,6 +111,7 @@ JOB = Kind(
     schema_name="io.k8s.api.batch.v1.Job",
     has_status=True,
     generation=True,
+    orphans_dependents=True,
     hooks=hooks_in(_BATCH, "JOB"),
 )
 CRON_JOB = Kind(

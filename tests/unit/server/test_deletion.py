@@ -10,6 +10,7 @@ import pytest
 from minipod.api.errors import StatusError
 from minipod.api.kinds import by_resource
 from minipod.server.deletion import Fate, compute_deletion
+from minipod.server.options import DeleteOptions
 
 from .harness import CONFIG_MAPS, PODS, Api, config_map, pod, serve
 
@@ -58,7 +59,7 @@ def test_what_a_delete_does_to_a_pod(
     grace: int | None,
 ) -> None:
     obj = {"metadata": {"name": "x", **metadata}, "spec": dict(spec), "status": {"phase": phase}}
-    assert compute_deletion(by_resource("pods"), obj, wanted, NOW) is fate
+    assert compute_deletion(by_resource("pods"), obj, DeleteOptions(wanted), NOW) is fate
     found = obj["metadata"]
     assert found.get("deletionTimestamp") == (timestamp and f"2026-01-01T{timestamp}Z")
     assert found.get("deletionGracePeriodSeconds") == grace
@@ -89,7 +90,7 @@ def test_grace_comes_from_the_query_too(tmp_path: Path) -> None:
         await api.make(PODS, pod(nodeName="one"))
         assert (await api("DELETE", f"{PODS}/nginx?gracePeriodSeconds=x")).status == 400
         assert (await api("DELETE", f"{PODS}/nginx?propagationPolicy=Later")).status == 400
-        query = "gracePeriodSeconds=0&propagationPolicy=Foreground"
+        query = "gracePeriodSeconds=0&propagationPolicy=Background"
         assert (await api("DELETE", f"{PODS}/nginx?{query}")).status == 200
         assert (await api("GET", f"{PODS}/nginx")).status == 404
 
