@@ -10,6 +10,9 @@ _by_path: dict[tuple[str, str, str], Kind] = {}
 _by_resource: dict[str, Kind] = {}
 
 
+_revision = 0
+
+
 class UnknownKind(LookupError):
     """No such kind or resource is served."""
 
@@ -19,6 +22,7 @@ def register(kind: Kind) -> None:
 
     Of several versions of one kind, the first registered is the one that `by_resource` finds.
     """
+    _changed()
     _by_kind[kind.api_version, kind.kind] = kind
     _by_path[kind.group, kind.version, kind.plural] = kind
     known = _by_resource.get(kind.resource)
@@ -28,6 +32,7 @@ def register(kind: Kind) -> None:
 
 def unregister(kind: Kind) -> None:
     """Serve a kind no longer. Forgetting one that is not there is no error."""
+    _changed()
     _by_kind.pop((kind.api_version, kind.kind), None)
     _by_path.pop((kind.group, kind.version, kind.plural), None)
     if _by_resource.get(kind.resource) == kind:
@@ -35,6 +40,16 @@ def unregister(kind: Kind) -> None:
         for other in list(_by_kind.values()):
             if other.resource == kind.resource:
                 _by_resource.setdefault(other.resource, other)
+
+
+def revision() -> int:
+    """Return a number that changes whenever the kinds do."""
+    return _revision
+
+
+def _changed() -> None:
+    global _revision
+    _revision += 1
 
 
 def by_resource(resource: str) -> Kind:

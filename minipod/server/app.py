@@ -39,8 +39,9 @@ from minipod.api.errors import internal_error, status_error
 from minipod.clock import Clock, SystemClock
 from minipod.paths import Layout
 from minipod.server.authentication import Authenticator
-from minipod.server.http import HttpFrontend, status_response
+from minipod.server.http import HttpFrontend
 from minipod.server.resources import Resources
+from minipod.server.responses import status_response
 from minipod.server.serving import SecureServing
 from minipod.server.streams import NodeStreams
 from minipod.server.transport import InProcessTransport

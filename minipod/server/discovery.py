@@ -1,4 +1,7 @@
-"""What the server can do: /api, /apis, their resources, /version. Made from the registry of kinds at each request."""
+"""What the server can do: /api, /apis, their resources, /version; made from the registry of kinds.
+
+In two forms: a document for each group version, and (KEP-3352) all of them in one.
+"""
 
 import platform
 import sys
@@ -41,6 +44,65 @@ def discover_encoded(path: str) -> bytes | None:
     """Return the encoded discovery document."""
     found = discover(path)
     return None if found is None else encode(found)
+
+
+def aggregated(version: str, *, core: bool) -> Object:
+    """Return an APIGroupDiscoveryList: of the core group, or of all named ones."""
+    found: dict[str, dict[str, list[Kind]]] = {}
+    for kind in kinds.all_kinds():
+        if bool(kind.group) is not core:
+            found.setdefault(kind.group, {}).setdefault(kind.version, []).append(kind)
+    items = [
+        {
+            "metadata": {"name": group, "creationTimestamp": None} if group else {},
+            "versions": [
+                {
+                    "version": each,
+                    "resources": [
+                        _aggregated_resource(kind)
+                        for kind in sorted(served, key=lambda kind: kind.plural)
+                    ],
+                    "freshness": "Current",
+                }
+                for each, served in versions.items()
+            ],
+        }
+        for group, versions in sorted(found.items())
+    ]
+    return {
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": f"apidiscovery.k8s.io/{version}",
+        "metadata": {},
+        "items": items,
+    }
+
+
+def _aggregated_resource(kind: Kind) -> Object:
+    made: Object = {
+        "resource": kind.plural,
+        "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
+        "scope": "Namespaced" if kind.namespaced else "Cluster",
+        "singularResource": kind.singular_name,
+        "verbs": sorted(kind.verbs),
+    }
+    if kind.short_names:
+        made["shortNames"] = list(kind.short_names)
+    if kind.categories:
+        made["categories"] = list(kind.categories)
+    if kind.subresources:
+        made["subresources"] = [
+            {
+                "subresource": each.name,
+                "responseKind": {
+                    "group": each.group or kind.group,
+                    "version": each.version or kind.version,
+                    "kind": each.kind,
+                },
+                "verbs": sorted(each.verbs),
+            }
+            for each in sorted(kind.subresources, key=lambda sub: sub.name)
+        ]
+    return made
 
 
 def _groups() -> list[Object]:
@@ -105,7 +167,17 @@ def _subresources(kind: Kind) -> list[Object]:
 
 
 def _paths() -> list[str]:
-    found = {"/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"}
+    found = {
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/healthz",
+        "/livez",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/readyz",
+        "/version",
+    }
     for kind in kinds.all_kinds():
         if kind.group:
             found |= {f"/apis/{kind.group}", f"/apis/{kind.group}/{kind.version}"}

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import unquote
 
@@ -23,8 +23,7 @@ from minipod.api.errors import (
 from minipod.api.kind import Kind
 from minipod.api.rbac.attributes import Attributes
 from minipod.client import PatchType, Request
-from minipod.server import discovery, wire
-from minipod.server.answers import Answer
+from minipod.server import documents, wire
 from minipod.server.authentication import Authenticator
 from minipod.server.bodies import BODY_LIMIT, decode_body, reading_error
 from minipod.server.identity import Identity
@@ -36,10 +35,11 @@ from minipod.server.representation import (
     PLAIN,
     Representation,
     negotiate,
-    render,
+    render_bookmark,
     render_object,
 )
 from minipod.server.resources import Resources, find_kind
+from minipod.server.responses import answer_response, document_response, status_response
 from minipod.server.routes import Target, parse_target
 from minipod.server.streams import NodeStreams
 from minipod.server.watching import Change, ResourceWatch
@@ -53,8 +53,6 @@ _PATCH_TYPES: dict[str, PatchType] = {
     "application/strategic-merge-patch+json": "strategic",
     "application/apply-patch+yaml": "apply",
 }
-_WARNINGS_LIMIT = 4096  # characters in all, as upstream's
-_WARNING_LIMIT = 256  # characters of each, when there are too many
 _HEALTH = ("/healthz", "/livez", "/readyz")
 _STREAMS = ("log", "exec", "attach", "proxy")
 _INTO_CONTAINERS = (
@@ -121,10 +119,10 @@ class HttpFrontend:
             problem = self._unready() if path == "/readyz" else ""
             text = f"not ready: {problem}\n" if problem else "ok"
             return web.Response(text=text, status=503 if problem else 200)
-        found = discovery.discover_encoded(path)
+        found = documents.find(path, request.headers.get("Accept", ""))
         if found is None:
             raise page_not_found()
-        return web.Response(body=found, content_type=JSON)
+        return document_response(found, request.headers)
 
     async def _resource(
         self, http: web.BaseRequest, target: Target, identity: Identity
@@ -158,7 +156,7 @@ class HttpFrontend:
         if http.method != "GET":
             request = await _with_body(http, request)
         answer = await self._resources.perform(request)
-        return _response(answer, representation)
+        return await answer_response(answer, representation, http)
 
     async def _stream(
         self, http: web.BaseRequest, request: Request, target: Target, kind: Kind
@@ -229,9 +227,11 @@ class _Lines:
 
     def encode(self, change: Change) -> bytes:
         value = change.value
-        if self._representation is not PLAIN and change.type not in ("ERROR", "BOOKMARK"):
-            value = render_object(self._kind, value, self._representation, headers=self._headers)
-            self._headers = False
+        if self._representation is not PLAIN and change.type != "ERROR":
+            bookmark = change.type == "BOOKMARK"
+            render = render_bookmark if bookmark else render_object
+            value = render(self._kind, value, self._representation, headers=self._headers)
+            self._headers = self._headers and bookmark
         return b'{"type":"%b","object":%b}\n' % (change.type.encode(), value)
 
 
@@ -246,7 +246,7 @@ def _kind(target: Target) -> Kind:
 def _verb(method: str, target: Target, watch: str) -> str:
     """Return the verb of a request on a resource. Raises MethodNotAllowed."""
     if method in ("GET", "HEAD"):
-        if watch and flag({"watch": watch}, "watch") and not target.subresource:
+        if watch and flag({"watch": watch}, "watch") and not target.of_one:
             return "watch"
         return "get" if target.of_one else "list"
     if method == "DELETE" and not target.of_one:
@@ -292,43 +292,3 @@ async def _read(http: web.BaseRequest) -> bytes:
     except web.RequestPayloadError as error:
         raise reading_error(error) from error
     return bytes(received)
-
-
-def _response(answer: Answer, representation: Representation) -> web.Response:
-    response = web.Response(
-        body=render(answer, representation),
-        status=answer.code,
-        headers={"Content-Type": representation.media_type, "Cache-Control": "no-cache, private"},
-    )
-    for warning in _fitting(answer.warnings):
-        response.headers.add("Warning", f'299 - "{warning}"')
-    return response
-
-
-def _fitting(warnings: Sequence[str]) -> list[str]:
-    """Return the warnings as headers may hold them: each once, on one line, no more than clients accept in all."""
-    texts = list(dict.fromkeys(_quoted(warning) for warning in warnings))
-    if sum(map(len, texts)) <= _WARNINGS_LIMIT:
-        return texts
-    room, found = _WARNINGS_LIMIT, []
-    for text in (_quoted(warning[:_WARNING_LIMIT]) for warning in warnings):
-        room -= len(text)
-        if room < 0:
-            break
-        found.append(text)
-    return found
-
-
-def _quoted(text: str) -> str:
-    """Return the text as a quoted-string of RFC 9110 may hold it."""
-    plain = "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
-    return plain.replace("\\", "\\\\").replace('"', '\\"')
-
-
-def status_response(error: StatusError) -> web.Response:
-    """Return the response that carries a Status."""
-    response = web.Response(body=wire.encode(error.status), status=error.code, content_type=JSON)
-    seconds = (error.status.get("details") or {}).get("retryAfterSeconds")
-    if seconds:
-        response.headers["Retry-After"] = str(seconds)
-    return response

@@ -134,15 +134,26 @@ def encode_token(revision: int, start: str) -> str:
 
 
 def decode_token(token: str) -> tuple[int, str]:
-    """Return the version and start key of a continue token. Raises BadRequest."""
+    """Return the version and start key of a continue token; version 0 where any will do. Raises BadRequest."""
     try:
         found = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         revision, start = found["rv"], found["start"]
-        if type(revision) is not int or not isinstance(start, str) or revision <= 0:
+        if (
+            type(revision) is not int
+            or not isinstance(start, str)
+            or revision == 0
+            or revision < -1
+        ):
             raise ValueError
     except (ValueError, KeyError, TypeError, RecursionError):
         raise bad_request("continue key is not valid") from None
-    return revision, start
+    return max(revision, 0), start
+
+
+def inconsistent_token(token: str) -> str:
+    """Return the token that goes on from the same place, in whatever is there by then."""
+    _, start = decode_token(token)
+    return encode_token(-1, start)
 
 
 def too_large_version(wanted: int, current: int) -> StatusError:

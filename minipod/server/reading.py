@@ -2,14 +2,18 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from minipod.api import field
 from minipod.api.errors import (
+    StatusError,
     bad_request,
     expired,
+    invalid,
     not_found,
     resource_version_too_old,
 )
+from minipod.api.field import Cause
 from minipod.api.kind import Kind
 from minipod.client import Object, Request
 from minipod.server import keys, options, wire
@@ -19,10 +23,14 @@ from minipod.server.selection import Selection, SharedDecoder, select
 from minipod.server.watching import Initial, ResourceWatch, WatchPlan
 from minipod.store import Compacted, Entry, Page, Store
 
+_VERSION_EXPIRED = "The resourceVersion for the provided list is too old."
 _LIST_EXPIRED = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list "
-    "without the continue parameter."
+    "without the continue parameter, or use the continue token in this response to retrieve the remainder of the "
+    "results. Continuing with the provided token results in an inconsistent list - objects that were created, "
+    "modified, or deleted between the time the first chunk was returned and now may show up in the list."
 )
+_LIST_OPTIONS = Kind("meta.k8s.io", "v1", "ListOptions", "listoptions", namespaced=False)
 WATCH_SECONDS = (
     1800.0  # a watch without timeoutSeconds lasts this long to twice as long, as upstream's
 )
@@ -58,7 +66,7 @@ class Reader:
                 return self._page(kind, page, _values(kind, page.entries))
             return self._selected(selection, start, limit, at)
         except Compacted as error:
-            raise expired(_LIST_EXPIRED) from error
+            raise _list_expired(request) from error
 
     def watch(self, request: Request, kind: Kind) -> ResourceWatch:
         """Return a watch. Raises BadRequest, and Expired when its version is no longer kept."""
@@ -120,24 +128,14 @@ class Reader:
         """Return the version to read at (0: the newest) and the key to start from."""
         token = request.options.get("continue", "")
         version = options.version(request.options)
-        match = request.options.get("resourceVersionMatch", "")
+        check_list_options(request.options)
         if token:
-            if version or match:
-                raise bad_request("specifying resource version is not allowed when using continue")
             at, start = options.decode_token(token)
             self._check_not_ahead(at)
             return at, start
-        if match not in ("", "Exact", "NotOlderThan"):
-            supported = 'supported values: "Exact", "NotOlderThan"'
-            raise bad_request(f'resourceVersionMatch: Unsupported value: "{match}": {supported}')
-        if match and "resourceVersion" not in request.options:
-            raise bad_request(
-                "resourceVersionMatch is forbidden unless resourceVersion is provided"
-            )
-        if match == "Exact" and not version:
-            raise bad_request('resourceVersionMatch "Exact" is forbidden for resourceVersion "0"')
         self._check_not_ahead(version)
-        return (version if match == "Exact" else 0), ""
+        exact = request.options.get("resourceVersionMatch") == "Exact"
+        return (version if exact else 0), ""
 
     def _check_not_ahead(self, version: int) -> None:
         if version > self._store.revision:
@@ -152,14 +150,67 @@ def _filter(selected: Callable[[Object], bool], entries: list[Entry]) -> list[En
     return [entry for entry in entries if selected(wire.decode(entry.value))]
 
 
+def _list_expired(request: Request) -> StatusError:
+    """A page that is too old is told where to go on, if inconsistently; an exact version is not."""
+    token = request.options.get("continue", "")
+    if not token:
+        return expired(_VERSION_EXPIRED)
+    refused = expired(_LIST_EXPIRED)
+    refused.status["metadata"] = {"continue": options.inconsistent_token(token)}
+    return refused
+
+
+def check_list_options(given: Mapping[str, str]) -> None:
+    """Refuse versions and matches that do not go together (upstream's ValidateListOptions). Raises Invalid."""
+    version, match = given.get("resourceVersion", ""), given.get("resourceVersionMatch", "")
+    causes: list[Cause] = []
+    if given.get("continue") and version not in ("", "0"):
+        raise bad_request("specifying resource version is not allowed when using continue")
+    if match and given.get("continue"):
+        causes.append(_forbidden("resourceVersionMatch", "is forbidden when continue is provided"))
+    elif match and not version:
+        why = "is forbidden unless resourceVersion is provided"
+        causes.append(_forbidden("resourceVersionMatch", why))
+    if match and match not in _MATCHES:
+        causes.append(field.not_supported("resourceVersionMatch", match, _MATCHES))
+    if match == "Exact" and version == "0":
+        why = 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
+        causes.append(field.forbidden("resourceVersionMatch", why))
+    if given.get("sendInitialEvents"):
+        causes.append(_forbidden("sendInitialEvents", "is forbidden for list"))
+    if causes:
+        raise invalid(_LIST_OPTIONS, "", causes)
+
+
+_MATCHES = ("Exact", "NotOlderThan", "")
+
+
+def _forbidden(name: str, why: str) -> Cause:
+    return field.forbidden(name, f"{name} {why}")
+
+
+def check_watch_options(given: Mapping[str, str]) -> None:
+    """Refuse what makes no sense for a watch (KEP-3157). Raises Invalid."""
+    match, initial = given.get("resourceVersionMatch", ""), given.get("sendInitialEvents", "")
+    causes: list[Cause] = []
+    if match and not initial:
+        why = "is forbidden for watch unless sendInitialEvents is provided"
+        causes.append(_forbidden("resourceVersionMatch", why))
+    if initial and match != "NotOlderThan":
+        if match:
+            causes.append(field.not_supported("resourceVersionMatch", match, ("NotOlderThan",)))
+        else:
+            why = 'sendInitialEvents requires setting resourceVersionMatch to "NotOlderThan"'
+            causes.append(field.forbidden("resourceVersionMatch", why))
+    if initial and given.get("continue"):
+        causes.append(_forbidden("continue", "is forbidden for watch"))
+    if causes:
+        raise invalid(_LIST_OPTIONS, "", causes)
+
+
 def _initial(request: Request, since: int) -> Initial:
     """Return what a watch begins with (KEP-3157 for `sendInitialEvents`)."""
-    if not request.options.get("sendInitialEvents"):
-        return Initial.NOTHING if since else Initial.OBJECTS
-    if request.options.get("resourceVersionMatch") != "NotOlderThan":
-        raise bad_request(
-            'sendInitialEvents requires setting resourceVersionMatch to "NotOlderThan"'
-        )
+    check_watch_options(request.options)
     if not options.flag(request.options, "sendInitialEvents"):
         return Initial.NOTHING if since else Initial.OBJECTS
     return Initial.OBJECTS_AND_BOOKMARK

@@ -114,6 +114,18 @@ def render_object(
     return wire.encode(table)
 
 
+def render_bookmark(
+    kind: Kind, value: bytes, wanted: Representation, *, headers: bool = True
+) -> bytes:
+    """Return an encoded bookmark: an object of metadata alone, which as a Table is one without rows."""
+    if wanted.transform != "Table":
+        return render_object(kind, value, wanted)
+    table = _table(kind, [], wanted) | {"metadata": wire.decode(value)["metadata"]}
+    if not headers:
+        table["columnDefinitions"] = None
+    return wire.encode(table)
+
+
 def _table(kind: Kind, objects: list[Object], wanted: Representation) -> Object:
     return columns.table(kind, objects, True, datetime.now(UTC), wanted.include)
 

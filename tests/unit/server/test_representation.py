@@ -132,7 +132,7 @@ def test_discovery_lists_what_is_served(tmp_path: Path) -> None:
         "/api/v1/pods/a/b/c",
         "/api/v1/namespaces/default/pods/x/eviction",
         "/api/v1/namespaces/a/b/c/d/e",
-        "/openapi/v2",
+        "/openapi/v1",
     ],
 )
 def test_unknown_paths_are_a_status(tmp_path: Path, path: str) -> None:

@@ -101,7 +101,7 @@ def test_a_streamed_list_ends_with_its_bookmark(tmp_path: Path) -> None:
             assert end is not None
             annotations = end["object"]["metadata"]["annotations"]
             assert annotations == {"k8s.io/initial-events-end": "true"}
-        assert (await api("GET", f"{WATCH}&{query}")).status == 400
+        assert (await api("GET", f"{WATCH}&{query}")).status == 422
 
     serve(tmp_path, body)
 
