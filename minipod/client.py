@@ -6,7 +6,7 @@ Objects are plain JSON dictionaries, as on the wire. Every failure is an `api.er
 """
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 Object = dict[str, Any]
@@ -85,6 +85,15 @@ class Client:
     def calling_itself(self, user_agent: str) -> "Client":
         """Return the same client by another name, which managedFields then give for what it writes."""
         return Client(self._transport, self._user, self._groups, user_agent)
+
+    def acting_as(self, user: str, *groups: str, user_agent: str = "") -> "Client":
+        """Return a client of somebody else's, over the same transport."""
+        agent = user_agent or self._user_agent
+        return Client(self._transport, user, (*groups, "system:authenticated"), agent)
+
+    def for_controller(self, name: str) -> "Client":
+        """Return the client of one of upstream's controllers, with the rights that it has there."""
+        return ControllerClient(self._transport, name)
 
     def _request(self, verb: Any, resource: str, namespace: str, **parts: Any) -> Request:
         return Request(
@@ -197,6 +206,27 @@ class Client:
         return await self._transport.call(
             self._request("delete", resource, namespace, name=name, body=body)
         )
+
+
+class ControllerClient(Client):
+    """A controller's client: it lists and watches as the controller manager, whose informers all controllers share.
+
+    All else it does as its own ServiceAccount of kube-system, with the rights of `system:controller:NAME`.
+    """
+
+    def __init__(self, transport: Transport, name: str) -> None:
+        account = f"system:serviceaccount:kube-system:{name}"
+        groups = ("system:serviceaccounts", "system:serviceaccounts:kube-system")
+        super().__init__(
+            transport, account, (*groups, "system:authenticated"), "kube-controller-manager"
+        )
+
+    def _request(self, verb: Any, resource: str, namespace: str, **parts: Any) -> Request:
+        made = super()._request(verb, resource, namespace, **parts)
+        if verb not in ("list", "watch"):
+            return made
+        manager = "system:kube-controller-manager"
+        return replace(made, user=manager, groups=("system:authenticated",))
 
 
 def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from minipod.clock import SystemClock
 from minipod.paths import Layout, layout
@@ -31,11 +31,23 @@ if TYPE_CHECKING:
     from minipod.node.kubelet import Kubelet
     from minipod.runtime.shim_client import ShimRuntime
     from minipod.server.serving import SecureServing
+    from minipod.server.token_authentication import Credentials
+    from minipod.tokens import TokenSigner
 
 logger = logging.getLogger("minipod.daemon")
 
 
 FIRST_SERVICE_ADDRESS = "10.96.0.1"  # of upstream's usual range: the Service `kubernetes`
+
+
+class Controller(Protocol):
+    """A loop of desired against actual."""
+
+    async def start(self) -> None:
+        """Return when it looks after things."""
+
+    async def stop(self) -> None:
+        """End."""
 
 
 class StartError(Exception):
@@ -92,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="serve HTTPS here [default: 127.0.0.1, the bridge]",
     )
+    parser.add_argument("--token-auth-file", default="", help="CSV of token,user,uid,groups")
     parser.add_argument("--shutdown-shim", action="store_true", help="end the shim and the network")
     return parser
 
@@ -162,12 +175,6 @@ async def _start(
 ) -> None:
     """Start every part; `parts` stops them in reverse."""
     from minipod.client import Client
-    from minipod.controllers.bootstrap import Bootstrap
-    from minipod.controllers.cluster_role_aggregation import ClusterRoleAggregation
-    from minipod.controllers.events import EventExpiry
-    from minipod.controllers.garbage import GarbageCollector
-    from minipod.controllers.namespaces import NamespaceController
-    from minipod.controllers.scheduler import Scheduler
     from minipod.network import bridge
     from minipod.server.app import ApiServer
     from minipod.store import Store
@@ -177,26 +184,71 @@ async def _start(
     parts.push_async_callback(store.close)
     state = _Readiness()
     cidr = bridge.choose_cidr(place, options.pod_cidr or None)
-    server = ApiServer(store, place, unready=state.why_not, serving=_serving(place, options, cidr))
+    signer, credentials = _credentials(place, options)
+    server = ApiServer(
+        store,
+        place,
+        unready=state.why_not,
+        serving=_serving(place, options, cidr),
+        credentials=credentials,
+    )
     await server.start()
     parts.push_async_callback(server.stop)
-    client, clock = Client(server.transport), SystemClock()
-    manager = client.calling_itself("kube-controller-manager")
-    for controller in (
-        Bootstrap(manager),
-        NamespaceController(manager, clock),
-        GarbageCollector(manager, clock),
-        Scheduler(client.calling_itself("kube-scheduler"), clock),
-        EventExpiry(manager, clock),
-        ClusterRoleAggregation(manager, clock),
-    ):
+    client = Client(server.transport)
+    for controller in _controllers(place, client, signer):
         await controller.start()
         parts.push_async_callback(controller.stop)
-    agent = client.calling_itself("kubelet")
+    name = _node_name(options.node_name)
+    agent = client.acting_as(f"system:node:{name}", "system:nodes", user_agent="kubelet")
     kubelet = await _kubelet(place, options, agent, runtime, cidr)
     await kubelet.start()
     parts.push_async_callback(kubelet.stop)
     state.ready = True
+
+
+def _controllers(
+    place: Layout, client: "Client", signer: "TokenSigner"
+) -> "tuple[Controller, ...]":
+    """Make the controllers, each with the rights that it has upstream."""
+    from minipod.controllers.account_tokens import AccountTokens
+    from minipod.controllers.bootstrap import Bootstrap
+    from minipod.controllers.cluster_role_aggregation import ClusterRoleAggregation
+    from minipod.controllers.events import EventExpiry
+    from minipod.controllers.garbage import GarbageCollector
+    from minipod.controllers.namespaces import NamespaceController
+    from minipod.controllers.root_ca import RootCertificates
+    from minipod.controllers.scheduler import Scheduler
+    from minipod.pki import Authority
+
+    clock, authority = SystemClock(), Authority(place.pki).certificate_pem
+    manager = client.acting_as(
+        "system:kube-controller-manager", user_agent="kube-controller-manager"
+    )
+    scheduler = client.acting_as("system:kube-scheduler", user_agent="kube-scheduler")
+    return (
+        Bootstrap(client.for_controller("service-account-controller")),
+        NamespaceController(client.for_controller("namespace-controller"), clock),
+        GarbageCollector(client.for_controller("generic-garbage-collector"), clock),
+        Scheduler(scheduler, clock),
+        EventExpiry(client.calling_itself("kube-apiserver"), clock),  # upstream's store does it
+        ClusterRoleAggregation(client.for_controller("clusterrole-aggregation-controller"), clock),
+        AccountTokens(manager, clock, signer.issue_legacy, authority),
+        RootCertificates(client.for_controller("root-ca-cert-publisher"), clock, authority),
+    )
+
+
+def _credentials(place: Layout, options: argparse.Namespace) -> "tuple[TokenSigner, Credentials]":
+    """Return what signs service account tokens, and how credentials are told from bad ones."""
+    from minipod.pki import Authority, utc
+    from minipod.server.token_authentication import Credentials, read_static_tokens
+    from minipod.tokens import TokenSigner
+
+    clock = SystemClock()
+    Authority(place.pki).ensure(utc(clock.now()))
+    signer = TokenSigner(place.pki / "sa.key")
+    file = options.token_auth_file
+    static = read_static_tokens(Path(file)) if file else {}
+    return signer, Credentials(signer, static, clock)
 
 
 def _serving(place: Layout, options: argparse.Namespace, cidr: str) -> "SecureServing | None":

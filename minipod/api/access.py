@@ -10,7 +10,6 @@ from minipod.api.validation import rbac
 Object = dict[str, Any]
 
 AUTHENTICATION, AUTHORIZATION = "authentication.k8s.io", "authorization.k8s.io"
-_NO_STATUS = ("create",)
 
 
 def _default_binding(binding: Object) -> None:
@@ -95,7 +94,10 @@ ROLE_BINDING = _rbac(
         cells=printers.binding_cells,
     ),
 )
+# Not served by itself: the body of serviceaccounts/token.
+TOKEN_REQUEST = _review(AUTHENTICATION, "TokenRequest", namespaced=True)
 REVIEWS = (
+    _review(AUTHENTICATION, "TokenReview"),
     _review(AUTHENTICATION, "SelfSubjectReview"),
     _review(AUTHORIZATION, "LocalSubjectAccessReview", namespaced=True),
     _review(AUTHORIZATION, "SelfSubjectAccessReview"),

@@ -197,6 +197,9 @@ SERVICE_ACCOUNT = Kind(
     kind="ServiceAccount",
     plural="serviceaccounts",
     short_names=("sa",),
+    subresources=(
+        Subresource("token", "TokenRequest", ("create",), "authentication.k8s.io", "v1"),
+    ),
     schema_name=f"{_CORE}.ServiceAccount",
     hooks=Hooks(columns=simple.SERVICE_ACCOUNT_COLUMNS, cells=simple.service_account_cells),
 )

@@ -28,6 +28,12 @@ def daemon_flags(function: Any) -> Any:
             "--node-name", default="", metavar="NAME", help="The node's name [default: the host's]"
         ),
         click.option(
+            "--token-auth-file",
+            default="",
+            metavar="FILE",
+            help='Accept these bearer tokens too: CSV lines of token,user,uid,"group,group"',
+        ),
+        click.option(
             "--bind-address",
             multiple=True,
             metavar="ADDRESS",
@@ -70,7 +76,7 @@ def daemon_arguments(given: dict[str, Any]) -> list[str]:
     arguments: list[str] = []
     for name in (
         *("pod_cidr", "backoff_base", "backoff_max", "node_name"),
-        *("max_pods", "pod_max_pids"),
+        *("max_pods", "pod_max_pids", "token_auth_file"),
     ):
         if given.get(name):
             value = given[name]

@@ -1,4 +1,4 @@
-"""What every cluster has from the first moment: its namespaces, and a `default` ServiceAccount in each."""
+"""A `default` ServiceAccount in every namespace (upstream's service-account-controller)."""
 
 import asyncio
 import logging
@@ -9,12 +9,11 @@ from minipod.informer import Informer
 
 logger = logging.getLogger(__name__)
 
-NAMESPACES = ("default", "kube-system", "kube-public")
 SERVICE_ACCOUNT = "default"
 
 
 class Bootstrap:
-    """Makes the first namespaces, and keeps a `default` ServiceAccount in every namespace."""
+    """Keeps a `default` ServiceAccount in every namespace."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -23,9 +22,7 @@ class Bootstrap:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Return once the first namespaces and their ServiceAccounts are there."""
-        for name in NAMESPACES:
-            await self._ensure("namespaces", "", _object("Namespace", name))
+        """Return once every namespace has its ServiceAccount."""
         await self._accounts.start()
         await self._namespaces.start()
         await self.wait_idle()

@@ -15,7 +15,7 @@ Constructor:
 - `unready`: called for /readyz; returns why the daemon is not ready, or "" when it is. Default: always ready.
 - `administrators`: user IDs that may connect, by SO_PEERCRED; each is system:admin of system:masters. Default: root.
 - `serving`: HTTPS beside the socket. Default: none.
-- `clock`: what time credentials are held against. Default: the host's.
+- `credentials`: who signs tokens, and what time credentials are held against. Default: nobody, and the host's.
 - `max_watches`: watch streams over HTTP at one time; more are refused with 429.
 
 `start()` first makes the namespaces that every cluster has, each with its `default` ServiceAccount, then listens. It
@@ -36,14 +36,17 @@ from pathlib import Path
 from aiohttp import web
 
 from minipod.api.errors import internal_error, status_error
-from minipod.clock import Clock, SystemClock
 from minipod.paths import Layout
 from minipod.server.authentication import Authenticator
+from minipod.server.health import Check, HealthChecks
 from minipod.server.http import HttpFrontend
+from minipod.server.metrics import Metrics
+from minipod.server.non_resources import NonResources, Sources
 from minipod.server.resources import Resources
 from minipod.server.responses import status_response
 from minipod.server.serving import SecureServing
 from minipod.server.streams import NodeStreams
+from minipod.server.token_authentication import Credentials
 from minipod.server.transport import InProcessTransport
 from minipod.store import Store
 
@@ -101,19 +104,39 @@ class ApiServer:
         administrators: frozenset[int] = frozenset({0}),
         serving: SecureServing | None = None,
         max_watches: int = 5000,
-        clock: Clock | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         self._layout = layout
         self._serving = serving
-        self._resources = Resources(store)
+        credentials = credentials or Credentials()
+        self._resources = Resources(store, credentials)
         self._streams = NodeStreams(layout.kubelet_socket)
-        authenticator = Authenticator(administrators, clock or SystemClock())
+        authenticator = Authenticator(administrators, credentials.clock, self._resources.tokens)
         self._frontend = HttpFrontend(
-            self._resources, self._streams, unready, authenticator, max_watches
+            self._resources,
+            self._streams,
+            self._non_resources_of(store, unready, credentials),
+            authenticator,
+            max_watches,
         )
         self.transport = InProcessTransport(self._resources)
         self._http: web.Server | None = None
         self._listening: list[asyncio.AbstractServer] = []
+
+    def _non_resources_of(
+        self, store: Store, unready: Callable[[], str], credentials: Credentials
+    ) -> NonResources:
+        alive: dict[str, Check] = {"ping": lambda: "", "store": lambda: _store_problem(store)}
+        ready: dict[str, Check] = {**alive, "node-agent": unready, "shutdown": self._shutting_down}
+        health = HealthChecks({"healthz": alive, "livez": alive, "readyz": ready})
+        metrics = Metrics(lambda: len(store))
+        return NonResources(Sources(health, credentials.signer, self._address, metrics.text))
+
+    def _address(self) -> str:
+        return self._serving.address if self._serving is not None else "localhost"
+
+    def _shutting_down(self) -> str:
+        return "" if self._listening else "the server is shutting down"
 
     async def start(self) -> None:
         """Make the first namespaces and listen. Raises ServerError, StatusError."""
@@ -158,6 +181,10 @@ class ApiServer:
         self._http.pre_shutdown()
         await self._http.shutdown(STOP_SECONDS)
         await self._streams.close()
+
+
+def _store_problem(store: Store) -> str:
+    return "the store has closed" if store.closed else ""
 
 
 def bind(path: Path) -> socket.socket:

@@ -15,6 +15,8 @@ from minipod.api.errors import unauthorized
 from minipod.clock import Clock
 from minipod.server.certificates import BadCertificate, identify_certificate
 from minipod.server.identity import ANONYMOUS, Identity, identify
+from minipod.server.token_authentication import TokenAuthenticator
+from minipod.tokens import BadToken
 
 # What `system:public-info-viewer` lets anybody see.
 PUBLIC_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version", "/version/"})
@@ -23,9 +25,12 @@ PUBLIC_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version", "/version
 class Authenticator:
     """Knows the ways in. `administrators` are the user IDs that may come through the Unix socket."""
 
-    def __init__(self, administrators: frozenset[int], clock: Clock) -> None:
+    def __init__(
+        self, administrators: frozenset[int], clock: Clock, tokens: TokenAuthenticator
+    ) -> None:
         self._administrators = administrators
         self._clock = clock
+        self._tokens = tokens
 
     def authenticate(self, request: web.BaseRequest) -> Identity:
         """Return who sends a request. Raises Unauthorized."""
@@ -41,12 +46,26 @@ class Authenticator:
         return found
 
     def _over_tls(self, request: web.BaseRequest, secure: ssl.SSLObject) -> Identity:
+        """Return who shows a good certificate or, failing that, a good token. Raises Unauthorized."""
+        refused = False
         try:
             found = identify_certificate(secure, self._clock.now())
-        except BadCertificate as error:
-            raise unauthorized() from error
+        except BadCertificate:
+            found, refused = None, True
         if found is not None:
             return found
-        if "Authorization" not in request.headers and request.rel_url.raw_path in PUBLIC_PATHS:
+        token = bearer_token(request.headers.get("Authorization", ""))
+        if token:
+            try:
+                return self._tokens.authenticate(token).identity
+            except BadToken as error:
+                raise unauthorized() from error
+        if not refused and request.rel_url.raw_path in PUBLIC_PATHS:
             return ANONYMOUS
         raise unauthorized()
+
+
+def bearer_token(header: str) -> str:
+    """Return the token of an Authorization header, "" when it has none (RFC 6750)."""
+    scheme, _, token = header.strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""

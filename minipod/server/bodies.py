@@ -1,8 +1,8 @@
 """Request bodies: bytes from a stranger to plain JSON data, within bounds.
 
-JSON and YAML only. Bounds: BODY_LIMIT bytes, DEPTH_LIMIT levels, and for YAML NODE_LIMIT nodes after its aliases are
-expanded (a "billion laughs" document is small only before that). YAML is read as Kubernetes' own tools read it:
-no timestamps and no base-60 numbers, both of which YAML 1.1 has and PyYAML implements.
+JSON, YAML, and Kubernetes' protobuf. Bounds: BODY_LIMIT bytes, DEPTH_LIMIT levels, and for YAML NODE_LIMIT nodes
+after its aliases are expanded (a "billion laughs" document is small only before that). YAML is read as Kubernetes'
+own tools read it: no timestamps and no base-60 numbers, both of which YAML 1.1 has and PyYAML implements.
 """
 
 import json
@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from minipod.api import protobuf
 from minipod.api.errors import StatusError, bad_request, unsupported_media_type
 
 BODY_LIMIT = 3 << 20  # bytes, as upstream's MaxRequestBodyBytes
@@ -36,9 +37,20 @@ def decode_body(data: bytes, media_type: str) -> Parsed:
     """Decode one JSON or YAML document. Raises StatusError BadRequest or UnsupportedMediaType."""
     if media_type in YAML_TYPES:
         return _decode_yaml(data)
+    if media_type == protobuf.MEDIA_TYPE:
+        return _decode_protobuf(data)
     if media_type in ("", "*/*", *JSON_TYPES) or media_type.endswith("+json"):
         return _decode_json(data)
-    raise unsupported_media_type((JSON_TYPES[0], YAML_TYPES[0]))
+    raise unsupported_media_type((JSON_TYPES[0], YAML_TYPES[0], protobuf.MEDIA_TYPE))
+
+
+def _decode_protobuf(data: bytes) -> Parsed:
+    try:
+        value = protobuf.decode(data)
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise bad_request(f"couldn't parse the body as protobuf: {_one_line(error)}") from error
+    check_depth(value)
+    return Parsed(value)
 
 
 class _Repeated(dict[str, Any]):

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import unquote
 
@@ -23,11 +22,12 @@ from minipod.api.errors import (
 from minipod.api.kind import Kind
 from minipod.api.rbac.attributes import Attributes
 from minipod.client import PatchType, Request
-from minipod.server import documents, wire
+from minipod.server import wire
 from minipod.server.authentication import Authenticator
 from minipod.server.bodies import BODY_LIMIT, decode_body, reading_error
 from minipod.server.identity import Identity
 from minipod.server.impersonation import impersonate
+from minipod.server.non_resources import NonResources
 from minipod.server.options import flag
 from minipod.server.pod_streams import exec_target, log_target
 from minipod.server.representation import (
@@ -39,7 +39,7 @@ from minipod.server.representation import (
     render_object,
 )
 from minipod.server.resources import Resources, find_kind
-from minipod.server.responses import answer_response, document_response, status_response
+from minipod.server.responses import answer_response, status_response
 from minipod.server.routes import Target, parse_target
 from minipod.server.streams import NodeStreams
 from minipod.server.watching import Change, ResourceWatch
@@ -53,7 +53,6 @@ _PATCH_TYPES: dict[str, PatchType] = {
     "application/strategic-merge-patch+json": "strategic",
     "application/apply-patch+yaml": "apply",
 }
-_HEALTH = ("/healthz", "/livez", "/readyz")
 _STREAMS = ("log", "exec", "attach", "proxy")
 _INTO_CONTAINERS = (
     "exec",
@@ -64,19 +63,19 @@ _METHODS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "dele
 
 
 class HttpFrontend:
-    """Answers one request at a time per connection. `unready` returns why the server is not ready, or ""."""
+    """Answers one request at a time per connection."""
 
     def __init__(
         self,
         resources: Resources,
         streams: NodeStreams,
-        unready: Callable[[], str],
+        non_resources: NonResources,
         authenticator: Authenticator,
         max_watches: int,
     ) -> None:
         self._resources = resources
         self._streams = streams
-        self._unready = unready
+        self._non_resources = non_resources
         self._authenticator = authenticator
         self._max_watches = max_watches
         self._watches: set[ResourceWatch] = set()
@@ -108,21 +107,8 @@ class HttpFrontend:
         if target is None:
             asked = Attributes(request.method.lower(), path=unquote(path))
             self._resources.authorizer.authorize(identity, asked)
-            return self._without_resource(request, path)
+            return self._non_resources.answer(request, path)
         return await self._resource(request, target, identity)
-
-    def _without_resource(self, request: web.BaseRequest, path: str) -> web.Response:
-        """Answer health checks and discovery."""
-        if request.method not in ("GET", "HEAD"):
-            raise page_not_found()
-        if path in _HEALTH:
-            problem = self._unready() if path == "/readyz" else ""
-            text = f"not ready: {problem}\n" if problem else "ok"
-            return web.Response(text=text, status=503 if problem else 200)
-        found = documents.find(path, request.headers.get("Accept", ""))
-        if found is None:
-            raise page_not_found()
-        return document_response(found, request.headers)
 
     async def _resource(
         self, http: web.BaseRequest, target: Target, identity: Identity

@@ -27,6 +27,8 @@ from minipod.server.identity import Identity
 from minipod.server.policy import ensure_policy
 from minipod.server.reading import Reader
 from minipod.server.reviews import Reviews
+from minipod.server.token_authentication import Credentials, TokenAuthenticator
+from minipod.server.token_requests import TokenRequests
 from minipod.server.watching import ResourceWatch
 from minipod.server.writing import Writer
 from minipod.store import Closed, CommitFailed, Compacted, InDoubt, Store, StoreError
@@ -35,11 +37,14 @@ from minipod.store import Closed, CommitFailed, Compacted, InDoubt, Store, Store
 class Resources:
     """Every verb on every kind, over one store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, credentials: Credentials | None = None) -> None:
         admission = Admission(store)
         self._store = store
         self.authorizer = Authorizer(store)
-        self._reviews = Reviews(self.authorizer)
+        credentials = credentials or Credentials()
+        self.tokens = TokenAuthenticator(credentials, self.find_object)
+        self._token_requests = TokenRequests(credentials, self.find_object)
+        self._reviews = Reviews(self.authorizer, self.tokens)
         self._admission = admission
         self._reader = Reader(store)
         self._writer = Writer(store, admission, EscalationGuard(self.authorizer))
@@ -102,8 +107,8 @@ class Resources:
                 return self._reader.list_objects(request, kind)
             case "create", "" if not request.name:
                 return await self._create(request, kind)
-            case "create", "binding" if kind.resource == "pods" and request.name:
-                return await subresources.bind(self._writer, request, kind)
+            case "create", "token" | "binding" if request.name:
+                return await self._create_below(request, kind)
             case "update", "" | "status" if request.name:
                 return await self._writer.update(request, kind)
             case "update", "finalize" if kind.resource == "namespaces" and request.name:
@@ -119,6 +124,12 @@ class Resources:
             case "deletecollection", "":
                 return await self._deleter.delete_collection(request, kind)
         raise method_not_supported(kind, request.verb)
+
+    async def _create_below(self, request: Request, kind: Kind) -> One:
+        """Create what lies below an object: a token, a binding."""
+        if request.subresource == "token":
+            return self._token_requests.create(request, kind)
+        return await subresources.bind(self._writer, request, kind)
 
     async def _create(self, request: Request, kind: Kind) -> One:
         """Create an object; a namespace's default ServiceAccount is there before anybody can ask for it."""

@@ -1,7 +1,7 @@
-"""Questions put as objects: may I, may he, what may I, who am I. Nothing is stored.
+"""Questions put as objects: may I, may he, what may I, who am I, whose is this token. Nothing is stored.
 
-SubjectAccessReview and its kin (authorization.k8s.io), SelfSubjectReview (authentication.k8s.io); semantics and wording
-of upstream's pkg/registry/authorization and pkg/registry/authentication.
+SubjectAccessReview and its kin (authorization.k8s.io), SelfSubjectReview and TokenReview (authentication.k8s.io);
+semantics and wording of upstream's pkg/registry/authorization and pkg/registry/authentication.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,8 @@ from minipod.server.answers import One
 from minipod.server.authorization import Authorizer
 from minipod.server.decoding import decode_object
 from minipod.server.identity import Identity
+from minipod.server.token_authentication import TokenAuthenticator
+from minipod.tokens import AUDIENCES, BadToken
 
 _EVERY_EXACT = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
 
@@ -26,9 +28,11 @@ _EVERY_EXACT = "exactly one of nonResourceAttributes or resourceAttributes must 
 class Reviews:
     """Answers reviews."""
 
-    def __init__(self, authorizer: Authorizer) -> None:
+    def __init__(self, authorizer: Authorizer, tokens: TokenAuthenticator) -> None:
         self._authorizer = authorizer
+        self._tokens = tokens
         self._answers: dict[str, Callable[[Request, Identity, Object], Object]] = {
+            "TokenReview": self._whose_is_it,
             "SelfSubjectReview": self._who_am_i,
             "SelfSubjectAccessReview": self._may_i,
             "SelfSubjectRulesReview": self._what_may_i,
@@ -56,6 +60,20 @@ class Reviews:
     def _who_am_i(self, _request: Request, identity: Identity, review: Object) -> Object:
         review["metadata"]["creationTimestamp"] = metadata.timestamp(datetime.now(UTC))
         return {"userInfo": user_info(identity)}
+
+    def _whose_is_it(self, _request: Request, _identity: Identity, review: Object) -> Object:
+        spec = review.get("spec") or {}
+        if not spec.get("token"):
+            raise bad_request("token is required for TokenReview in authentication")
+        try:
+            found = self._tokens.authenticate(spec["token"], spec.get("audiences") or AUDIENCES)
+        except BadToken as error:
+            return {"user": {}, "error": str(error)}
+        return {
+            "authenticated": True,
+            "user": user_info(found.identity),
+            "audiences": list(found.audiences),
+        }
 
     def _may_i(self, _request: Request, identity: Identity, review: Object) -> Object:
         return self._decision(identity, review["spec"])

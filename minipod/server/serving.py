@@ -79,6 +79,12 @@ class SecureServing:
         self._timer: Timer | None = None
         self.port = 0
 
+    @property
+    def address(self) -> str:
+        """Host and port by which Pods and others reach the server: the last address, the Pods' gateway by default."""
+        host = self._options.addresses[-1]
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
     def prepare(self) -> None:
         """Make what is missing of keys and certificates, and load it. Raises PkiError, OSError."""
         self._renew()

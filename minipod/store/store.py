@@ -79,6 +79,11 @@ class Store:
         return self._feed.revision
 
     @property
+    def closed(self) -> bool:
+        """Whether nothing can be written any more."""
+        return self._closing
+
+    @property
     def compacted(self) -> int:
         """History is kept after this revision."""
         return self._compacted

@@ -99,9 +99,22 @@ def test_a_yaml_body_creates_an_object(tmp_path: Path) -> None:
     serve(tmp_path, body)
 
 
-@pytest.mark.parametrize(
-    "media_type", ["application/vnd.kubernetes.protobuf", "text/plain", "application/cbor"]
-)
+def test_protobuf_is_read_and_not_written(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        kind = "application/vnd.kubernetes.protobuf"
+        meta, obj = b"\x0a\x02v1\x12\x09ConfigMap", b"\x0a\x03\x0a\x01x"
+        data = b"k8s\0" + b"\x0a%c" % len(meta) + meta + b"\x12%c" % len(obj) + obj
+        made = await api("POST", CONFIG_MAPS, data=data, Content_Type=kind)
+        assert (made.status, made.body["metadata"]["name"]) == (201, "x")
+        broken = await api("POST", CONFIG_MAPS, data=data[:-1], Content_Type=kind)
+        assert (broken.status, broken.body["reason"]) == (400, "BadRequest")
+        assert (await api("GET", CONFIG_MAPS, Accept=kind)).status == 406
+        assert (await api("GET", CONFIG_MAPS, Accept=f"{kind},application/json")).status == 200
+
+    serve(tmp_path, body)
+
+
+@pytest.mark.parametrize("media_type", ["application/xml", "text/plain", "application/cbor"])
 def test_other_media_types_are_refused(tmp_path: Path, media_type: str) -> None:
     async def body(api: Api) -> None:
         sent = await api("POST", CONFIG_MAPS, data=b"k8s\0", Content_Type=media_type)

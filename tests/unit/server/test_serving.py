@@ -16,8 +16,11 @@ from minipod.clock import SystemClock
 from minipod.paths import layout
 from minipod.pki import Authority, utc
 from minipod.server.app import ApiServer
+from minipod.server.identity import Identity
 from minipod.server.serving import SecureServing, ServingError, ServingOptions, remembered_port
+from minipod.server.token_authentication import Credentials
 from minipod.store import Store
+from minipod.tokens import TokenSigner
 from tests.fakes.clock import FakeClock
 
 from .harness import PODS
@@ -65,7 +68,10 @@ def serve_https(root: Path, body: Callable[[Https], Awaitable[None]]) -> None:
         where = layout(root)
         store = await Store.open(where.database)
         serving = SecureServing(where, ServingOptions(), clock)
-        server = ApiServer(store, where, serving=serving, clock=clock)
+        where.pki.mkdir(parents=True, exist_ok=True)
+        static = {"secret-of-joe": Identity("joe", ("dev", "system:authenticated"))}
+        credentials = Credentials(TokenSigner(where.pki / "sa.key"), static, clock)
+        server = ApiServer(store, where, serving=serving, credentials=credentials)
         try:
             await server.start()
             await asyncio.wait_for(body(Https(serving, clock)), 30)
@@ -224,3 +230,15 @@ def test_an_address_of_nobodys_is_served_once_it_is_there(tmp_path: Path) -> Non
     assert [each.getsockname()[0] for each in bound] == ["127.0.0.1", "198.51.100.1"]
     for each in bound:
         each.close()
+
+
+def test_tokens_open_what_their_owner_may_see(tmp_path: Path) -> None:
+    async def body(api: Https) -> None:
+        nobody = api.context()
+        status, found = await api.get(PODS, nobody, Authorization="Bearer secret-of-joe")
+        assert (status, found["reason"]) == (403, "Forbidden")
+        assert (await api.get("/api", nobody, Authorization="bearer secret-of-joe"))[0] == 200
+        for header in ("Bearer secret-of-jo", "Bearer ", "Basic am9lOng="):
+            assert (await api.get("/api", nobody, Authorization=header))[0] == 401, header
+
+    serve_https(tmp_path, body)
