@@ -22,6 +22,16 @@ minipod apply -f "$here/liveness-http.yaml" -f "$here/liveness-tcp.yaml" -f "$he
 sed -e 's/sleep 30/sleep 2/' -e 's/Seconds: 5/Seconds: 1/' \
     -e 's/^spec:/spec:\n  terminationGracePeriodSeconds: 1/' "$here/test-liveness-exec.yaml" | minipod create -f -
 
+until_says 30 "[1-9]" status test-liveness-exec 'containerStatuses[0].restartCount'
+events=$(minipod events --for pod/test-liveness-exec)
+echo "$events" | grep -q "Liveness probe failed: cat: can't open '/tmp/healthy': No such file or directory" ||
+    fail "no Unhealthy event: $events"
+echo "$events" | grep -q "Container liveness failed liveness probe, will be restarted" || fail "no Killing event: $events"
+[ "$(status test-liveness-exec phase)" = Running ] || fail "the Pod did not stay Running"
+now=$(status test-liveness-exec 'containerStatuses[0].containerID')
+[ "$now" != "$(status test-liveness-exec 'containerStatuses[0].lastState.terminated.containerID')" ] ||
+    fail "it is the same container"
+
 until_says 30 Succeeded status one-plus-one phase
 [ "$(minipod logs one-plus-one)" = 2 ] || fail "1 + 1 is not 2"
 
@@ -38,13 +48,4 @@ until_says 10 "1/1" minipod get pod liveness-tcp --no-headers
 
 until_says 20 "200\|healthz\|response:" minipod logs liveness-http
 [ "$(status liveness-http 'containerStatuses[0].restartCount')" = 0 ] || fail "liveness-http was restarted"
-
-first=$(status test-liveness-exec 'containerStatuses[0].containerID')
-until_says 30 1 status test-liveness-exec 'containerStatuses[0].restartCount'
-events=$(minipod events --for pod/test-liveness-exec)
-echo "$events" | grep -q "Liveness probe failed: cat: can't open '/tmp/healthy': No such file or directory" ||
-    fail "no Unhealthy event: $events"
-echo "$events" | grep -q "Container liveness failed liveness probe, will be restarted" || fail "no Killing event: $events"
-[ "$(status test-liveness-exec phase)" = Running ] || fail "the Pod did not stay Running"
-[ "$(status test-liveness-exec 'containerStatuses[0].containerID')" != "$first" ] || fail "it is the same container"
 echo "15-pod-advanced: ok"
