@@ -17,7 +17,7 @@ from pathlib import Path
 
 from minipod.linux.mounts import mounts, parse
 
-V1_CONTROLLERS = ("cpu", "cpuacct", "memory", "pids")
+V1_CONTROLLERS = ("cpu", "cpuacct", "devices", "memory", "pids")
 V2_CONTROLLERS = ("cpu", "memory", "pids")
 _KILL_SECONDS = 10.0
 
@@ -66,6 +66,7 @@ def discover(mountinfo: str | None = None) -> CgroupLayout:
                     v1.setdefault(controller, entry.point)
     available: list[str] = []
     if unified:
+        v1.pop("devices", None)  # v2 holds processes to their devices by itself (linux/devices.py)
         with contextlib.suppress(OSError):
             available = Path(unified, "cgroup.controllers").read_text().split()
     return CgroupLayout(

@@ -15,6 +15,7 @@ _MACHINE_NUMBERS: dict[str, dict[str, int]] = {
         "pivot_root": 155,
         "keyctl": 250,
         "seccomp": 317,
+        "bpf": 321,
         "execveat": 322,
     },
     "aarch64": {
@@ -22,6 +23,7 @@ _MACHINE_NUMBERS: dict[str, dict[str, int]] = {
         "pivot_root": 41,
         "keyctl": 219,
         "seccomp": 277,
+        "bpf": 280,
         "execveat": 281,
     },
 }

@@ -30,6 +30,11 @@ def pod_context(pod: Object) -> Object:
     return pod["spec"].get("securityContext") or {}
 
 
+def is_privileged(container: Object) -> bool:
+    """Tell whether the container has all powers and devices."""
+    return bool((container.get("securityContext") or {}).get("privileged"))
+
+
 def compute_user(pod: Object, container: Object, image_user: str) -> User:
     """Return whom to run as; StepError when runAsNonRoot forbids it."""
     uid = effective(pod, container, "runAsUser")
@@ -75,7 +80,7 @@ def compute_security(
 ) -> Security:
     """Return the powers of a container. StepError for capabilities and profiles that do not exist."""
     context = container.get("securityContext") or {}
-    if context.get("privileged"):
+    if is_privileged(container):
         return Security(
             capabilities=capabilities.NAMES, privileged=True, oom_score_adj=oom_score_adj
         )

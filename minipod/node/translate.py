@@ -32,7 +32,13 @@ from minipod.node.resources import (
     compute_oom_score,
     compute_pod_resources,
 )
-from minipod.node.security import CompileSeccomp, compute_security, compute_user, pod_context
+from minipod.node.security import (
+    CompileSeccomp,
+    compute_security,
+    compute_user,
+    is_privileged,
+    pod_context,
+)
 from minipod.node.volumes import PreparedVolume, compute_mounts, order_mounts
 from minipod.runtime.operations import MakeDirectory, Operation, WriteFile
 from minipod.runtime.spec import (
@@ -108,6 +114,7 @@ def compute_sandbox_spec(
         host_ipc=bool(pod["spec"].get("hostIPC")),
         pid=_pid_namespace(pod),
         resources=compute_pod_resources(pod, config.pod_pids_limit),
+        privileged=any(is_privileged(each) for _, each in containers_of(pod)),
         sysctls={each["name"]: each["value"] for each in pod_context(pod).get("sysctls") or ()},
         labels={**pod_labels(pod), LABEL_ATTEMPT: str(attempt)},
     )

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from minipod.linux import cgroup
+from minipod.linux import cgroup, devices
 from minipod.linux.mount import MS_NODEV, MS_NOSUID, UMOUNT_NOFOLLOW, mount, umount2
 from minipod.linux.mounts import at_or_below, mounts
 from minipod.runtime.operations import (
@@ -284,6 +284,8 @@ def _make_cgroup(operation: MakeCgroup, _: References) -> None:
     layout = cgroup.this_host()
     cgroup.ensure(layout, operation.path)
     cgroup.limit(layout, operation.path, cgroup.settings(layout, **asdict(operation.resources)))
+    if operation.limit_devices:
+        devices.limit(layout, operation.path)
 
 
 def _enter_cgroup(operation: EnterCgroup, references: References) -> None:

@@ -123,10 +123,14 @@ class CheckHostPath(Operation, summary='check hostPath {path} type "{type}"'):
 
 @dataclass(frozen=True)
 class MakeCgroup(Operation, summary="make cgroup {path}"):
-    """Ensure the cgroup `path` (below every hierarchy's root) with these limits."""
+    """Ensure the cgroup `path` (below every hierarchy's root) with these limits.
+
+    `limit_devices` leaves it only the devices that every container has (the OCI runtime spec's default).
+    """
 
     path: str
     resources: Resources = field(default_factory=Resources)
+    limit_devices: bool = False
 
 
 @dataclass(frozen=True)

@@ -73,11 +73,13 @@ class SandboxRef:
     host_network: bool = False
     host_ipc: bool = False
     pid: PidNamespace = "container"
+    privileged: bool = False
 
     @classmethod
     def of(cls, spec: SandboxSpec) -> "SandboxRef":
         """Return the reference to the sandbox that `spec` makes."""
-        return cls(spec.cgroup, spec.network is None, spec.host_ipc, spec.pid)
+        network = spec.network is None
+        return cls(spec.cgroup, network, spec.host_ipc, spec.pid, spec.privileged)
 
 
 def pause_cgroup(spec: SandboxSpec) -> str:
@@ -102,7 +104,11 @@ def compute_sandbox_plan(spec: SandboxSpec, host: HostFacts) -> tuple[Step, ...]
         namespaces.append("pid")
     steps = [
         Step(MakeDirectory(host.staging, 0o700), "shim", "where new roots are put together"),
-        Step(MakeCgroup(spec.cgroup, spec.resources), "shim", "the Pod's cgroup and its limits"),
+        Step(
+            MakeCgroup(spec.cgroup, spec.resources, limit_devices=not spec.privileged),
+            "shim",
+            "the Pod's cgroup and its limits",
+        ),
         Step(MakeCgroup(pause_cgroup(spec)), "shim", "a leaf for the pause"),
         Step(
             Clone("pause", tuple(namespaces), pause_cgroup(spec)),
@@ -187,11 +193,12 @@ def compute_container_plan(
     """Return the steps that make a container in a running sandbox, whose pause is "$pause_pid"."""
     cgroup = container_cgroup(spec, sandbox)
     namespaces = ("mnt", "pid") if sandbox.pid == "container" else ("mnt",)
+    limited = sandbox.privileged and not spec.security.privileged
     steps = [
         Step(MakeDirectory(spec.rootfs.upper), "shim", "what the container will write"),
         Step(MakeDirectory(spec.rootfs.work, 0o700), "shim", "overlayfs works here"),
         Step(MakeDirectory(host.staging, 0o700), "shim", "where new roots are put together"),
-        Step(MakeCgroup(cgroup, spec.resources), "shim", "the container's limits"),
+        Step(MakeCgroup(cgroup, spec.resources, limited), "shim", "the container's limits"),
         Step(
             Clone("container", namespaces, cgroup),
             "shim",

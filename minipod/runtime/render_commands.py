@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from minipod.linux import cgroup
+from minipod.linux import cgroup, devices
 from minipod.linux.cgroup import CgroupLayout
 from minipod.linux.netlink import hardware_address
 from minipod.runtime.operations import (
@@ -164,7 +164,25 @@ def _make_cgroup(operation: MakeCgroup, context: Context) -> list[str]:
     for controller, file, content in cgroup.settings(layout, **asdict(operation.resources)):
         target = f"{layout.directory(controller, operation.path)}/{file}"
         lines.append(f"echo {shlex.quote(content)} >{quote(target)}")
+    if operation.limit_devices:
+        lines += _limit_devices(layout, operation.path)
     return lines or ["# this host has no control groups"]
+
+
+def _limit_devices(layout: CgroupLayout, path: str) -> list[str]:
+    rules = " ".join(shlex.quote(rule.text()) for rule in devices.DEFAULT_RULES)
+    if layout.unified:
+        return [
+            "# a shell cannot attach a BPF program (bpf(2)); minipod's allows these devices and no other:",
+            f"# {rules}",
+        ]
+    directory = layout.directory("devices", path)
+    if not directory:
+        return []
+    return [
+        f"echo a >{quote(directory + '/devices.deny')}",
+        f'for rule in {rules}; do echo "$rule" >{quote(directory + "/devices.allow")}; done',
+    ]
 
 
 def _hand_down(layout: CgroupLayout, path: str) -> list[str]:

@@ -233,7 +233,8 @@ class ShimRuntime:
         if known is None:
             raise RuntimeFailure("NotFound", f'sandbox "{sandbox_id}" does not exist')
         host_network = known["network"] is None
-        return SandboxRef(known["cgroup"], host_network, known["host_ipc"], known["pid_namespace"])
+        shared = known["host_ipc"], known["pid_namespace"]
+        return SandboxRef(known["cgroup"], host_network, *shared, known["privileged"])
 
     async def stop_container(self, container_id: str, grace_seconds: float) -> ContainerStatus:
         """Send the stop signal, wait, send SIGKILL after the grace, return the exited status. 0: kill at once."""

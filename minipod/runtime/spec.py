@@ -56,6 +56,9 @@ class SandboxSpec:
     host_ipc: bool = False
     pid: PidNamespace = "container"  # "pod": pause is PID 1 of all the Pod's containers
     resources: Resources = Resources()
+    privileged: bool = (
+        False  # one of its containers is: devices are limited for each of them, not for all
+    )
     sysctls: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)  # handed back by list(), never interpreted
 

@@ -30,6 +30,7 @@ class SandboxRecord:
     network: Plain | None = None  # spec.SandboxNetwork, handed back for taking it down
     host_ipc: bool = False
     pid_namespace: str = "container"
+    privileged: bool = False
 
     def status(self) -> Plain:
         """Return spec.SandboxStatus as JSON, with what a restarted daemon must know of the spec beside it."""
@@ -46,6 +47,7 @@ class SandboxRecord:
             "cgroup": self.cgroup,
             "host_ipc": self.host_ipc,
             "pid_namespace": self.pid_namespace,
+            "privileged": self.privileged,
         }
 
 

@@ -46,6 +46,7 @@ class Sandboxes:
             network=spec.get("network"),
             host_ipc=bool(spec.get("host_ipc")),
             pid_namespace=str(spec.get("pid", "container")),
+            privileged=bool(spec.get("privileged")),
         )
         self._core.files.write(record, spec)
         point("shim.sandbox.recorded")

@@ -3,12 +3,14 @@
 import errno
 import os
 import signal
+import stat
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from minipod.linux import capabilities, cgroup, seccomp
+from minipod.linux.mounts import mounts
 from minipod.runtime import execute
 from minipod.runtime.launch import LaunchError, Stdio, launch
 from minipod.runtime.operations import Operation, Step
@@ -189,6 +191,85 @@ def test_no_device_but_the_harmless_ones_works(pod: World) -> None:
     lines = finished.lines()
     assert lines[0] == "1"
     assert [line.rpartition(": ")[2] for line in lines[1:]] == ["Permission denied"] * 5
+
+
+@pytest.fixture(params=["v1", "v2"])
+def devices_world(
+    request: pytest.FixtureRequest, world: World, monkeypatch: pytest.MonkeyPatch
+) -> World:
+    """A world where v1's controller alone, or a program on v2 alone, limits devices."""
+    layout = cgroup.this_host()
+    if request.param == "v2":
+        layout = replace(layout, v1=())
+    else:
+        points = [(e.point, e.super_options) for e in mounts() if e.type == "cgroup"]
+        devices = next((point for point, options in points if "devices" in options), None)
+        if devices is None:
+            pytest.skip("this host has no devices controller of cgroup v1")
+        v1 = tuple(sorted({*layout.v1, ("devices", devices)}))
+        layout = replace(layout, unified="", unified_controllers=(), v1=v1)
+    if not layout.hierarchies:
+        pytest.skip("this host has no v2 hierarchy")
+    monkeypatch.setattr(cgroup, "this_host", lambda: layout)
+    world.host = replace(world.host, cgroups=layout)
+    return world
+
+
+BY_NODE = """
+mount -t tmpfs x /tmp
+mknod /tmp/memory c 1 1; mknod /tmp/log c 1 11; mknod /tmp/disk b {disk}; mknod /tmp/zero c 1 5
+head -c 1 /tmp/zero | wc -c
+for node in memory log disk; do head -c 1 /tmp/$node >/dev/null; done
+"""
+
+
+def some_disk() -> str:
+    """Return the numbers of a disk of the host's, or of one that it might have."""
+    found = [
+        each
+        for each in os.scandir("/dev")
+        if stat.S_ISBLK(each.stat(follow_symlinks=False).st_mode)
+    ]
+    number = found[0].stat().st_rdev if found else os.makedev(8, 0)
+    return f"{os.major(number)} {os.minor(number)}"
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_no_power_but_being_privileged_opens_the_hosts_devices(
+    devices_world: World, mixed: bool
+) -> None:
+    """CAP_SYS_ADMIN can mount a filesystem where nodes work, and CAP_MKNOD make them there."""
+    devices_world.start_sandbox(privileged=mixed)
+    powers = replace(
+        SECURITY, capabilities=(*SECURITY.capabilities, "SYS_ADMIN", "SYS_RAWIO", "SYSLOG")
+    )
+    script = BY_NODE.format(disk=some_disk())
+    finished = devices_world.run("sh", "-c", script, security=powers)
+
+    lines = finished.lines()
+    assert lines[0] == "1"
+    assert [line.rpartition(": ")[2] for line in lines[1:]] == ["Operation not permitted"] * 3
+
+
+def test_a_privileged_container_opens_the_hosts_devices(devices_world: World) -> None:
+    devices_world.start_sandbox(privileged=True)
+    script = "mount -t tmpfs x /tmp; mknod /tmp/log c 1 11; head -c 0 /tmp/log && echo opened"
+    finished = devices_world.run("sh", "-c", script, security=Security(privileged=True))
+
+    assert finished.lines() == ["opened"]
+
+
+def test_a_container_cannot_allow_itself_more_devices(devices_world: World) -> None:
+    """With CAP_SYS_ADMIN it mounts its own cgroup writable; the Pod's, above it, is out of its sight."""
+    devices_world.start_sandbox()
+    powers = replace(SECURITY, capabilities=(*SECURITY.capabilities, "SYS_ADMIN"))
+    script = """
+    mkdir /cg; mount -t cgroup -o devices devices /cg 2>/dev/null && echo a >/cg/devices.allow
+    mount -t tmpfs x /tmp; mknod /tmp/memory c 1 1; head -c 1 /tmp/memory >/dev/null
+    """
+    finished = devices_world.run("sh", "-c", script, security=powers)
+
+    assert "Operation not permitted" in finished.lines()[-1]
 
 
 def test_hosts_devices_cannot_be_changed(pod: World) -> None:

@@ -68,7 +68,7 @@ def test_sandbox() -> None:
     shm = (*STRICT, "mode=1777", "size=65536k")
     assert plain(compute_sandbox_plan(SANDBOX, V2)) == [
         ("shim", MakeDirectory("/run/root", 0o700)),
-        ("shim", MakeCgroup("minipod/pod1")),
+        ("shim", MakeCgroup("minipod/pod1", limit_devices=True)),
         ("shim", MakeCgroup("minipod/pod1/s1")),
         ("shim", Clone("pause", ("mnt", "net", "uts", "ipc"), "minipod/pod1/s1")),
         ("child", NewSession()),
@@ -266,6 +266,17 @@ def test_privileged_hides_and_filters_nothing() -> None:
     assert operations(plan, SetCapabilities) == [SetCapabilities(NAMES)]
     assert operations(plan, MountCgroups) == [MountCgroups(read_only=False)]
     assert all("nodev" not in each.options for each in operations(plan, BindMount)[1:])
+
+
+def test_devices_are_limited_for_the_pod_or_for_each_beside_a_privileged_container() -> None:
+    mixed = replace(SANDBOX, privileged=True)
+    assert not any(
+        each.limit_devices for each in operations(compute_sandbox_plan(mixed, V2), MakeCgroup)
+    )
+    for privileged in (True, False):
+        spec = replace(CONTAINER, security=Security(privileged=privileged))
+        (made,) = operations(compute_container_plan(spec, SandboxRef.of(mixed), V2), MakeCgroup)
+        assert made.limit_devices is not privileged
 
 
 def test_shared_volumes_are_taken_while_they_are_peers_of_the_hosts() -> None:
