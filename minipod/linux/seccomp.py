@@ -54,8 +54,10 @@ def default_rules(capabilities: frozenset[str]) -> list[Rule]:
             rules.append(Rule(calls))
     for value in profile.PERSONALITIES:
         rules.append(Rule(("personality",), conditions=(Condition(0, "EQ", value),)))
-    vsock = Condition(0, "NE", profile.AF_VSOCK)
-    rules.append(Rule(("socket",), conditions=(vsock,)))
+    rules.append(Rule(profile.MULTIPLEXERS, "ERRNO", errno.ENOSYS))
+    for mask, family in profile.SOCKET_FAMILIES:
+        wanted = Condition(0, "MASKED_EQ", mask, family)
+        rules.append(Rule(("socket",), conditions=(wanted,)))
     if "SYS_ADMIN" not in capabilities:
         no_namespaces = Condition(0, "MASKED_EQ", profile.NAMESPACE_FLAGS, 0)
         rules.append(Rule(("clone",), conditions=(no_namespaces,)))

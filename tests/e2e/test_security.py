@@ -1,14 +1,10 @@
 """Attacks: from inside containers, and by hostile manifests and images, each against the real kernel."""
 
 import json
-import platform
 import stat
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.e2e.instance import Instance, wait_until
 from tests.e2e.pods import container, inside, pod, wait_phase, wait_pod
@@ -66,39 +62,6 @@ def test_no_power_is_left_to_who_is_not_root_nor_to_exec(shared: Instance) -> No
     names = {line.partition("=")[0] for line in inside(shared, "powerless", "env").splitlines()}
     assert not any(name.startswith(("MINIPOD", "PYTEST", "VIRTUAL")) for name in names)
     _delete(shared, "powerless")
-
-
-UNSHARE_32, UNSHARE_X32, NEW_NAMESPACE = 310, 0x40000000 + 272, 0x20000
-# mov eax, NUMBER; the argument in ebx (32 bits) or edi; call; neg eax; exit with it
-_CALL_32 = "b8{} bb{} cd80 f7d8 89c3 b801000000 cd80"
-_CALL_64 = "b8{} bf{} 0f05 f7d8 89c7 b8e7000000 0f05"
-
-
-def _program(calling: str, number: int, argument: int) -> bytes:
-    """Return a static 64-bit program that makes one system call in the given way and exits with its errno."""
-    words = (struct.pack("<I", each).hex() for each in (number, argument))
-    code = bytes.fromhex(calling.format(*words))
-    header = b"\x7fELF\x02\x01\x01" + bytes(9)
-    header += struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0x400078, 64, 0, 0, 64, 56, 1, 0, 0, 0)
-    size = 120 + len(code)
-    return header + struct.pack("<IIQQQQQQ", 1, 5, 0, 0x400000, 0x400000, size, size, 4096) + code
-
-
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="only x86-64 has three ways to call")
-def test_no_other_way_to_call_passes_the_filter(shared: Instance, tmp_path: Path) -> None:
-    programs = {"i386": (_CALL_32, UNSHARE_32), "x32": (_CALL_64, UNSHARE_X32)}
-    for name, (calling, number) in programs.items():
-        (tmp_path / name).write_bytes(_program(calling, number, NEW_NAMESPACE))
-        (tmp_path / name).chmod(0o755)
-    volumes = [{"name": "programs", "hostPath": {"path": str(tmp_path)}}]
-    mounts = [{"name": "programs", "mountPath": "/programs"}]
-    shared.apply(
-        pod("callers", container("c0", volumeMounts=mounts), volumes=volumes),
-        options=("--until-ready",),
-    )
-    for name in programs:
-        assert inside(shared, "callers", f"/programs/{name}; echo $?") == "1", name  # EPERM
-    _delete(shared, "callers")
 
 
 # -- what belongs to the host ----------------------------------------------------------------------

@@ -16,9 +16,9 @@ UNSHARE, MOUNT, CLONE, READ, CLONE3, SOCKET = (
 )
 
 
-def run(program: bytes, number: int, *arguments: int) -> int:
+def run(program: bytes, number: int, *arguments: int, arch: int = 0) -> int:
     """Return what the filter answers for a call on this machine (seccomp(2), struct seccomp_data)."""
-    arch = ARCHITECTURES[platform.machine()]
+    arch = arch or ARCHITECTURES[platform.machine()]
     padded = [*arguments, *[0] * (6 - len(arguments))]
     data = struct.pack("<IIQ6Q", number, arch, 0, *padded)
     accumulator, position = 0, 0
@@ -54,7 +54,11 @@ def default() -> bytes:
         (CLONE, (0x10000000,), ERRNO | errno.EPERM),  # CLONE_NEWUSER
         (CLONE3, (), ERRNO | errno.ENOSYS),
         (SOCKET, (2,), ALLOW),
+        *((SOCKET, (family,), ALLOW) for family in (0, 1, 10, 16, 17, 37, 39, 41, 44, 45)),
         (SOCKET, (40,), ERRNO | errno.EPERM),  # AF_VSOCK
+        (SOCKET, (38,), ERRNO | errno.EPERM),  # AF_ALG
+        (SOCKET, (40 + 2**32,), ERRNO | errno.EPERM),  # the same to the kernel
+        (SOCKET, (38 + 2**40,), ERRNO | errno.EPERM),
         (452, (), ALLOW),  # fchmodat2: newer than many a libseccomp
         (425, (), ERRNO | errno.EPERM),  # io_uring_setup
         (500, (), ERRNO | errno.ENOSYS),  # of a kernel to come
@@ -64,6 +68,41 @@ def test_default_profile(
     default: bytes, number: int, arguments: tuple[int, ...], answer: int
 ) -> None:
     assert run(default, number, *arguments) == answer
+
+
+I386 = 0x40000003
+X32 = 0x40000000
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="only x86-64 has three ways to call")
+@pytest.mark.parametrize(
+    ("number", "arguments", "answer"),
+    [
+        (102, (1, 0xFFFF), ERRNO | errno.ENOSYS),  # socketcall(SYS_SOCKET, ...)
+        (102, (3, 0xFFFF), ERRNO | errno.ENOSYS),  # socketcall(SYS_CONNECT, ...)
+        (359, (2,), ALLOW),  # socket
+        (359, (40,), ERRNO | errno.EPERM),
+        (359, (38,), ERRNO | errno.EPERM),
+        (362, (), ALLOW),  # connect
+        (117, (1,), ALLOW),  # ipc: all that it stands for is allowed
+        (310, (), ERRNO | errno.EPERM),  # unshare
+        (120, (0x10000000,), ERRNO | errno.EPERM),  # clone
+        (21, (), ERRNO | errno.EPERM),  # mount
+        (288, (), ERRNO | errno.EPERM),  # keyctl
+        (128, (), ERRNO | errno.EPERM),  # init_module
+    ],
+)
+def test_the_32_bit_ways_lead_no_further(
+    default: bytes, number: int, arguments: tuple[int, ...], answer: int
+) -> None:
+    assert run(default, number, *arguments, arch=I386) == answer
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="only x86-64 has three ways to call")
+def test_the_x32_ways_lead_no_further(default: bytes) -> None:
+    assert run(default, X32 | READ) == ALLOW
+    for number, *arguments in ((UNSHARE,), (MOUNT,), (SOCKET, 38), (SOCKET, 40 + 2**32), (321,)):
+        assert run(default, X32 | number, *arguments) == ERRNO | errno.EPERM, number
 
 
 def test_capabilities_bring_their_calls() -> None:
