@@ -267,7 +267,9 @@ def _check_host_path(operation: CheckHostPath, _: References) -> None:
     if wanted == "DirectoryOrCreate" and not os.path.lexists(path):
         os.makedirs(path, 0o755, exist_ok=True)
     elif wanted == "FileOrCreate" and not os.path.lexists(path):
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+        with contextlib.suppress(FileExistsError):  # a link that somebody has put there meanwhile
+            flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY | os.O_CLOEXEC
+            os.close(os.open(path, flags, 0o644))
     accepts, complaint = _TYPES[wanted]
     try:
         mode = os.stat(path).st_mode

@@ -81,6 +81,7 @@ _LINKS = (
     ("ptmx", "pts/ptmx"),
     ("core", "/proc/kcore"),
 )
+_ORDINARY = ("/proc", "/sys", "/dev")  # where a container finds the kernel
 _OPTIONS_LIMIT = 4095  # mount(2) copies one page of options
 
 
@@ -193,7 +194,23 @@ def _escape(path: str) -> str:
     return path.replace("\\", "\\\\").replace(",", "\\,")
 
 
+def _refuse_link(root: str, path: str) -> None:
+    """Refuse an image whose /proc, /sys or /dev is a link: what is mounted there must be there (CVE-2019-19921)."""
+    if path not in _ORDINARY:
+        return
+    opened = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        mode = os.stat(path[1:], dir_fd=opened, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return
+    finally:
+        os.close(opened)
+    if not stat.S_ISDIR(mode):
+        raise OSError(errno.ENOTDIR, "the image has no ordinary directory here", path)
+
+
 def _mount_filesystem(operation: MountFilesystem, child: Trees) -> None:
+    _refuse_link(operation.root, operation.target)
     flags, data = 0, []
     for option in operation.options:
         if option in _FLAGS:
@@ -234,6 +251,7 @@ class _target:  # noqa: N801  (a context manager that reads as a function)
 def _bind_mount(operation: BindMount, child: Trees) -> None:
     if operation.tree:
         tree = child.trees.pop(operation.tree)
+        _refuse_link(operation.root, operation.target)
         if operation.tree == "proc":
             child.proc_device = os.fstat(tree).st_dev
     else:
@@ -326,12 +344,14 @@ def _pivot_root(operation: PivotRoot, _: Trees) -> None:
     os.chdir("/")
 
 
-def _mount_cgroups(operation: MountCgroups, _: Trees) -> None:
+def _mount_cgroups(operation: MountCgroups, child: Trees) -> None:
     """Mount what the host has: v2 alone at the target itself, otherwise each hierarchy below a tmpfs."""
     layout = cgroup.this_host()
     flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
     read_only = MS_RDONLY if operation.read_only else 0
     with _target("/", operation.target, directory=True) as opened:
+        if os.fstat(opened).st_dev == child.proc_device:  # a volume at /sys may hold links
+            raise OSError(errno.EPERM, "nothing may be mounted inside /proc", operation.target)
         os.fchdir(opened)  # in a PID namespace of others this process has no /proc/self
         if layout.unified and not layout.v1:
             mount("cgroup", ".", "cgroup2", flags | read_only)
