@@ -14,9 +14,10 @@ Facts = dict[str, Any]
 _NAMESPACES = ("mnt", "pid", "net", "ipc", "uts", "cgroup", "user", "time")
 
 
-def inspect_pod(state: RuntimeState, pod_cgroup: str) -> Facts:
+def inspect_pod(state: RuntimeState) -> Facts:
     """Return the facts of one Pod's sandboxes and containers. Blocks for some reads of /proc."""
     layout = cgroup.this_host()
+    pod_cgroup = state.sandboxes[-1].cgroup if state.sandboxes else ""
     return {
         "host": {"namespaces": namespaces_of(os.getpid())},
         "cgroup": {"path": pod_cgroup, **_usage(layout, pod_cgroup)},
@@ -108,6 +109,8 @@ def _process(pid: int) -> Facts:
 
 
 def _usage(layout: cgroup.CgroupLayout, path: str) -> Facts:
+    if not path:
+        return {}
     try:
         return dict(vars(cgroup.stats(layout, path)))
     except OSError:

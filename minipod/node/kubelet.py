@@ -287,8 +287,7 @@ class Kubelet:
         """Return the Pod as the kernel has it."""
         uid = uid_of(pod)
         state = self._parts.running.of_pod(uid)
-        path = f"{self._parts.config.layout.instance}/pod{uid}"
-        facts = await asyncio.to_thread(inspect_pod, state, path)
+        facts = await asyncio.to_thread(inspect_pod, state)
         metadata = pod["metadata"]
         return {"pod": f"{metadata['namespace']}/{metadata['name']}", "uid": uid, **facts}
 

@@ -38,7 +38,9 @@ async def compute_script(parts: Parts, pod: Object, host: HostFacts) -> str:
     pod = _complete(parts, pod)
     names = compute_names(pod, parts.config.cluster_domain, parts.config.node_name)
     address = "" if host_network(pod) else _next_address(parts, pod)
-    sandbox = compute_sandbox_spec(pod, 0, names, address, parts.config)
+    sandbox = compute_sandbox_spec(
+        pod, 0, names, address, parts.config, cgroups=parts.runtime.pod_cgroups
+    )
     steps = list(_file_steps(parts, pod, address, names))
     references = hide_secrets(await fetch_references(parts.client, pod))
     directory = parts.config.pod_directory(pod["metadata"]["uid"])

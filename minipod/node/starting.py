@@ -143,7 +143,10 @@ class Starter:
         address = self._allocate(pod)
         if actions.create_sandbox:
             memory.prepared = False
-        spec = compute_sandbox_spec(pod, actions.sandbox_attempt, names, address, parts.config)
+        spec = compute_sandbox_spec(
+            *(pod, actions.sandbox_attempt, names, address, parts.config),
+            cgroups=parts.runtime.pod_cgroups,
+        )
         operations = self._compute_operations(pod, actions, observed, address, names, references)
         making = self._run_sandbox(pod, spec) if actions.create_sandbox else _nothing()
         results = await asyncio.gather(

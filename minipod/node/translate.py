@@ -90,9 +90,9 @@ def pod_labels(pod: Object) -> dict[str, str]:
 
 
 def compute_sandbox_spec(
-    pod: Object, attempt: int, names: Names, address: str, config: NodeConfig
+    pod: Object, attempt: int, names: Names, address: str, config: NodeConfig, *, cgroups: str
 ) -> SandboxSpec:
-    """Return the sandbox; `address` ("10.85.0.7/16") is "" with hostNetwork."""
+    """Return the sandbox; `address` ("10.85.0.7/16") is "" with hostNetwork, `cgroups` has the Pods' own in it."""
     identifier = sandbox_id(pod, attempt)
     network = None
     if not host_network(pod):
@@ -109,7 +109,7 @@ def compute_sandbox_spec(
     return SandboxSpec(
         id=identifier,
         hostname=names.hostname,
-        cgroup=f"{config.layout.instance}/pod{uid_of(pod)}",
+        cgroup=f"{cgroups}/pod{uid_of(pod)}",
         network=network,
         host_ipc=bool(pod["spec"].get("hostIPC")),
         pid=_pid_namespace(pod),

@@ -78,6 +78,10 @@ class Streams(Protocol):
 class Runtime(Protocol):
     """Sandboxes and containers from plain specs."""
 
+    @property
+    def pod_cgroups(self) -> str:
+        """The cgroup below which the Pods' own are made ("minipod"); it changes when a shim is replaced."""
+
     async def perform(self, operations: Sequence[Operation]) -> list[TracedStep]:
         """Perform host-side operations (volumes, files) in order, off the event loop; RuntimeFailure names the step."""
 

@@ -89,6 +89,11 @@ class ShimRuntime:
         known = {item["id"] for item in answer["containers"]} | set(answer.result["creating"])
         await self._in_thread(_remove_orphans, self.layout, known)
 
+    @property
+    def pod_cgroups(self) -> str:
+        """The cgroup below which the Pods' own are made: a new shim may have another."""
+        return self._link.pod_cgroups
+
     async def close(self) -> None:
         """Let go of the shim and leave everything running. Repeatable."""
         self._link.close()

@@ -28,6 +28,7 @@ class ShimLink:
         self._layout = layout
         self._on_event = on_event
         self._connection: ShimConnection | None = None
+        self.pod_cgroups = layout.instance  # below which the shim has the Pods' cgroups
         self._connected = asyncio.Event()
         self._reconnecting: asyncio.Task[None] | None = None
         self._spawn = True
@@ -97,10 +98,11 @@ class ShimLink:
         connection = ShimConnection(peer, self._on_event, lambda: self._on_lost(connection))
         try:
             await _agree(connection)
-            await connection.call("subscribe")
+            subscribed = await connection.call("subscribe")
         except RuntimeFailure:
             connection.close()
             raise
+        self.pod_cgroups = subscribed.result.get("pod_cgroups", self._layout.instance)
         self._connection = connection
         self._connected.set()
 

@@ -210,3 +210,4 @@ class SandboxStatus:
     created_at: float
     address: str = ""  # without prefix length
     labels: dict[str, str] = field(default_factory=dict)
+    cgroup: str = ""  # the Pod's

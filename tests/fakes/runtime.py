@@ -62,6 +62,7 @@ class FakeStreams:
 class FakeRuntime:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
+        self.pod_cgroups = "minipod-fake"
         self.calls: list[Call] = []
         self.performed: list[Operation] = []
         self.sandboxes: dict[str, SandboxStatus] = {}

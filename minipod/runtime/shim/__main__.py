@@ -15,7 +15,7 @@ from pathlib import Path
 from minipod.linux import interpreter
 from minipod.linux.process import PR_SET_CHILD_SUBREAPER, prctl
 from minipod.paths import Layout, layout
-from minipod.runtime import protocol
+from minipod.runtime import delegation, protocol
 from minipod.runtime.shim.server import AlreadyRunning, Server
 from minipod.runtime.shim.upgrade import Upgrade, read_state, resume
 
@@ -28,11 +28,14 @@ def main(arguments: Sequence[str]) -> int:
     if "--check" in options:
         read_state(int(options["--check"]))
         return 0
+    root = options.get("--root", "")
+    place = layout(root or None)
+    if "--resume" not in options and not interpreter.is_protected():
+        delegation.enter_scope(place.instance, [sys.executable, *sys.orig_argv[1:]])
     protect()
     if "--resume" not in options:
         close_inherited(int(options.get("--ready", 2)))
-    root = options.get("--root", "")
-    server = Server(prepare(layout(root or None)), root)
+    server = Server(prepare(place), root)
     server.on_upgrade = Upgrade(server).begin
     if "--resume" in options:
         resume(server, read_state(int(options["--resume"])))

@@ -6,6 +6,7 @@ cgroup and listed as exited, "ContainerStatusUnknown", 137, as the kubelet has i
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from minipod.linux import cgroup
@@ -22,16 +23,19 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def recover(
-    files: RecordFiles, run: Path, instance: str, cgroups: CgroupLayout
+    files: RecordFiles, run: Path, parents: Iterable[str], cgroups: CgroupLayout
 ) -> tuple[list[SandboxRecord], list[ContainerRecord], list[str]]:
-    """End and clean up what a dead predecessor left. Returns its sandboxes and containers, all of them ended, and
-    the problems met. Blocks until the kernel has no such process any more (bounded by cgroup.kill).
+    """End and clean up what a dead predecessor left, below the cgroups `parents` for one.
+
+    Returns its sandboxes and containers, all of them ended, and the problems met. Blocks until the kernel has no such
+    process any more (bounded by cgroup.kill).
     """
     sandboxes, containers = files.sandboxes(), files.containers()
     message = _explain(run)
     problems = []
     recorded = [item.cgroup for item in containers] + [item.cgroup for item in sandboxes]
-    for path in dict.fromkeys((*recorded, *_left_cgroups(instance, cgroups))):
+    left = [path for parent in parents for path in _left_cgroups(parent, cgroups)]
+    for path in dict.fromkeys((*recorded, *left)):
         try:
             cgroup.kill(cgroups, path)
             cgroup.remove(cgroups, path)
@@ -60,13 +64,13 @@ def _explain(run: Path) -> str:
     return "the shim ended while the container ran, so its exit code is not known"
 
 
-def _left_cgroups(instance: str, cgroups: CgroupLayout) -> list[str]:
-    """Return the cgroups of this instance by their names, recorded or not."""
+def _left_cgroups(parent: str, cgroups: CgroupLayout) -> list[str]:
+    """Return the Pods' cgroups by their place, recorded or not."""
     found: dict[str, None] = {}
     for point in cgroups.hierarchies:
         try:
-            with os.scandir(f"{point}/{instance}") as entries:
-                found |= {f"{instance}/{entry.name}": None for entry in entries if entry.is_dir()}
+            with os.scandir(f"{point}/{parent}") as entries:
+                found |= {f"{parent}/{entry.name}": None for entry in entries if entry.is_dir()}
         except FileNotFoundError:
             continue
     return list(found)

@@ -11,10 +11,11 @@ import struct
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 from minipod.linux import cgroup
 from minipod.paths import Layout
-from minipod.runtime import launch, launch_child, protocol
+from minipod.runtime import delegation, launch, launch_child, protocol
 from minipod.runtime.shim.commands import Commands
 from minipod.runtime.shim.connection import Connection, Request
 from minipod.runtime.shim.containers import Containers
@@ -40,6 +41,7 @@ class Server:
     def __init__(self, layout: Layout, root: str) -> None:
         self.layout = layout
         self.root = root  # as given on the command line, for the next of us
+        self.pod_cgroups = delegation.claim(cgroup.this_host(), layout.instance)
         self.loop = Loop()
         self.core = Core(self.loop, RecordFiles(layout.run / "shim"), self.publish)
         self.containers = Containers(self.core)
@@ -82,14 +84,26 @@ class Server:
         """Take the root, clean up after a predecessor, listen. Returns problems. Raises AlreadyRunning, OSError."""
         self._take_lock()
         sandboxes, containers, problems = recover(
-            self.core.files, self.layout.run, self.layout.instance, self.core.cgroups
+            self.core.files, self.layout.run, self._former_pod_cgroups(), self.core.cgroups
         )
+        self._pod_cgroups_file.write_text(self.pod_cgroups)
         for sandbox in sandboxes:
             self.sandboxes.adopt(sandbox)
         for container in containers:
             self.containers.keep(container)
         self._listen()
         return problems
+
+    @property
+    def _pod_cgroups_file(self) -> Path:
+        return self.layout.run / "shim" / "pod-cgroups"
+
+    def _former_pod_cgroups(self) -> list[str]:
+        """Return where Pods' cgroups may have been left: a predecessor had a scope of its own."""
+        found = [self.layout.instance, self.pod_cgroups]
+        with contextlib.suppress(OSError):
+            found.append(self._pod_cgroups_file.read_text())
+        return found
 
     def run(self) -> None:
         """Serve until shut down."""
@@ -190,7 +204,7 @@ class Server:
 
     def _subscribe(self, request: Request) -> None:
         request.connection.subscribed = True
-        request.reply({})
+        request.reply({"pod_cgroups": self.pod_cgroups})
 
     def _list(self, request: Request) -> None:
         request.reply(
@@ -232,7 +246,7 @@ class Server:
 
     def _end(self) -> None:
         with contextlib.suppress(OSError):  # somebody else's cgroups may be in it
-            cgroup.remove(self.core.cgroups, self.layout.instance)
+            cgroup.remove(self.core.cgroups, self.pod_cgroups)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.layout.shim_socket)
         self.loop.running = False

@@ -132,7 +132,9 @@ def test_fields_reach_the_spec():
 
 def sandbox(pod: Object) -> Any:
     names = compute_names(pod, "cluster.local", "node1")
-    return compute_sandbox_spec(pod, 0, names, "10.85.0.7/16", make_config(Path("/tmp/mp")))
+    return compute_sandbox_spec(
+        pod, 0, names, "10.85.0.7/16", make_config(Path("/tmp/mp")), cgroups="minipod-1"
+    )
 
 
 def test_host_ports_become_mappings():

@@ -144,11 +144,11 @@ def test_what_a_dead_shim_left_running_has_ended_unknown(tmp_path: Path) -> None
     done = ContainerRecord("done", "s", "minipod/s/done", 1.0)
     done.finish(3.0, 4, "Error")
     files.write(done)
-    sandboxes, containers, problems = recover(files, tmp_path, "minipod-test", NOWHERE)
+    sandboxes, containers, problems = recover(files, tmp_path, ["minipod-test"], NOWHERE)
     assert problems == []
     assert not sandboxes[0].status()["ready"]
     by_id = {item.id: item for item in containers}
     assert by_id["done"] == done
     lost = by_id["lost"]
     assert (lost.state, lost.exit_code, lost.reason) == ("exited", 137, "ContainerStatusUnknown")
-    assert recover(files, tmp_path, "minipod-test", NOWHERE)[1] == containers  # repeatable
+    assert recover(files, tmp_path, ["minipod-test"], NOWHERE)[1] == containers  # repeatable
