@@ -127,7 +127,6 @@ def test_units_name_this_program(name: str) -> None:
     assert "ExecStart=/opt/minipod/bin/minipod " in text
     assert "@" not in text
     assert "KillMode=process" in text
-    assert "Delegate=yes" in text
 
 
 def test_install_units(minipod: Minipod, tmp_path: Path) -> None:
