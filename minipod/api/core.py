@@ -124,6 +124,7 @@ POD = Kind(
         Subresource("binding", "Binding", ("create",)),
         Subresource("exec", "PodExecOptions", ("create", "get")),
         Subresource("log", "Pod", ("get",)),
+        Subresource("portforward", "PodPortForwardOptions", ("create", "get")),
         Subresource("status", "Pod", _STATUS_VERBS),
     ),
     schema_name=f"{_CORE}.Pod",

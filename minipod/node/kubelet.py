@@ -221,7 +221,7 @@ class Kubelet:
             if self._parts.memory(work.uid).image_retry:
                 self._workers.wake(work.uid)
 
-    # -- what the HTTP API asks (server.NodeView) ------------------------------------------------
+    # -- what the HTTP API asks (node_view.NodeView) ------------------------------------------------
 
     def now(self) -> float:
         """Return the present."""
@@ -244,6 +244,13 @@ class Kubelet:
         for each in reversed(self._parts.running.of_pod(uid_of(pod)).containers):
             if each.labels.get(LABEL_CONTAINER) == name and each.state == "running":
                 return each
+        return None
+
+    def sandbox_id(self, pod: Object) -> str | None:
+        """Return the ID of a Pod's sandbox that runs now."""
+        for each in reversed(self._parts.running.of_pod(uid_of(pod)).sandboxes):
+            if each.ready:
+                return each.id
         return None
 
     def find_log(self, pod: Object, name: str, attempt: int) -> tuple[Path, str]:

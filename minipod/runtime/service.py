@@ -3,6 +3,7 @@
 All calls are idempotent by id: asking for what already is returns it; stopping or removing what is not is no error.
 """
 
+import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -74,6 +75,9 @@ class Streams(Protocol):
     async def close(self) -> None:
         """Let go. An exec'd process whose session is closed is killed with everything it started."""
 
+    async def hang_up(self) -> None:
+        """Let go as a peer that vanishes: the kernel tells an exec'd process (end of input, SIGPIPE, SIGHUP)."""
+
 
 class Runtime(Protocol):
     """Sandboxes and containers from plain specs."""
@@ -116,6 +120,9 @@ class Runtime(Protocol):
 
     async def attach(self, container_id: str) -> Streams:
         """Join the streams of a running container: output from now on, input if it has `stdin`."""
+
+    async def dial(self, sandbox_id: str, port: int) -> socket.socket:
+        """Connect to a port on the sandbox's loopback. Raises ConnectionError, with the reason of both families."""
 
     async def reopen_log(self, container_id: str) -> None:
         """Close and reopen the log file (after an outside rotation)."""

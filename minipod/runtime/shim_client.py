@@ -13,6 +13,7 @@ import contextlib
 import importlib
 import os
 import secrets
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -21,7 +22,7 @@ from typing import Any, TypeVar, cast
 from minipod.fault import point
 from minipod.linux import cgroup
 from minipod.paths import Layout
-from minipod.runtime import execute
+from minipod.runtime import dialling, execute
 from minipod.runtime.codec import from_plain, step_to_json, to_plain
 from minipod.runtime.operations import (
     Clone,
@@ -317,6 +318,14 @@ class ShimRuntime:
         """Join the streams of a running container: output from now on, input if it has `stdin`."""
         return await self._streams(self._link.begin("attach", id=container_id), attach=True)
 
+    async def dial(self, sandbox_id: str, port: int) -> socket.socket:
+        """Connect to a port on the sandbox's loopback. Raises ConnectionError, with the reason of both families."""
+        sandbox = await self._sandbox_ref(sandbox_id)
+        pid = 0 if sandbox.host_network else self._sandboxes[sandbox_id]["pid"]
+        if not pid and not sandbox.host_network:
+            raise ConnectionError("the pod's network is gone: its sandbox does not run any more")
+        return await dialling.dial(port, pid, sandbox.cgroup)
+
     async def _streams(self, pending: "asyncio.Future[Any]", *, attach: bool) -> DescriptorStreams:
         try:
             answer = await asyncio.shield(pending)
@@ -331,6 +340,9 @@ class ShimRuntime:
                 with contextlib.suppress(RuntimeFailure):
                     await link.call("close-session", session=number)
 
+        async def hang_up() -> None:
+            """Leave an exec'd process to itself: the shim tells when it has ended."""
+
         async def close_stdin() -> None:
             await link.call("close-stdin", session=number)
 
@@ -340,6 +352,7 @@ class ShimRuntime:
         streams = DescriptorStreams(
             dict(zip(answer["streams"], answer.descriptors, strict=True)),
             on_close=close,
+            on_hang_up=close if attach else hang_up,
             on_close_stdin=close_stdin if attach else None,
             resize=resize if attach else None,
         )

@@ -26,6 +26,7 @@ class DescriptorStreams:
         descriptors: Mapping[str, int],
         *,
         on_close: Callable[[], Awaitable[None]],
+        on_hang_up: Callable[[], Awaitable[None]] | None = None,
         on_close_stdin: Callable[[], Awaitable[None]] | None = None,
         resize: Resize | None = None,
     ) -> None:
@@ -34,6 +35,7 @@ class DescriptorStreams:
         self.ended: asyncio.Future[int] = self._loop.create_future()
         self.timed_out = False  # killed because it lasted longer than it was given
         self._on_close, self._on_close_stdin = on_close, on_close_stdin
+        self._on_hang_up = on_hang_up or on_close
         self._resize = resize
         self._closed = False
         self._readable = asyncio.Event()
@@ -152,8 +154,19 @@ class DescriptorStreams:
 
     async def close(self) -> None:
         """Let go of every descriptor; an exec'd process is killed with everything it started. Repeatable."""
+        if self._let_go():
+            await self._on_close()
+
+    async def hang_up(self) -> None:
+        """Let go of every descriptor and leave the rest to the kernel: what an exec'd process reads ends, what it
+        writes breaks its pipe, its terminal hangs up. One that heeds none of this lives on. Repeatable.
+        """
+        if self._let_go():
+            await self._on_hang_up()
+
+    def _let_go(self) -> bool:
         if self._closed:
-            return
+            return False
         self._closed = True
         self._readable.set()
         self._close_stdin_descriptor()
@@ -162,7 +175,7 @@ class DescriptorStreams:
         if self._terminal >= 0:
             os.close(self._terminal)
             self._terminal = -1
-        await self._on_close()
+        return True
 
 
 def _read(descriptor: int) -> bytes:

@@ -29,7 +29,7 @@ from minipod.server.identity import Identity
 from minipod.server.impersonation import impersonate
 from minipod.server.non_resources import NonResources
 from minipod.server.options import flag
-from minipod.server.pod_streams import exec_target, log_target
+from minipod.server.pod_streams import exec_target, forward_target, log_target
 from minipod.server.representation import (
     JSON,
     PLAIN,
@@ -53,7 +53,7 @@ _PATCH_TYPES: dict[str, PatchType] = {
     "application/strategic-merge-patch+json": "strategic",
     "application/apply-patch+yaml": "apply",
 }
-_STREAMS = ("log", "exec", "attach", "proxy")
+_STREAMS = ("log", "exec", "attach", "portforward", "proxy")
 _INTO_CONTAINERS = (
     "exec",
     "attach",
@@ -157,6 +157,8 @@ class HttpFrontend:
             rest = target.rest or "/"
             return await self._streams.forward(http, f"{rest}?{query}" if query else rest)
         pod, query_items = wire.decode(found.value), list(http.rel_url.query.items())
+        if target.subresource == "portforward":
+            return await self._streams.forward(http, forward_target(pod, query_items))
         if target.subresource != "log":
             return await self._streams.forward(
                 http, exec_target(pod, target.subresource, query_items)

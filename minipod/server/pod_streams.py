@@ -1,6 +1,6 @@
-"""pods/log, pods/exec, pods/attach: which container is meant, and where on the kubelet it is found."""
+"""pods/log, exec, attach, portforward: which container is meant, and where on the kubelet it is found."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote, urlencode
 
 from minipod.api.errors import bad_request
@@ -10,6 +10,13 @@ from minipod.server.options import flag, number
 _LOG_FLAGS = ("follow", "previous", "timestamps")
 _LOG_NUMBERS = ("limitBytes", "sinceSeconds", "tailLines")
 Query = list[tuple[str, str]]
+# The API's name of a stream, the kubelet's, and what holds when the client does not say.
+_STREAM_FLAGS = (
+    ("stdin", "input", False),
+    ("stdout", "output", True),
+    ("stderr", "error", True),
+    ("tty", "tty", False),
+)
 
 
 def log_target(pod: Object, query: Query) -> str | None:
@@ -20,7 +27,7 @@ def log_target(pod: Object, query: Query) -> str | None:
     if not pod["spec"].get("nodeName"):
         return None
     kept = [(name, value) for name, value in query if name != "container"]
-    return _target("containerLogs", pod, container, kept)
+    return _target(("containerLogs", *_path(pod), container), kept)
 
 
 def exec_target(pod: Object, subresource: str, query: Query) -> str:
@@ -32,11 +39,27 @@ def exec_target(pod: Object, subresource: str, query: Query) -> str:
     if phase in ("Succeeded", "Failed"):
         verb = "exec into" if subresource == "exec" else "attach to"
         raise bad_request(f"cannot {verb} a container in a completed pod; current phase is {phase}")
-    container = choose_container(pod, dict(query).get("container", ""))
-    kept = [(key, value) for key, value in query if key != "container"]
-    if subresource == "exec" and not any(key == "command" and value for key, value in kept):
-        raise bad_request("you must specify at least one command for the container")
-    return _target(subresource, pod, container, kept)
+    options = dict(query)
+    container = choose_container(pod, options.get("container", ""))
+    asked = [
+        (theirs, "1")
+        for ours, theirs, default in _STREAM_FLAGS
+        if (flag(options, ours) if ours in options else default)
+    ]
+    if subresource == "exec":
+        command = [(key, value) for key, value in query if key == "command"]
+        if not any(value for _, value in command):
+            raise bad_request("you must specify at least one command for the container")
+        asked += command
+    return _target((subresource, *_path(pod), container), asked)
+
+
+def forward_target(pod: Object, query: Query) -> str:
+    """Return the kubelet's path for port-forward. Raises BadRequest."""
+    if not pod["spec"].get("nodeName"):
+        raise bad_request(f"pod {pod['metadata']['name']} does not have a host assigned")
+    ports = [("port", value) for key, value in query if key == "ports"]
+    return _target(("portForward", *_path(pod)), ports)
 
 
 def choose_container(pod: Object, wanted: str) -> str:
@@ -76,8 +99,10 @@ def _names(containers: list[Object] | None) -> list[str]:
     return [container["name"] for container in containers or ()]
 
 
-def _target(what: str, pod: Object, container: str, query: Query) -> str:
-    found = pod["metadata"]
-    parts = (what, found["namespace"], found["name"], container)
+def _path(pod: Object) -> tuple[str, str]:
+    return pod["metadata"]["namespace"], pod["metadata"]["name"]
+
+
+def _target(parts: Sequence[str], query: Query) -> str:
     path = "/" + "/".join(quote(part, safe="") for part in parts)
     return f"{path}?{urlencode(query)}" if query else path

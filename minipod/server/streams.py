@@ -1,8 +1,8 @@
 """Streams between a client and a node: logs, exec, attach and the node proxy, through the kubelet's HTTP API.
 
 The server adds nothing to a stream: it checks who asks for what, then copies bytes. Plain requests are copied as
-HTTP; an upgraded connection (WebSocket, subprotocols v5/v4.channel.k8s.io) byte by byte, so that whatever client and
-kubelet agree upon goes through.
+HTTP; an upgraded connection (WebSocket, SPDY/3.1) byte by byte, so that whatever client and kubelet agree upon goes
+through.
 """
 
 import asyncio
@@ -14,10 +14,13 @@ from aiohttp import web
 from yarl import URL
 
 from minipod.api.errors import StatusError, service_unavailable
+from minipod.upgrade import Taken, UpgradedConnection, wants_upgrade
 
 _CHUNK = 65536
 _HEAD_LIMIT = 65536
 _ERROR_BODY_LIMIT = 1 << 20
+# What an upgrade's head does not pass on: a request that asks for one has no body.
+_OURS = frozenset(("host", "content-length", "transfer-encoding", "expect", "authorization"))
 _HOP_BY_HOP = frozenset(
     (
         "connection",
@@ -30,7 +33,6 @@ _HOP_BY_HOP = frozenset(
         "upgrade",
     )
 )
-_HIGH_WATER = 1 << 20  # bytes on their way to the kubelet before the client is asked to wait
 
 
 class NodeStreams:
@@ -48,7 +50,7 @@ class NodeStreams:
 
     async def forward(self, request: web.BaseRequest, target: str) -> web.StreamResponse:
         """Let the kubelet answer `request` at `target` (path and query). Raises ServiceUnavailable."""
-        if request.headers.get("Upgrade", "").lower() == "websocket":
+        if wants_upgrade(request):
             return await self._upgrade(request, target)
         return await self._copy(request, target)
 
@@ -82,8 +84,12 @@ class NodeStreams:
             status = int(head.split(b" ", 2)[1])
             if status != 101:
                 return await _refusal(reader, head, status)
-            await _relay(request, head, reader, writer)
-            return _Taken()
+            client = UpgradedConnection.take(request, head)
+            try:
+                await _relay(client, reader, writer)
+            finally:
+                client.close()
+            return Taken()
         finally:
             writer.close()
 
@@ -130,7 +136,7 @@ async def _stream_back(
 def _request_head(request: web.BaseRequest, target: str) -> bytes:
     lines = [f"{request.method} {target} HTTP/1.1", "Host: kubelet"]
     lines += [
-        f"{name}: {value}" for name, value in request.headers.items() if name.lower() != "host"
+        f"{name}: {value}" for name, value in request.headers.items() if name.lower() not in _OURS
     ]
     return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")
 
@@ -155,73 +161,25 @@ def _parse_headers(head: bytes) -> Mapping[str, str]:
 
 
 async def _relay(
-    request: web.BaseRequest,
-    head: bytes,
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
+    client: UpgradedConnection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     """Copy both ways until either end closes; the other is closed then."""
-    transport = request.transport
-    if transport is None:
-        return
-    transport.write(head)
-    # any object with WebSocketReader's two feed methods will do
-    request.protocol.set_parser(_Inbound(writer, transport))  # type: ignore[arg-type]
-    try:
+
+    async def inward() -> None:
+        while data := await client.read():
+            writer.write(data)
+            await writer.drain()
+
+    async def outward() -> None:
         while data := await reader.read(_CHUNK):
-            transport.write(data)
-            await request.writer.drain()
-    except (ConnectionError, aiohttp.ClientError):
-        return  # the client is gone; closing the kubelet's end tells it
+            await client.write(data)
 
-
-class _Inbound:
-    """Takes the client's bytes from aiohttp's protocol after the upgrade, and passes them to the kubelet."""
-
-    def __init__(self, writer: asyncio.StreamWriter, client: asyncio.Transport) -> None:
-        self._writer = writer
-        self._client = client
-        self._resuming: asyncio.Task[None] | None = None
-
-    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        """Pass bytes on; ask the client to wait while too many are under way."""
-        if self._writer.is_closing():
-            return True, b""
-        self._writer.write(data)
-        waiting = self._writer.transport.get_write_buffer_size()
-        if waiting > _HIGH_WATER and self._resuming is None:
-            self._client.pause_reading()
-            self._resuming = asyncio.create_task(self._resume())
-        return False, b""
-
-    def feed_eof(self) -> None:
-        """The client is gone."""
-        self._writer.close()
-
-    def set_exception(self, *_: object) -> None:
-        """The client's connection broke."""
-        self._writer.close()
-
-    async def _resume(self) -> None:
-        try:
-            await self._writer.drain()
-        except ConnectionError:
-            return
-        finally:
-            self._resuming = None
-        if not self._client.is_closing():
-            self._client.resume_reading()
-
-
-class _Taken(web.StreamResponse):
-    """Stands for a connection that has been used up: there is nothing left to answer on it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.force_close()
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        """Nothing: the head went out long ago."""
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing: the other end has closed."""
+    copying = [asyncio.create_task(inward()), asyncio.create_task(outward())]
+    try:
+        await asyncio.wait(copying, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in copying:
+            task.cancel()
+        for ended in await asyncio.gather(*copying, return_exceptions=True):
+            if isinstance(ended, Exception) and not isinstance(ended, OSError):
+                raise ended

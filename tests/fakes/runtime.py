@@ -6,6 +6,7 @@ call of that name fail. `calls` records names and IDs in order.
 
 import asyncio
 import dataclasses
+import socket
 from collections.abc import AsyncIterator, Sequence
 from typing import Literal
 
@@ -58,6 +59,9 @@ class FakeStreams:
     async def close(self) -> None:
         self.closed.set()
 
+    async def hang_up(self) -> None:
+        self.closed.set()
+
 
 class FakeRuntime:
     def __init__(self, clock: FakeClock) -> None:
@@ -77,6 +81,7 @@ class FakeRuntime:
         self.streams = FakeStreams((), 0)
         self.results: dict[tuple[str, ...], CommandResult | RuntimeFailure] = {}  # by command
         self.commands: list[CommandSpec] = []
+        self.listening: dict[int, str] = {}  # port -> path of a Unix socket
         self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()
         self._pid = 1000
 
@@ -191,6 +196,16 @@ class FakeRuntime:
     async def attach(self, container_id: str) -> Streams:
         await self._called("attach", container_id)
         return self.streams
+
+    async def dial(self, sandbox_id: str, port: int) -> socket.socket:
+        """Connect to what the test listens on, by the sandbox's port."""
+        await self._called("dial", f"{sandbox_id}:{port}")
+        if port not in self.listening:
+            raise ConnectionError(f"failed to connect to localhost:{port}: connection refused")
+        made = socket.socket(socket.AF_UNIX)
+        made.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(made, self.listening[port])
+        return made
 
     async def reopen_log(self, container_id: str) -> None:
         await self._called("reopen_log", container_id)

@@ -115,6 +115,29 @@ async def test_closing_a_session_kills_its_process(shim: ShimWorld) -> None:
 
 
 @asynchronous
+async def test_a_client_that_hangs_up_leaves_a_program_that_does_not_mind(shim: ShimWorld) -> None:
+    container = await sleeper(shim)
+    streams = await shim.runtime.exec(container.id, ExecSpec(("sleep", "1000"), stdin=True))
+    reader = await shim.runtime.exec(container.id, ExecSpec(("cat",), stdin=True))
+    writer = await shim.runtime.exec(container.id, ExecSpec(("yes",)))
+    script = "trap 'echo hung up >/said; exit' HUP; echo ready; sleep 1000 & wait"
+    shell = await shim.runtime.exec(container.id, ExecSpec(("sh", "-c", script), tty=True))
+    await wait_until(lambda: len(inhabitants(shim, container)) == 6)  # the shell has a sleep
+    await writer.read()
+    await read_until(shell, b"ready")
+    for each in (streams, reader, writer, shell):
+        await each.hang_up()
+    # the end of input, a broken pipe and a hang-up end the others; sleep asks for nothing
+    assert await asyncio.wait_for(reader.wait(), 10) == 0
+    assert await asyncio.wait_for(writer.wait(), 10) == 141
+    await asyncio.wait_for(shell.wait(), 10)
+    await wait_until(lambda: len(inhabitants(shim, container)) == 2)
+    assert not streams.ended.done()
+    result = await shim.exec(container.id, "cat", "/said")
+    assert result == (0, b"hung up\n", b"")
+
+
+@asynchronous
 async def test_a_dying_daemon_takes_its_sessions_along(shim: ShimWorld) -> None:
     container = await sleeper(shim)
     streams = await shim.runtime.exec(container.id, ExecSpec(("sleep", "1000")))

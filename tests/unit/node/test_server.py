@@ -1,15 +1,12 @@
 """The kubelet's HTTP API over its real socket, with a fake runtime behind it."""
 
 import asyncio
-import json
 import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
 
-from minipod.runtime.service import RuntimeFailure
-from tests.fakes.runtime import FakeStreams
 from tests.unit.node.pods import World, container, make_pod, world
 
 Scene = Callable[[World, aiohttp.ClientSession], Awaitable[None]]
@@ -80,90 +77,8 @@ def test_refusals_are_statuses(tmp_path):
             assert body["message"] == (
                 'container "app" in pod "web" is waiting to start: ErrImagePull'
             )
-        async with session.post("/exec/default/web/app?command=ls") as answer:
+        async with session.post("/exec/default/web/app?command=ls&output=1") as answer:
             assert answer.status == 404
-
-    play(tmp_path, scene)
-
-
-async def receive(socket: aiohttp.ClientWebSocketResponse) -> list[tuple[int, bytes]]:
-    return [(message.data[0], message.data[1:]) async for message in socket]
-
-
-def test_exec_carries_streams_sizes_and_the_exit_code(tmp_path):
-    async def scene(made: World, session: aiohttp.ClientSession) -> None:
-        await made.create(make_pod())
-        streams = made.runtime.streams = FakeStreams([("stdout", b"out"), ("stderr", b"err")], 3)
-        path = "/exec/default/web/app?command=sh&stdout=1&stderr=1&stdin=1"
-        async with session.ws_connect(path, protocols=["v5.channel.k8s.io"]) as socket:
-            assert socket.protocol == "v5.channel.k8s.io"
-            got = await receive(socket)
-        assert got[:2] == [(1, b"out"), (2, b"err")]
-        channel, data = got[2]
-        status = json.loads(data)
-        assert channel == 3
-        assert status["reason"] == "NonZeroExitCode"
-        assert status["details"]["causes"] == [{"reason": "ExitCode", "message": "3"}]
-        await asyncio.wait_for(streams.closed.wait(), 5)
-
-    play(tmp_path, scene)
-
-
-class Echo(FakeStreams):
-    """Ends when its input does."""
-
-    def __init__(self) -> None:
-        super().__init__((), 0)
-        self.ended = asyncio.Event()
-
-    async def read(self):
-        await self.ended.wait()
-
-    async def close_stdin(self) -> None:
-        await super().close_stdin()
-        self.ended.set()
-
-
-def test_input_resizing_and_its_end_reach_the_program(tmp_path):
-    async def scene(made: World, session: aiohttp.ClientSession) -> None:
-        await made.create(make_pod())
-        streams = made.runtime.streams = Echo()
-        path = "/exec/default/web/app?command=sh&stdin=true&stdout=true&tty=true"
-        async with session.ws_connect(path, protocols=["v5.channel.k8s.io"]) as socket:
-            for width, height in (80, 24), (100, 30):
-                size = {"Width": width, "Height": height}
-                await socket.send_bytes(b"\x04" + json.dumps(size).encode())
-            await socket.send_bytes(b"\x00hello")
-            await socket.send_bytes(b"\xff\x00")
-            got = await receive(socket)
-        assert streams.written == [b"hello"]
-        assert streams.sizes == [(80, 24), (100, 30)]  # the first one before it began
-        assert json.loads(got[-1][1])["status"] == "Success"
-
-    play(tmp_path, scene)
-
-
-def test_a_client_that_leaves_ends_its_program(tmp_path):
-    async def scene(made: World, session: aiohttp.ClientSession) -> None:
-        await made.create(make_pod())
-        streams = made.runtime.streams = Echo()
-        path = "/exec/default/web/app?command=sh&stdin=true&stdout=true"
-        async with session.ws_connect(path, protocols=["v4.channel.k8s.io"]):
-            pass
-        await asyncio.wait_for(streams.closed.wait(), 5)
-
-    play(tmp_path, scene)
-
-
-def test_a_command_that_cannot_be_executed_is_told_on_the_error_channel(tmp_path):
-    async def scene(made: World, session: aiohttp.ClientSession) -> None:
-        await made.create(make_pod())
-        made.runtime.fail_next["exec"] = RuntimeFailure("StartError", 'exec "nope": not found')
-        path = "/exec/default/web/app?command=nope&stdout=true"
-        async with session.ws_connect(path, protocols=["v5.channel.k8s.io"]) as socket:
-            ((channel, data),) = await receive(socket)
-        assert channel == 3
-        assert 'exec "nope": not found' in json.loads(data)["message"]
 
     play(tmp_path, scene)
 

@@ -115,6 +115,8 @@ def test_a_followed_log_arrives_line_by_line_and_ends_with_its_client(tmp_path: 
         ("nginx/log?sinceSeconds=1&sinceTime=2020-01-01T00:00:00Z", 400, "at most one of"),
         ("nginx/exec", 400, "at least one command"),
         ("two/exec?container=a&command=x", 400, "does not have a host assigned"),
+        ("two/portforward", 400, "does not have a host assigned"),
+        ("nginx/exec?command=x&tty=perhaps", 400, "must be true or false"),
     ],
 )
 def test_a_stream_that_makes_no_sense_is_refused(
@@ -151,7 +153,8 @@ def test_exec_and_attach_are_relayed_with_their_subprotocol(
         ) as socket:
             assert socket.protocol == protocol
             asked = (await socket.receive_bytes()).decode()
-            query = "command=sh&command=-c&command=a+b&stdin=true"
+            query = "input=1&output=1&error=1"
+            query += "&command=sh&command=-c&command=a+b" if what == "exec" else ""
             assert asked == f"\x01/{what}/default/nginx/main?{query}"
             for size in (1, 100_000, 1_000_000):
                 await socket.send_bytes(b"\x00" + b"x" * size)
@@ -159,6 +162,43 @@ def test_exec_and_attach_are_relayed_with_their_subprotocol(
         await asyncio.wait_for(kubelet.gone.wait(), 5)
 
     with_kubelet(tmp_path, body)
+
+
+def test_another_protocol_is_relayed_as_bytes(tmp_path: Path) -> None:
+    """What kubectl up to 1.30 asks for; the kubelet answers with what it was asked, then echoes."""
+
+    async def spdy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\nfirst"
+        )
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+    async def body(api: Api) -> None:
+        listening = await asyncio.start_unix_server(spdy, layout(tmp_path).kubelet_socket)
+        await api.make(PODS, pod(nodeName="one"))
+        reader, writer = await asyncio.open_unix_connection(layout(tmp_path).api_socket)
+        head = (
+            f"POST {PODS}/nginx/portforward?ports=80 HTTP/1.1\r\nHost: api\r\nContent-Length: 0\r\n"
+        )
+        head += "Authorization: Bearer secret\r\nX-Stream-Protocol-Version: portforward.k8s.io\r\n"
+        writer.write(f"{head}Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n".encode())
+        assert b"101" in await reader.readuntil(b"\r\n\r\n")
+        assert await reader.readexactly(5) == b"first"
+        data = bytes(range(256)) * 4000
+        writer.write(data)
+        assert await reader.readexactly(len(data)) == data
+        writer.close()
+        listening.close()
+        assert asked[0].startswith("POST /portForward/default/nginx?port=80 HTTP/1.1\r\n")
+        assert "X-Stream-Protocol-Version: portforward.k8s.io" in asked[0]
+        assert "secret" not in asked[0]
+        assert "Content-Length" not in asked[0]
+
+    asked: list[str] = []
+    serve(tmp_path, body)
 
 
 def test_a_flood_neither_way_is_lost(tmp_path: Path) -> None:
