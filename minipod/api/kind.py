@@ -105,6 +105,8 @@ class Hooks:
     warnings: Callable[[Object], list[str]] = _no_warnings
     columns: tuple[Column, ...] = ()
     cells: Callable[[Object, datetime], list[Any]] | None = None
+    # The objects of a kind that nobody stores: they are made anew for every reader.
+    computed: Callable[[], list[Object]] | None = None
     # Of a kind that is kept as another (`Kind.stored_as`): the same object as that kind, and back. Pure.
     to_stored: Callable[[Object], Object] = _same
     from_stored: Callable[[Object], Object] = _same
@@ -138,7 +140,8 @@ class Kind:
     changes of the spec. `name_rule` names the function of `names` that a name must satisfy. `orphans_dependents` says
     that a delete that does not say what becomes of the dependents sets them free, as of old. `scale` says that the
     scale subresource is there, and what it shows. `stored_as` is (group, version, plural) of the kind that keeps its
-    objects when it is not itself: one object, served in several versions or groups.
+    objects when it is not itself: one object, served in several versions or groups. `computed` says that its objects
+    are stored nowhere (`Hooks.computed`).
     """
 
     group: str
@@ -159,6 +162,7 @@ class Kind:
     name_rule: str = "dns1123_subdomain"
     scale: Scale | None = None
     stored_as: tuple[str, str, str] | None = None
+    computed: bool = False
     hooks: Hooks = field(default_factory=Hooks, compare=False, repr=False)
 
     @property

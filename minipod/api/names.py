@@ -3,9 +3,10 @@
 Sources: RFC 1123, RFC 1035, RFC 6335; wording of apimachinery's util/validation.
 """
 
+import json
 import re
 from collections.abc import Callable
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 LABEL_LENGTH = 63
 SUBDOMAIN_LENGTH = 253
@@ -68,6 +69,36 @@ def dns1123_subdomain(value: str) -> list[str]:
         )
         problems.append(_with_examples(text, _SUBDOMAIN, "example.com"))
     return problems
+
+
+def wildcard_dns1123_subdomain(value: str) -> list[str]:
+    """Check a DNS name whose first label is `*`."""
+    if _SUBDOMAIN_RE.fullmatch(value[2:]) and value.startswith("*."):
+        return [_length(SUBDOMAIN_LENGTH)] if len(value) > SUBDOMAIN_LENGTH else []
+    text = (
+        "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must "
+        "consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character"
+    )
+    return [_with_examples(text, rf"\*\.{_SUBDOMAIN}", "*.example.com")]
+
+
+def canonical_ip(value: str) -> list[str]:
+    """Check an address in the one form that RFC 5952 (for IPv6) gives it."""
+    problems = ip(value)
+    if problems or str(ip_address(value)) == value:
+        return problems
+    return [f"must be in canonical form ({json.dumps(str(ip_address(value)))})"]
+
+
+def cidr(value: str) -> list[str]:
+    """Check a range of addresses: `10.9.8.0/24`."""
+    try:
+        if "/" not in value:
+            raise ValueError(value)
+        ip_network(value, strict=False)
+    except ValueError:
+        return ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
+    return []
 
 
 def dns1035_label(value: str) -> list[str]:
@@ -199,6 +230,7 @@ _RULES: dict[str, Callable[[str], list[str]]] = {
     "dns1123_subdomain": dns1123_subdomain,
     "dns1035_label": dns1035_label,
     "path_segment": path_segment,
+    "canonical_ip": canonical_ip,
 }
 
 

@@ -45,6 +45,8 @@ class Reader:
 
     def get(self, request: Request, kind: Kind) -> One:
         """Return one object. Raises NotFound."""
+        if kind.computed:
+            return _computed(kind, request.name)
         entry = self._store.get(keys.object_key(kind, request.namespace, request.name))
         if entry is None:
             raise not_found(kind, request.name)
@@ -54,6 +56,8 @@ class Reader:
     def list_objects(self, request: Request, kind: Kind) -> Many:
         """Return the selected objects, paged by `limit` and `continue`. Raises BadRequest, Expired."""
         selection = select(kind, request)
+        if kind.computed:
+            return self._all_computed(kind, selection)
         at, start = self._list_position(request)
         limit = options.number(request.options, "limit") or 0
         if limit < 0:
@@ -104,6 +108,12 @@ class Reader:
             return page
         return Page(_filter(selection.selected, page.entries), page.revision)
 
+    def _all_computed(self, kind: Kind, selection: Selection) -> Many:
+        objects = kind.hooks.computed() if kind.hooks.computed else []
+        chosen = selection.selected
+        found = [wire.encode(each) for each in objects if chosen is None or chosen(each)]
+        return Many(kind, found, self._store.revision)
+
     def _single(self, kind: Kind, selection: Selection) -> list[bytes]:
         return _values(kind, self._matching(selection).entries)
 
@@ -140,6 +150,14 @@ class Reader:
     def _check_not_ahead(self, version: int) -> None:
         if version > self._store.revision:
             raise options.too_large_version(version, self._store.revision)
+
+
+def _computed(kind: Kind, name: str) -> One:
+    objects = kind.hooks.computed() if kind.hooks.computed else []
+    for each in objects:
+        if each["metadata"]["name"] == name:
+            return One(wire.encode(each), kind)
+    raise not_found(kind, name)
 
 
 def _values(kind: Kind, entries: list[Entry]) -> list[bytes]:

@@ -133,6 +133,8 @@ class Resources:
 
     async def _create(self, request: Request, kind: Kind) -> One:
         """Create an object; a namespace's default ServiceAccount is there before anybody can ask for it."""
+        if kind.resource == "bindings":
+            return await subresources.create_binding(self._writer, request)
         if kind.resource == "pods":
             await self._ensure_account(request.namespace)
         made = await self._writer.create(request, kind)

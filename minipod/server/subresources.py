@@ -1,9 +1,11 @@
 """What has a path of its own below an object and is not a stream: binding, finalize."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from minipod.api.errors import bad_request, conflict
 from minipod.api.kind import Kind
+from minipod.api.kinds import by_resource
 from minipod.api.strategy import bind_pod
 from minipod.client import Object, Request
 from minipod.server import metadata, options, wire
@@ -29,6 +31,16 @@ async def bind(writer: Writer, request: Request, kind: Kind) -> One:
 
     await writer.transform(request, kind, compute)
     return success(kind, "", code=201)
+
+
+async def create_binding(writer: Writer, request: Request) -> One:
+    """Put the Pod on a node that a Binding is named after (POST bindings). Raises as `bind` does."""
+    found = _check_binding(parsed(request.body).value, request)
+    if not isinstance(found.get("name"), str) or not found["name"]:
+        raise bad_request("name is required")
+    pods = by_resource("pods")
+    there = replace(request, resource="pods", name=found["name"], subresource="binding")
+    return await bind(writer, there, pods)
 
 
 async def finalize(writer: Writer, request: Request, kind: Kind) -> One:
@@ -61,7 +73,7 @@ def _check_binding(binding: object, request: Request) -> Object:
         raise bad_request("a Binding has metadata and a target")
     if target.get("kind", "Node") not in ("", "Node") or not isinstance(target.get("name"), str):
         raise bad_request('target: a Pod is bound to a target of kind "Node" that has a name')
-    if found.get("name", request.name) != request.name:
+    if request.name and found.get("name", request.name) != request.name:
         raise bad_request(
             f"the name of the object ({found['name']}) does not match the name on the URL ({request.name})"
         )

@@ -1,10 +1,8 @@
 """Jobs (pkg/apis/batch/validation)."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
-from minipod.api import names
 from minipod.api.field import Cause, invalid, not_supported, required, too_long
 from minipod.api.selectors import SelectorError, from_object
 from minipod.api.validation.job_policies import validate_failure_policy, validate_success_policy
@@ -13,7 +11,7 @@ from minipod.api.validation.metadata import immutable
 from minipod.api.validation.pod import validate_pod_template
 from minipod.api.validation.scheduling import validate_label_selector
 from minipod.api.validation.templates import MISMATCH, matches_template, template_labels
-from minipod.api.validation.values import non_negative
+from minipod.api.validation.values import domain_prefixed_path, non_negative
 
 Object = dict[str, Any]
 
@@ -97,8 +95,11 @@ def validate_job_spec(spec: Object, path: str) -> Iterator[Cause]:
     ):
         yield from non_negative(spec.get(name), f"{path}.{name}")
     yield from _per_index(spec, path)
-    if spec.get("managedBy") is not None:
-        yield from _manager(spec["managedBy"], f"{path}.managedBy")
+    manager = spec.get("managedBy")
+    if manager is not None:
+        yield from domain_prefixed_path(manager, f"{path}.managedBy")
+        if len(manager) > 63:
+            yield too_long(f"{path}.managedBy", 63)
     yield from _mode(spec, path)
     if spec.get("podFailurePolicy") is not None:
         yield from validate_failure_policy(spec, f"{path}.podFailurePolicy")
@@ -141,22 +142,6 @@ def _per_index(spec: Object, path: str) -> Iterator[Cause]:
     for name in ("parallelism", "maxFailedIndexes"):
         if (spec.get(name) or 0) > _PER_INDEX_LIMIT:
             yield invalid(f"{path}.{name}", spec[name], _PER_INDEX_TEXT)
-
-
-def _manager(manager: str, path: str) -> Iterator[Cause]:
-    """Check the name of the controller that looks after a Job: `example.com/controller`."""
-    prefix, slash, rest = manager.partition("/")
-    if not manager:
-        yield required(path)
-    elif not slash or not prefix or not rest:
-        yield invalid(path, manager, 'must be a domain-prefixed path (such as "acme.io/foo")')
-    else:
-        for problem in names.dns1123_subdomain(prefix):
-            yield invalid(path, prefix, problem)
-        if not re.fullmatch(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+", rest):
-            yield invalid(path, rest, "Invalid path")
-    if len(manager) > 63:
-        yield too_long(path, 63)
 
 
 def _mode(spec: Object, path: str) -> Iterator[Cause]:

@@ -93,7 +93,7 @@ def _affinity(affinity: Object, path: str) -> Iterator[Cause]:
     node = affinity.get("nodeAffinity") or {}
     at = f"{path}.nodeAffinity"
     if node.get(_REQUIRED) is not None:
-        yield from _node_selector(node[_REQUIRED], f"{at}.{_REQUIRED}")
+        yield from validate_node_selector(node[_REQUIRED], f"{at}.{_REQUIRED}")
     for index, each in enumerate(node.get(_PREFERRED) or ()):
         below = f"{at}.{_PREFERRED}[{index}]"
         yield from _weight(each, below)
@@ -102,7 +102,8 @@ def _affinity(affinity: Object, path: str) -> Iterator[Cause]:
         yield from _pod_affinity(affinity.get(name) or {}, f"{path}.{name}")
 
 
-def _node_selector(selector: Object, path: str) -> Iterator[Cause]:
+def validate_node_selector(selector: Object, path: str) -> Iterator[Cause]:
+    """Check a NodeSelector object."""
     terms = selector.get("nodeSelectorTerms") or []
     if not terms:
         yield required(f"{path}.nodeSelectorTerms", "must have at least one node selector term")

@@ -1,10 +1,13 @@
 """Small rules that many fields share: relative paths, ranges, file modes."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
+from minipod.api import names
 from minipod.api.field import Cause, invalid, not_supported, required
 
+_HTTP_PATH = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"
 INT32_MAX = 2**31 - 1
 FILE_MODE_TEXT = "must be a number between 0 and 0777 (octal), both inclusive"
 
@@ -33,6 +36,21 @@ def file_mode(value: int | None, path: str) -> Iterator[Cause]:
     """Check the permission bits of a file."""
     if value is not None and not 0 <= value <= 0o777:
         yield invalid(path, value, FILE_MODE_TEXT)
+
+
+def domain_prefixed_path(value: str, path: str) -> Iterator[Cause]:
+    """Check a name of the form `example.com/controller`."""
+    domain, _, rest = value.partition("/")
+    if not value:
+        yield required(path)
+    elif not domain or not rest:
+        yield invalid(path, value, 'must be a domain-prefixed path (such as "acme.io/foo")')
+    else:
+        for problem in names.dns1123_subdomain(domain):
+            yield invalid(path, domain, problem)
+        if not re.fullmatch(_HTTP_PATH, rest):
+            why = f"Invalid path (regex used for validation is '{_HTTP_PATH}')"
+            yield invalid(path, rest, why)
 
 
 def in_range(value: int, low: int, high: int, path: str) -> Iterator[Cause]:

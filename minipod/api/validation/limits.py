@@ -1,0 +1,225 @@
+"""LimitRanges and ResourceQuotas (pkg/apis/core/validation)."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+from minipod.api import names, quantity, quota_scopes
+from minipod.api.field import Cause, duplicate, forbidden, invalid, required
+from minipod.api.validation.metadata import causes_of
+
+Object = dict[str, Any]
+
+_LIMIT_TYPES = ("Container", "PersistentVolumeClaim", "Pod")
+_RESOURCES = (
+    "cpu",
+    "memory",
+    "ephemeral-storage",
+    "storage",
+    "requests.cpu",
+    "requests.memory",
+    "requests.ephemeral-storage",
+    "limits.cpu",
+    "limits.memory",
+    "limits.ephemeral-storage",
+    "pods",
+    "resourcequotas",
+    "services",
+    "replicationcontrollers",
+    "secrets",
+    "persistentvolumeclaims",
+    "configmaps",
+    "services.nodeports",
+    "services.loadbalancers",
+)
+_QUOTA_RESOURCES = frozenset((*_RESOURCES, "requests.storage"))
+_WHOLE = frozenset(
+    (
+        "pods",
+        "resourcequotas",
+        "services",
+        "replicationcontrollers",
+        "secrets",
+        "configmaps",
+        "persistentvolumeclaims",
+        "services.nodeports",
+        "services.loadbalancers",
+    )
+)
+_MAPS = ("max", "min", "default", "defaultRequest", "maxLimitRequestRatio")
+# (where, smaller, larger, text): what must not be above what.
+_ORDER = (
+    ("min", "min", "max", "min value {} is greater than max value {}"),
+    (
+        "defaultRequest",
+        "min",
+        "defaultRequest",
+        "min value {} is greater than default request value {}",
+    ),
+    (
+        "defaultRequest",
+        "defaultRequest",
+        "max",
+        "default request value {} is greater than max value {}",
+    ),
+    (
+        "defaultRequest",
+        "defaultRequest",
+        "default",
+        "default request value {} is greater than default limit value {}",
+    ),
+    ("default", "min", "default", "min value {} is greater than default value {}"),
+    ("default", "default", "max", "default value {} is greater than max value {}"),
+)
+
+
+def validate_limit_range(limit_range: Object) -> list[Cause]:
+    """Return what is wrong with a LimitRange."""
+    return list(_limits((limit_range.get("spec") or {}).get("limits") or [], "spec.limits"))
+
+
+def validate_limit_range_update(new: Object, _old: Object) -> list[Cause]:
+    """Return what is wrong with changing a LimitRange."""
+    return validate_limit_range(new)
+
+
+def _limits(limits: list[Object], path: str) -> Iterator[Cause]:
+    seen: set[str] = set()
+    for index, limit in enumerate(limits):
+        at, kind = f"{path}[{index}]", limit.get("type") or ""
+        yield from causes_of(names.qualified_name(kind), f"{at}.type", kind)
+        if "/" not in kind and kind not in _LIMIT_TYPES:
+            yield invalid(f"{at}.type", kind, "must be a standard limit type or fully qualified")
+        if kind in seen:
+            yield duplicate(f"{at}.type", kind)
+        seen.add(kind)
+        for name in ("default", "defaultRequest") if kind == "Pod" else ():
+            if limit.get(name):
+                yield forbidden(f"{at}.{name}", "may not be specified when `type` is 'Pod'")
+        bounds = {**(limit.get("min") or {}), **(limit.get("max") or {})}
+        if kind == "PersistentVolumeClaim" and "storage" not in bounds:
+            why = "either minimum or maximum storage value is required, but neither was provided"
+            yield required(f"{at}.limits", why)
+        yield from _limit(limit, at)
+
+
+def _limit(limit: Object, path: str) -> Iterator[Cause]:
+    given = {name: limit.get(name) or {} for name in _MAPS}
+    keys = sorted({key for each in given.values() for key in each})
+    for key in keys:
+        at = next(f"{path}.{name}[{key}]" for name in _MAPS if key in given[name])
+        yield from _resource_name(key, at)
+        yield from _ordered(given, key, path)
+
+
+def _ordered(given: dict[str, Object], key: str, path: str) -> Iterator[Cause]:
+    amounts = {name: quantity.parse(each[key]) for name, each in given.items() if key in each}
+    for where, smaller, larger, text in _ORDER:
+        if smaller in amounts and larger in amounts and amounts[smaller] > amounts[larger]:
+            why = text.format(given[smaller][key], given[larger][key])
+            yield invalid(f"{path}.{where}[{key}]", given[where][key], why)
+    ratio = amounts.get("maxLimitRequestRatio")
+    if ratio is None:
+        return
+    at, written = f"{path}.maxLimitRequestRatio[{key}]", given["maxLimitRequestRatio"][key]
+    if ratio < 1:
+        yield invalid(at, written, f"ratio {written} is less than 1")
+    low, high = amounts.get("min", Fraction(0)), amounts.get("max")
+    if low > 0 and high is not None and ratio > high / low:
+        yield invalid(
+            at, written, f"ratio {written} is greater than max/min = {float(high / low):f}"
+        )
+
+
+def _resource_name(name: str, path: str) -> Iterator[Cause]:
+    yield from causes_of(names.qualified_name(name), path, name)
+    if "/" not in name and name not in _RESOURCES and not name.startswith("hugepages-"):
+        yield invalid(path, name, "must be a standard resource type or fully qualified")
+
+
+def validate_quota(quota: Object) -> list[Cause]:
+    """Return what is wrong with a ResourceQuota."""
+    return list(_quota(quota))
+
+
+def validate_quota_update(new: Object, old: Object) -> list[Cause]:
+    """Return what is wrong with changing a ResourceQuota: its scopes stay."""
+    after, before = ((each.get("spec") or {}).get("scopes") or [] for each in (new, old))
+    fixed = [] if sorted(after) == sorted(before) else [
+        invalid("spec.scopes", after, "field is immutable")
+    ]  # fmt: skip
+    return [*_quota(new), *fixed]
+
+
+def validate_quota_status(new: Object, _old: Object) -> list[Cause]:
+    """Return what is wrong with the usage that a ResourceQuota tells of."""
+    status = new.get("status") or {}
+    return [
+        cause
+        for name in ("hard", "used")
+        for key, amount in (status.get(name) or {}).items()
+        for cause in _amount(key, amount, f"status.{name}[{key}]")
+    ]
+
+
+def _quota(quota: Object) -> Iterator[Cause]:
+    spec = quota.get("spec") or {}
+    for key, amount in (spec.get("hard") or {}).items():
+        yield from _amount(key, amount, f"spec.hard[{key}]")
+    yield from _scopes(spec, "spec.scopes")
+    yield from _scope_selector(spec, "spec.scopeSelector.matchExpressions")
+
+
+def _amount(name: str, amount: Any, path: str) -> Iterator[Cause]:
+    yield from causes_of(names.qualified_name(name), path, name)
+    plain = name.removeprefix("requests.").removeprefix("limits.")
+    known = name in _QUOTA_RESOURCES or plain.startswith("hugepages-")
+    if "/" not in name and not known:
+        yield invalid(path, name, "must be a standard resource for quota")
+    value = quantity.parse(amount)
+    if value < 0:
+        yield invalid(path, amount, "must be greater than or equal to 0")
+    if value.denominator != 1 and (name in _WHOLE or name.startswith("count/")):
+        yield invalid(path, amount, "must be an integer")
+
+
+def _scopes(spec: Object, path: str) -> Iterator[Cause]:
+    scopes, hard = spec.get("scopes") or [], spec.get("hard") or {}
+    if any(scope not in quota_scopes.SCOPES for scope in scopes):
+        yield invalid(path, scopes, "unsupported scope")
+    for scope in scopes:
+        if scope in quota_scopes.SCOPES:
+            for key in hard:
+                if not quota_scopes.fits(scope, key):
+                    yield invalid(path, scopes, "unsupported scope applied to resource")
+    for one, other in quota_scopes.CONFLICTS:
+        if one in scopes and other in scopes:
+            yield invalid(path, scopes, "conflicting scopes")
+
+
+def _scope_selector(spec: Object, path: str) -> Iterator[Cause]:
+    given, hard = (spec.get("scopeSelector") or {}).get("matchExpressions") or [], spec.get("hard")
+    for index, each in enumerate(given):
+        at, scope = f"{path}[{index}]", each.get("scopeName") or ""
+        operator, values = each.get("operator") or "", each.get("values") or []
+        if scope not in quota_scopes.SCOPES:
+            yield invalid(f"{at}.scopeName", scope, "unsupported scope")
+            continue
+        for key in hard or ():
+            if not quota_scopes.fits(scope, key):
+                yield invalid(path, scope, "unsupported scope applied to resource")
+        if scope in quota_scopes.WITHOUT_VALUES and operator != "Exists":
+            why = (
+                "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, "
+                "ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, "
+                "ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity"
+            )
+            yield invalid(f"{at}.operator", operator, why)
+        if operator in ("In", "NotIn") and not values:
+            why = "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"
+            yield required(f"{at}.values", why)
+        elif operator in ("Exists", "DoesNotExist") and values:
+            why = "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector"
+            yield invalid(f"{at}.values", values, why)
+        elif operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
+            yield invalid(f"{at}.operator", operator, "not a valid selector operator")

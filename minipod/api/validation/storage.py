@@ -1,0 +1,259 @@
+"""storage.k8s.io/v1 (pkg/apis/storage/validation)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from minipod.api import names, quantity
+from minipod.api.field import (
+    Cause,
+    duplicate,
+    forbidden,
+    invalid,
+    not_supported,
+    required,
+    too_long,
+)
+from minipod.api.validation.metadata import causes_of, immutable
+from minipod.api.validation.numbers import counts
+from minipod.api.validation.scheduling import validate_label_selector
+
+Object = dict[str, Any]
+
+_RECLAIM_POLICIES = ("Delete", "Retain")
+_BINDING_MODES = ("Immediate", "WaitForFirstConsumer")
+_PARAMETERS_LIMIT, _PARAMETERS_SIZE = 512, 256 * 1024
+_DRIVER_LENGTH, _NODE_ID_LENGTH = 63, 192
+_LIFECYCLES = ("Ephemeral", "Persistent")
+_GROUP_POLICIES = ("File", "None", "ReadWriteOnceWithFSType")
+
+
+def validate_storage_class(storage_class: Object) -> list[Cause]:
+    """Return what is wrong with a StorageClass."""
+    return list(_storage_class(storage_class))
+
+
+def validate_storage_class_update(new: Object, old: Object) -> list[Cause]:
+    """Return what is wrong with changing a StorageClass: what it provides stays."""
+    causes = validate_storage_class(new)
+    for name in ("parameters", "provisioner", "reclaimPolicy"):
+        if (new.get(name) or {}) != (old.get(name) or {}):
+            causes.append(forbidden(name, f"updates to {name} are forbidden."))
+    after, before = new.get("volumeBindingMode"), old.get("volumeBindingMode")
+    return [*causes, *immutable(after, before, "volumeBindingMode")]
+
+
+def _storage_class(storage_class: Object) -> Iterator[Cause]:
+    provisioner = storage_class.get("provisioner") or ""
+    if not provisioner:
+        yield required("provisioner")
+    else:
+        problems = names.qualified_name(provisioner.lower())
+        yield from causes_of(problems, "provisioner", provisioner)
+    yield from _parameters(storage_class.get("parameters") or {}, True)
+    policy = storage_class.get("reclaimPolicy")
+    if policy and policy not in _RECLAIM_POLICIES:
+        yield not_supported("reclaimPolicy", policy, _RECLAIM_POLICIES)
+    mode = storage_class.get("volumeBindingMode")
+    if mode is None:
+        yield required("volumeBindingMode")
+    elif mode not in _BINDING_MODES:
+        yield not_supported("volumeBindingMode", mode, _BINDING_MODES)
+    for index, term in enumerate(storage_class.get("allowedTopologies") or ()):
+        yield from _topology(term, f"allowedTopologies[{index}].matchLabelExpressions")
+
+
+def _parameters(parameters: Object, may_be_empty: bool) -> Iterator[Cause]:
+    if not parameters and not may_be_empty:
+        yield required("parameters", "must contain at least one key/value pair")
+    if len(parameters) > _PARAMETERS_LIMIT:
+        yield too_long("parameters", _PARAMETERS_LIMIT)
+        return
+    if "" in parameters:
+        yield invalid("parameters", "", "field can not be empty.")
+    size = sum(len(key) + len(value or "") for key, value in parameters.items())
+    if size > _PARAMETERS_SIZE:
+        yield too_long("parameters", _PARAMETERS_SIZE)
+
+
+def _topology(term: Object, path: str) -> Iterator[Cause]:
+    seen: set[str] = set()
+    for index, each in enumerate(term.get("matchLabelExpressions") or ()):
+        at, key, values = f"{path}[{index}]", each.get("key") or "", each.get("values") or []
+        if not values:
+            yield required(f"{at}.values")
+        for number, value in enumerate(values):
+            if value in values[:number]:
+                yield duplicate(f"{at}.values[{number}]", value)
+        yield from causes_of(names.qualified_name(key), f"{at}.key", key)
+        if key in seen:
+            yield duplicate(f"{at}.key", key)
+        seen.add(key)
+
+
+def validate_attachment(attachment: Object) -> list[Cause]:
+    """Return what is wrong with a VolumeAttachment."""
+    return list(_attachment(attachment.get("spec") or {}, "spec"))
+
+
+def validate_attachment_update(new: Object, old: Object) -> list[Cause]:
+    """Return what is wrong with changing a VolumeAttachment: its spec stays."""
+    return [*validate_attachment(new), *immutable(new.get("spec"), old.get("spec"), "spec")]
+
+
+def _attachment(spec: Object, path: str) -> Iterator[Cause]:
+    yield from _driver(spec.get("attacher") or "", f"{path}.attacher")
+    source, at = spec.get("source") or {}, f"{path}.source"
+    name, inline = source.get("persistentVolumeName"), source.get("inlineVolumeSpec")
+    if name is None and inline is None:
+        yield required(at, "must specify exactly one of inlineVolumeSpec and persistentVolumeName")
+    elif name is not None and inline is not None:
+        why = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
+        yield forbidden(at, why)
+    elif name is not None:
+        found = causes_of(names.dns1123_subdomain(name), f"{at}.persistentVolumeName", name)
+        yield from (
+            found
+            if name
+            else [
+                required(
+                    f"{at}.persistentVolumeName", "must specify non empty persistentVolumeName"
+                )
+            ]
+        )
+    node = spec.get("nodeName") or ""
+    yield from causes_of(names.dns1123_subdomain(node), f"{path}.nodeName", node)
+
+
+def _driver(name: str, path: str) -> Iterator[Cause]:
+    """Check the name of a CSI driver."""
+    if not name:
+        yield required(path)
+        return
+    if len(name) > _DRIVER_LENGTH:
+        yield too_long(path, _DRIVER_LENGTH)
+    yield from causes_of(names.dns1123_subdomain(name.lower()), path, name)
+
+
+def validate_driver(driver: Object) -> list[Cause]:
+    """Return what is wrong with a CSIDriver."""
+    return list(_csi_driver(driver))
+
+
+def validate_driver_update(new: Object, old: Object) -> list[Cause]:
+    """Return what is wrong with changing a CSIDriver: some of what it can do stays."""
+    spec, before = new.get("spec") or {}, old.get("spec") or {}
+    fixed = ("attachRequired", "volumeLifecycleModes")
+    causes = [
+        cause
+        for name in fixed
+        for cause in immutable(spec.get(name), before.get(name), f"spec.{name}")
+    ]
+    return [*causes, *_csi_driver(new)]
+
+
+def _csi_driver(driver: Object) -> Iterator[Cause]:
+    yield from _driver(driver["metadata"].get("name") or "", "metadata.name")
+    spec = driver.get("spec") or {}
+    for name in ("attachRequired", "podInfoOnMount", "storageCapacity"):
+        if spec.get(name) is None:
+            yield required(f"spec.{name}")
+    policy = spec.get("fsGroupPolicy")
+    if policy is not None and policy not in _GROUP_POLICIES:
+        yield not_supported("spec.fsGroupPolicy", policy, _GROUP_POLICIES)
+    audiences: list[str] = []
+    for index, each in enumerate(spec.get("tokenRequests") or ()):
+        at, audience = f"spec.tokenRequests[{index}]", each.get("audience") or ""
+        if audience in audiences:
+            yield duplicate(f"{at}.audience", audience)
+        audiences.append(audience)
+        seconds = each.get("expirationSeconds")
+        if seconds is not None and seconds < 600:
+            yield invalid(
+                f"{at}.expirationSeconds",
+                seconds,
+                "may not specify a duration less than 10 minutes",
+            )
+    for mode in spec.get("volumeLifecycleModes") or ():
+        if mode not in _LIFECYCLES:
+            yield not_supported("spec.volumeLifecycleModes", mode, _LIFECYCLES)
+
+
+def validate_node(node: Object) -> list[Cause]:
+    """Return what is wrong with a CSINode."""
+    return list(_node((node.get("spec") or {}).get("drivers") or [], "spec.drivers"))
+
+
+def validate_node_update(new: Object, old: Object) -> list[Cause]:
+    """Return what is wrong with changing a CSINode: a driver's entry comes and goes, and never changes."""
+    causes = validate_node(new)
+    before = {each.get("name"): each for each in (old.get("spec") or {}).get("drivers") or ()}
+    for index, each in enumerate((new.get("spec") or {}).get("drivers") or ()):
+        known = before.get(each.get("name"))
+        fixed = ("nodeID", "topologyKeys")
+        if known is not None and any(known.get(name) != each.get(name) for name in fixed):
+            why = f"field is immutable: drivers[{index}]"
+            causes.append(invalid("spec.drivers", each, why))
+    return causes
+
+
+def _node(drivers: list[Object], path: str) -> Iterator[Cause]:
+    seen: set[str] = set()
+    for index, driver in enumerate(drivers):
+        at, name, node = f"{path}[{index}]", driver.get("name") or "", driver.get("nodeID") or ""
+        yield from _driver(name, f"{at}.name")
+        if not node:
+            yield required(f"{at}.nodeID")
+        if len(node) > _NODE_ID_LENGTH:
+            yield invalid(f"{at}.nodeID", node, f"must be {_NODE_ID_LENGTH} characters or less")
+        count = (driver.get("allocatable") or {}).get("count")
+        yield from counts({"count": count}, ("count",), f"{at}.allocatable")
+        if name in seen:
+            yield duplicate(f"{at}.name", name)
+        seen.add(name)
+        keys = driver.get("topologyKeys") or []
+        for number, key in enumerate(keys):
+            if key in keys[:number]:
+                yield duplicate(f"{at}.topologyKeys[{number}]", key)
+            yield from causes_of(names.qualified_name(key), f"{at}.topologyKeys[{number}]", key)
+
+
+def validate_capacity(capacity: Object) -> list[Cause]:
+    """Return what is wrong with a CSIStorageCapacity."""
+    return list(_capacity(capacity))
+
+
+def validate_capacity_update(new: Object, old: Object) -> list[Cause]:
+    """Return what is wrong with changing a CSIStorageCapacity: only the amounts change."""
+    fixed = [
+        cause
+        for name in ("nodeTopology", "storageClassName")
+        for cause in immutable(new.get(name), old.get(name), name)
+    ]
+    return [*_capacity(new), *fixed]
+
+
+def _capacity(capacity: Object) -> Iterator[Cause]:
+    name = capacity.get("storageClassName") or ""
+    yield from causes_of(names.dns1123_subdomain(name), "storageClassName", name)
+    if capacity.get("nodeTopology") is not None:
+        yield from validate_label_selector(capacity["nodeTopology"], "nodeTopology")
+    for name in ("capacity", "maximumVolumeSize"):
+        amount = capacity.get(name)
+        if amount is not None and quantity.parse(amount) < 0:
+            yield invalid(name, amount, "must be greater than or equal to 0")
+
+
+def validate_attributes_class(attributes: Object) -> list[Cause]:
+    """Return what is wrong with a VolumeAttributesClass."""
+    driver = attributes.get("driverName") or ""
+    return [*_driver(driver, "driverName"), *_parameters(attributes.get("parameters") or {}, False)]
+
+
+def validate_attributes_class_update(new: Object, old: Object) -> list[Cause]:
+    """Return what is wrong with changing a VolumeAttributesClass: it says the same for ever."""
+    causes = [
+        forbidden(name, f"updates to {name} are forbidden.")
+        for name in ("driverName", "parameters")
+        if new.get(name) != old.get(name)
+    ]
+    return [*validate_attributes_class(new), *causes]
