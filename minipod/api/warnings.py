@@ -166,6 +166,18 @@ WITHOUT_CONTROLLER = {
     ("apps", "StatefulSet"): "no Pods are made for it",
     ("batch", "CronJob"): "no Jobs are made for it",
     ("batch", "Job"): "no Pods are made for it",
+    ("", "LimitRange"): "it limits nothing",
+    ("", "PersistentVolume"): "no claim is bound to it",
+    ("", "PersistentVolumeClaim"): "no volume is bound to it",
+    ("", "ResourceQuota"): "it limits nothing",
+    ("", "Service"): "it has no address, and nothing is sent to its Pods",
+    ("autoscaling", "HorizontalPodAutoscaler"): "nothing is scaled",
+    ("networking.k8s.io", "Ingress"): "no traffic is routed by it",
+    ("networking.k8s.io", "NetworkPolicy"): "no traffic is refused by it",
+    ("networking.k8s.io", "ServiceCIDR"): "no addresses are taken from it",
+    ("policy", "PodDisruptionBudget"): "no eviction is refused for it",
+    ("storage.k8s.io", "StorageClass"): "no volumes are made for its claims",
+    ("storage.k8s.io", "VolumeAttachment"): "nothing is attached",
 }
 
 

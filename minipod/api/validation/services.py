@@ -235,17 +235,21 @@ def not_special(address: str, path: str) -> Iterator[Cause]:
 
 def _port_numbers(spec: Object, path: str) -> Iterator[Cause]:
     """Check that ports are not given twice, and node ports only where they are used."""
+    ports = list(enumerate(spec.get("ports") or ()))
     seen: set[tuple[str, Any]] = set()
-    for index, port in enumerate(spec.get("ports") or ()):
+    for index, port in ports:
         node_port, protocol = port.get("nodePort"), port.get("protocol") or ""
-        if spec.get("type") == "ClusterIP" and node_port:
+        if not node_port:
+            continue
+        if spec.get("type") == "ClusterIP":
             why = "may not be used when `type` is 'ClusterIP'"
             yield forbidden(f"{path}[{index}].nodePort", why)
-        if node_port and (protocol, -node_port) in seen:
+        if (protocol, node_port) in seen:
             yield duplicate(f"{path}[{index}].nodePort", node_port)
-        seen.add((protocol, -(node_port or 0)))
-    for index, port in enumerate(spec.get("ports") or ()):
-        key = (port.get("protocol") or "", port.get("port"))
+        seen.add((protocol, node_port))
+    seen.clear()
+    for index, port in ports:
+        key = (port.get("protocol") or "", port.get("port") or 0)
         if key in seen:
             yield duplicate(f"{path}[{index}]", {"protocol": key[0], "port": key[1]})
         seen.add(key)
