@@ -545,7 +545,7 @@ def test_indexes_are_counted():
 
 def test_a_kind_without_a_controller_says_so():
     for group, name in warnings.WITHOUT_CONTROLLER:
-        [kind] = [k for k in kinds.all_kinds() if (k.group, k.kind) == (group, name)]
+        kind = next(k for k in kinds.all_kinds() if (k.group, k.kind) == (group, name))
         found = warnings.unsupported(kind, {"metadata": {"name": "x"}})
         assert any(
             each.startswith(f"{name} accepted and stored, but not acted on") for each in found
