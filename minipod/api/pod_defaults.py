@@ -1,6 +1,6 @@
 """What a Pod that leaves things open means: upstream's defaulting, and what its admission adds to every Pod.
 
-Sources: pkg/apis/core/v1/defaults.go; the admission plugins ServiceAccount, DefaultTolerationSeconds and Priority.
+Sources: pkg/apis/core/v1/defaults.go; the admission plugins ServiceAccount and DefaultTolerationSeconds.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,6 @@ Object = dict[str, Any]
 FILE_MODE = 0o644
 TOKEN_LIFETIME_SECONDS = 3600
 TOLERATION_SECONDS = 300
-SYSTEM_PRIORITIES = {"system-cluster-critical": 2000000000, "system-node-critical": 2000001000}
 
 _SPEC = {
     "dnsPolicy": "ClusterFirst",
@@ -51,7 +50,6 @@ def default_pod(pod: Object) -> None:
     _default_requests(spec.get("resources"))
     _default_service_account(spec)
     _default_tolerations(spec)
-    _default_priority(spec)
 
 
 def default_pod_template(template: Object) -> None:
@@ -223,13 +221,3 @@ def _tolerates(toleration: Object, taint: str) -> bool:
     return (toleration.get("key") or taint) == taint and (
         toleration.get("effect") or "NoExecute"
     ) == "NoExecute"
-
-
-def _default_priority(spec: Object) -> None:
-    """Without a class the priority is 0; a class that does not exist is for admission to refuse."""
-    name = spec.get("priorityClassName") or ""
-    priority = SYSTEM_PRIORITIES.get(name) if name else 0
-    if spec.get("priority") is None and priority is not None:
-        spec["priority"] = priority
-    if spec.get("preemptionPolicy") is None:
-        spec["preemptionPolicy"] = "PreemptLowerPriority"

@@ -26,23 +26,35 @@ def compute_qos_class(pod: Object) -> str:
 
 
 def compute_pod_requests(pod: Object) -> Amounts:
-    """Return what the scheduler reserves for a Pod: the larger of its running sum and its initialization's peak.
+    """Return what the scheduler reserves for a Pod."""
+    return compute_pod_amounts(pod, "requests")
+
+
+def compute_pod_amounts(pod: Object, which: str) -> Amounts:
+    """Return a Pod's `requests` or `limits`: the larger of its running sum and its initialization's peak.
 
     Sidecars run beside everything that starts after them (KEP-753).
     """
     spec = pod.get("spec") or {}
-    running = _sum(_requests(each) for each in spec.get("containers") or ())
+
+    def asked(container: Object) -> Amounts:
+        return _parsed((container.get("resources") or {}).get(which))
+
+    running = _sum(asked(each) for each in spec.get("containers") or ())
     sidecars: Amounts = {}
     peak: Amounts = {}
     for container in spec.get("initContainers") or ():
         if container.get("restartPolicy") == "Always":
-            sidecars = _sum((sidecars, _requests(container)))
+            sidecars = _sum((sidecars, asked(container)))
             peak = _largest(peak, sidecars)
         else:
-            peak = _largest(peak, _sum((sidecars, _requests(container))))
+            peak = _largest(peak, _sum((sidecars, asked(container))))
     total = _largest(_sum((running, sidecars)), peak)
-    total.update(_parsed((spec.get("resources") or {}).get("requests")))
-    return _sum((total, _parsed(spec.get("overhead"))))
+    total.update(_parsed((spec.get("resources") or {}).get(which)))
+    overhead = _parsed(spec.get("overhead"))
+    if which == "limits":  # of what has no limit, an overhead makes none
+        overhead = {name: amount for name, amount in overhead.items() if total.get(name)}
+    return _sum((total, overhead))
 
 
 def _each(spec: Object) -> list[Object]:
@@ -61,10 +73,6 @@ def _is_guaranteed(resources: Object) -> bool:
     return len(limits) == len(_QOS_RESOURCES) and all(
         requests.get(name, amount) == amount for name, amount in limits.items()
     )
-
-
-def _requests(container: Object) -> Amounts:
-    return _parsed((container.get("resources") or {}).get("requests"))
 
 
 def _parsed(amounts: Mapping[str, str] | None) -> Amounts:

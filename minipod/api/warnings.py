@@ -147,7 +147,7 @@ SERVICE_ACCOUNT_RULES = (
 
 
 # Where a kind keeps Pods to be: what is not done for a Pod is not done for these either.
-_TEMPLATES = {
+TEMPLATES = {
     ("", "PodTemplate"): "template",
     ("", "ReplicationController"): "spec.template",
     ("apps", "DaemonSet"): "spec.template",
@@ -166,15 +166,12 @@ WITHOUT_CONTROLLER = {
     ("apps", "StatefulSet"): "no Pods are made for it",
     ("batch", "CronJob"): "no Jobs are made for it",
     ("batch", "Job"): "no Pods are made for it",
-    ("", "LimitRange"): "it limits nothing",
     ("", "PersistentVolume"): "no claim is bound to it",
     ("", "PersistentVolumeClaim"): "no volume is bound to it",
-    ("", "ResourceQuota"): "it limits nothing",
-    ("", "Service"): "it has no address, and nothing is sent to its Pods",
+    ("", "Service"): "nothing is sent to its Pods",
     ("autoscaling", "HorizontalPodAutoscaler"): "nothing is scaled",
     ("networking.k8s.io", "Ingress"): "no traffic is routed by it",
     ("networking.k8s.io", "NetworkPolicy"): "no traffic is refused by it",
-    ("networking.k8s.io", "ServiceCIDR"): "no addresses are taken from it",
     ("policy", "PodDisruptionBudget"): "no eviction is refused for it",
     ("storage.k8s.io", "StorageClass"): "no volumes are made for its claims",
     ("storage.k8s.io", "VolumeAttachment"): "nothing is attached",
@@ -232,12 +229,13 @@ def unsupported(kind: Kind, obj: Object) -> list[str]:
         found.append(f"{kind.kind} {STORED}: {WITHOUT_CONTROLLER[key]}")
     if key in _BY_KIND:
         found += _BY_KIND[key].warnings(obj, "")
-    if key in _TEMPLATES:
-        found += _BY_KIND["", "Pod"].warnings(_at(obj, _TEMPLATES[key]), _TEMPLATES[key])
+    if key in TEMPLATES:
+        found += _BY_KIND["", "Pod"].warnings(part_at(obj, TEMPLATES[key]), TEMPLATES[key])
     return [*found, *kind.hooks.warnings(obj)]
 
 
-def _at(obj: Object, path: str) -> Object:
+def part_at(obj: Object, path: str) -> Object:
+    """Return a part of an object by its path with dots, empty when it is not there."""
     for name in path.split("."):
         obj = obj.get(name) or {}
     return obj

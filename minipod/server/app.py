@@ -16,6 +16,7 @@ Constructor:
 - `administrators`: user IDs that may connect, by SO_PEERCRED; each is system:admin of system:masters. Default: root.
 - `serving`: HTTPS beside the socket. Default: none.
 - `credentials`: who signs tokens, and what time credentials are held against. Default: nobody, and the host's.
+- `service_cidr`: the range of Service addresses of a new cluster; an existing one has it in its store.
 - `max_watches`: watch streams over HTTP at one time; more are refused with 429.
 
 `start()` first makes the namespaces that every cluster has, each with its `default` ServiceAccount, then listens. It
@@ -52,6 +53,7 @@ from minipod.store import Store
 
 STOP_SECONDS = 2.0  # for requests under way; watches are told to end at once
 _LINE_LIMIT = 64 << 10  # bytes of a request line: an exec's command is part of it
+DEFAULT_SERVICE_CIDR = "10.96.0.0/16"
 logger = logging.getLogger(__name__)
 
 
@@ -103,11 +105,13 @@ class ApiServer:
         unready: Callable[[], str] = lambda: "",
         administrators: frozenset[int] = frozenset({0}),
         serving: SecureServing | None = None,
+        service_cidr: str = DEFAULT_SERVICE_CIDR,
         max_watches: int = 5000,
         credentials: Credentials | None = None,
     ) -> None:
         self._layout = layout
         self._serving = serving
+        self._service_cidr = service_cidr
         credentials = credentials or Credentials()
         self._resources = Resources(store, credentials)
         self._streams = NodeStreams(layout.kubelet_socket)
@@ -140,7 +144,7 @@ class ApiServer:
 
     async def start(self) -> None:
         """Make the first namespaces and listen. Raises ServerError, StatusError."""
-        await self._resources.bootstrap()
+        await self._resources.bootstrap(self._service_cidr)
         listener = bind(self._layout.api_socket)
         secure = await self._prepare_serving()
         self._http = _Server(

@@ -18,11 +18,12 @@ from minipod.api.kind import Kind
 from minipod.api.rbac.attributes import Attributes, resource_attributes
 from minipod.client import Object, Request
 from minipod.server import keys, scaling, subresources, wire
-from minipod.server.admission import DEFAULT_ACCOUNT, SYSTEM_NAMESPACES, Admission
+from minipod.server.admission import DEFAULT_ACCOUNT, Admission
 from minipod.server.answers import Answer, One
 from minipod.server.authorization import Authorizer
 from minipod.server.deletion import Deleter
 from minipod.server.escalation import EscalationGuard
+from minipod.server.first_objects import first_objects
 from minipod.server.identity import Identity
 from minipod.server.policy import ensure_policy
 from minipod.server.reading import Reader
@@ -50,12 +51,13 @@ class Resources:
         self._writer = Writer(store, admission, EscalationGuard(self.authorizer))
         self._deleter = Deleter(store, admission, self._reader)
 
-    async def bootstrap(self) -> None:
-        """Make what every cluster has: its namespaces with their default ServiceAccounts, its roles. Idempotent."""
-        for name in SYSTEM_NAMESPACES:
-            body = {"metadata": {"name": name}}
+    async def bootstrap(self, service_cidr: str) -> None:
+        """Make what every cluster has: namespaces, priorities, the range of Service addresses, roles. Idempotent."""
+        for resource, body in first_objects(service_cidr):
+            if self.find_object(resource, "", body["metadata"]["name"]) is not None:
+                continue
             try:
-                await self.perform(Request("create", "namespaces", body=body))
+                await self.perform(Request("create", resource, body=body))
             except StatusError as error:
                 if error.reason != "AlreadyExists":
                     raise

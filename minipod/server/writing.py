@@ -1,6 +1,7 @@
 """create, update and patch: read the newest version, compute the next, swap it in if nobody was faster."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from minipod.api import defaults, validation
@@ -25,6 +26,7 @@ from minipod.server.decoding import decode_object, parsed
 from minipod.server.escalation import EscalationGuard
 from minipod.server.patching import apply_patch
 from minipod.server.pod_presets import admit_presets
+from minipod.server.service_addresses import Allocation, ServiceAddresses
 from minipod.store import Conflict, Entry, Store
 
 _NAME_ATTEMPTS = 8  # as upstream's for generateName
@@ -38,6 +40,7 @@ class Writer:
     def __init__(self, store: Store, admission: Admission, escalation: EscalationGuard) -> None:
         self._store = store
         self._admission = admission
+        self._addresses = ServiceAddresses(admission.view)
         self._escalation = escalation
 
     async def create(self, request: Request, kind: Kind) -> One:
@@ -110,10 +113,12 @@ class Writer:
             obj = wire.copy(given) if generated else given  # much may follow from the name
             del warnings[told:]
             metadata.prepare_new(kind, obj, datetime.now(UTC))
-            self._admit_new(request, kind, obj, warnings)
-            self._escalation.check(request, kind, obj, None)
             try:
-                value = await self._store_new(request, kind, obj)
+                with self._allocating(kind) as allocation:
+                    self._admit_new(request, kind, obj, warnings, allocation)
+                    self._escalation.check(request, kind, obj, None)
+                    with self._admission.within_quota(kind, obj):
+                        value = await self._store_new(request, kind, obj)
                 return One(presented(asked, value), asked, 201, tuple(warnings))
             except Conflict:
                 continue
@@ -157,19 +162,41 @@ class Writer:
         def compute(old: Object) -> Object | None:
             warnings.clear()
             if kind.stored_as is None:
-                return self._next(request, kind, change(old, warnings), old, warnings)
+                new = change(old, warnings)
+                return self._next(request, kind, new, old, warnings, allocation)
             before = from_stored(kind, wire.copy(old))
             new = change(wire.copy(before), warnings)
             defaults.apply_defaults(kind, new)
             causes = kind.hooks.validate_update(new, before)
             if causes:
                 raise invalid(stored_kind(kind), request.name, causes)
-            return self._next(request, stored_kind(kind), to_stored(kind, new), old, warnings)
+            return self._next(
+                request, stored_kind(kind), to_stored(kind, new), old, warnings, allocation
+            )
 
-        return await self.transform(request, kind, compute)
+        with self._allocating(kind) as allocation:
+            return await self.transform(request, kind, compute)
+
+    @contextmanager
+    def _allocating(self, kind: Kind) -> Iterator[Allocation | None]:
+        """Hold what is allocated for a Service while it is written; other kinds need nothing."""
+        if kind.resource != "services":
+            yield None
+            return
+        allocation = self._addresses.open()
+        try:
+            yield allocation
+        finally:
+            allocation.close()
 
     def _next(
-        self, request: Request, kind: Kind, new: Object, old: Object, warnings: list[str]
+        self,
+        request: Request,
+        kind: Kind,
+        new: Object,
+        old: Object,
+        warnings: list[str],
+        allocation: Allocation | None,
     ) -> Object | None:
         """Return the version that follows `old`, None when nothing changes. Raises Conflict, Invalid."""
         metadata.check_version(kind, new["metadata"].get("resourceVersion") or "", old)
@@ -184,6 +211,8 @@ class Writer:
             defaults.apply_defaults(kind, new)
             field_managers.track(request, kind, new, old)
             kind.hooks.prepare_update(new, old)
+            if allocation is not None:
+                allocation.allocate(kind, new, old)
             metadata.bump_generation(kind, new, old)
             causes = validation.validate_update(kind, new, old)
         if causes:
@@ -191,6 +220,7 @@ class Writer:
         if field_managers.changes_nothing(new, old):
             return None
         self._escalation.check(request, kind, new, old)
+        self._admission.check_change(kind, new, old, request.subresource, warnings)
         if request.subresource != "status" and new.get("spec") != old.get("spec"):
             warnings += api_warnings.unsupported(kind, new)
         return new
@@ -199,19 +229,29 @@ class Writer:
         """Return the body as it is stored."""
         return _as_stored(kind, decode_object(kind, request.body, request, warnings))
 
-    def _admit_new(self, request: Request, kind: Kind, obj: Object, warnings: list[str]) -> None:
+    def _admit_new(
+        self,
+        request: Request,
+        kind: Kind,
+        obj: Object,
+        warnings: list[str],
+        allocation: Allocation | None,
+    ) -> None:
         """Default, admit and validate in upstream's order; changes `obj` in place."""
         self._admission.check_create(kind, obj)
         defaults.apply_defaults(kind, obj)
         field_managers.track(request, kind, obj, None)
-        kind.hooks.prepare_create(obj)
-        warnings += api_warnings.unsupported(kind, obj)
-        if kind.resource == "pods" and isinstance(obj.get("spec"), dict):
+        if kind.resource == "pods":
             admit_presets(self._store, obj, warnings.append)
-            self._admission.admit_pod(obj)
+        self._admission.complete(kind, obj)
+        kind.hooks.prepare_create(obj)
+        if allocation is not None:
+            allocation.allocate(kind, obj, None)
+        warnings += api_warnings.unsupported(kind, obj)
         causes = validation.validate_create(kind, obj)
         if causes:
             raise invalid(kind, obj["metadata"]["name"], causes)
+        self._admission.check_new(kind, obj, warnings)
 
     async def _store_new(self, request: Request, kind: Kind, obj: Object) -> bytes:
         name = obj["metadata"]["name"]

@@ -27,8 +27,6 @@ def test_a_pod_that_says_little_means_a_lot():
         "securityContext": {},
         "serviceAccountName": "default",
         "serviceAccount": "default",
-        "priority": 0,
-        "preemptionPolicy": "PreemptLowerPriority",
     }
     assert main == {
         "name": "main",
@@ -161,11 +159,6 @@ def test_limits_are_requested_where_nothing_is():
 def test_the_deprecated_service_account_says_the_same():
     spec = defaulted_spec(serviceAccount="robot")
     assert spec["serviceAccountName"] == spec["serviceAccount"] == "robot"
-
-
-def test_priorities_of_the_system_classes():
-    assert defaulted_spec(priorityClassName="system-node-critical")["priority"] == 2000001000
-    assert "priority" not in defaulted_spec(priorityClassName="unheard-of")
 
 
 def test_string_data_of_a_secret_becomes_data():

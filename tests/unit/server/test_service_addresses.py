@@ -1,0 +1,120 @@
+"""Addresses and node ports of Services, over HTTP."""
+
+import asyncio
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+from .harness import Api, serve
+
+SERVICES = "/api/v1/namespaces/default/services"
+MERGE = "application/merge-patch+json"
+
+
+def service(name: str, *ports: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": {"ports": list(ports) or [{"port": 80}], **spec}}
+
+
+def test_every_service_has_an_address_of_its_own(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        made = await asyncio.gather(
+            *(api("POST", SERVICES, service(f"s{number}")) for number in range(13))
+        )
+        found = [each.body["spec"]["clusterIP"] for each in made if each.status == 201]
+        assert len(found) == len(set(found)) == 13
+        assert all(ip_address(each) in ip_network("10.96.5.0/28") for each in found)
+        one = made[0].body
+        assert one["spec"]["clusterIPs"] == [one["spec"]["clusterIP"]]
+        assert (one["spec"]["ipFamilies"], one["spec"]["ipFamilyPolicy"]) == (
+            ["IPv4"],
+            "SingleStack",
+        )
+        await api.make(SERVICES, service("last"))
+        assert (await api("POST", SERVICES, service("full"))).status == 500
+        assert (await api("DELETE", f"{SERVICES}/s0")).status == 200
+        again = await api.make(SERVICES, service("again", clusterIP=one["spec"]["clusterIP"]))
+        assert again["spec"]["clusterIP"] == one["spec"]["clusterIP"]
+
+    serve(tmp_path, body, service_cidr="10.96.5.0/28")
+
+
+def test_chosen_addresses_are_checked(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        await api.make(SERVICES, service("one", clusterIP="10.96.0.10"))
+        taken = await api("POST", SERVICES, service("two", clusterIP="10.96.0.10"))
+        assert taken.body["message"] == (
+            'Service "two" is invalid: spec.clusterIPs: Invalid value: ["10.96.0.10"]: failed to '
+            "allocate IP 10.96.0.10: provided IP is already allocated"
+        )
+        outside = await api("POST", SERVICES, service("two", clusterIP="10.200.0.1"))
+        assert (
+            "is not in the valid range. The range of valid IPs is 10.96.0.0/16"
+            in (outside.body["message"])
+        )
+        dual = await api("POST", SERVICES, service("two", ipFamilyPolicy="RequireDualStack"))
+        assert dual.body["message"] == (
+            'Service "two" is invalid: spec.ipFamilyPolicy: Invalid value: "RequireDualStack": this '
+            "cluster is not configured for dual-stack services"
+        )
+        prefer = await api.make(SERVICES, service("prefer", ipFamilyPolicy="PreferDualStack"))
+        assert prefer["spec"]["ipFamilies"] == ["IPv4"]
+        headless = await api.make(SERVICES, service("headless", clusterIP="None"))
+        assert headless["spec"]["clusterIPs"] == ["None"]
+        assert headless["spec"]["ipFamilies"] == ["IPv4", "IPv6"]
+        name = service("name", type="ExternalName", externalName="example.com")
+        assert "clusterIP" not in (await api.make(SERVICES, name))["spec"]
+
+    serve(tmp_path, body)
+
+
+def test_node_ports_are_allocated_kept_and_dropped(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        ports = ({"port": 53, "name": "t"}, {"port": 53, "name": "u", "protocol": "UDP"})
+        made = await api.make(SERVICES, service("dns", *ports, type="NodePort"))
+        first, second = (each["nodePort"] for each in made["spec"]["ports"])
+        assert first == second
+        assert 30000 <= first <= 32767
+        taken = await api(
+            "POST", SERVICES, service("other", {"port": 1, "nodePort": first}, type="NodePort")
+        )
+        assert taken.body["message"] == (
+            f'Service "other" is invalid: spec.ports[0].nodePort: Invalid value: {first}: provided port '
+            "is already allocated"
+        )
+        low = await api(
+            "POST", SERVICES, service("o", {"port": 1, "nodePort": 80}, type="NodePort")
+        )
+        assert "The range of valid ports is 30000-32767" in low.body["message"]
+        bare = service("dns", *ports, type="NodePort")
+        replaced = await api("PUT", f"{SERVICES}/dns", bare)
+        assert [each["nodePort"] for each in replaced.body["spec"]["ports"]] == [first, second]
+        assert replaced.body["spec"]["clusterIP"] == made["spec"]["clusterIP"]
+        plain = await api(
+            "PATCH", f"{SERVICES}/dns", {"spec": {"type": "ClusterIP"}}, Content_Type=MERGE
+        )
+        assert all("nodePort" not in each for each in plain.body["spec"]["ports"])
+        assert "externalTrafficPolicy" not in plain.body["spec"]
+        gone = {"spec": {"type": "ExternalName", "externalName": "example.com"}}
+        external = await api("PATCH", f"{SERVICES}/dns", gone, Content_Type=MERGE)
+        assert external.status == 200, external.body
+        assert "clusterIP" not in external.body["spec"]
+
+    serve(tmp_path, body)
+
+
+def test_an_address_stays(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        made = await api.make(SERVICES, service("web"))
+        other = {"spec": {"clusterIP": "10.96.0.77"}}
+        changed = await api("PATCH", f"{SERVICES}/web", other, Content_Type=MERGE)
+        assert changed.status == 422
+        assert changed.body["message"] == (
+            'Service "web" is invalid: spec.clusterIPs[0]: Invalid value: ["10.96.0.77"]: '
+            "may not change once set"
+        )
+        dry = await api.make(f"{SERVICES}?dryRun=All", service("dry", clusterIP="10.96.0.78"))
+        assert dry["spec"]["clusterIP"] == "10.96.0.78"
+        await api.make(SERVICES, service("real", clusterIP="10.96.0.78"))
+        assert (await api("GET", f"{SERVICES}/web")).body == made
+
+    serve(tmp_path, body)
