@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="minipod daemon", description="Run minipod's daemon.")
     parser.add_argument("--root", help="keep everything below this directory")
     parser.add_argument("--pod-cidr", default="", help="the range of Pod addresses")
+    parser.add_argument("--service-cidr", default="", help="the range of Service addresses")
     parser.add_argument("--node-name", default="", help="the node's name [default: the host's]")
     parser.add_argument("--backoff-base", type=float, default=10.0, metavar="SECONDS")
     parser.add_argument("--backoff-max", type=float, default=300.0, metavar="SECONDS")
@@ -177,6 +178,7 @@ async def _start(
     from minipod.client import Client
     from minipod.network import bridge
     from minipod.server.app import ApiServer
+    from minipod.server.service_range import choose_service_range
     from minipod.store import Store
 
     runtime = await parts.enter_async_context(_runtime(place))
@@ -184,18 +186,26 @@ async def _start(
     parts.push_async_callback(store.close)
     state = _Readiness()
     cidr = bridge.choose_cidr(place, options.pod_cidr or None)
+    services = choose_service_range(store, place.instance, options.service_cidr, cidr)
     signer, credentials = _credentials(place, options)
+    serving = _serving(place, options, cidr, services)
     server = ApiServer(
         store,
         place,
         unready=state.why_not,
-        serving=_serving(place, options, cidr),
+        serving=serving,
+        service_cidr=services,
         credentials=credentials,
     )
     await server.start()
     parts.push_async_callback(server.stop)
     client = Client(server.transport)
-    for controller in _controllers(place, client, signer):
+    port = serving.port if serving else 0
+    addresses = first_address(services), first_address(cidr), port
+    for controller in (
+        *_controllers(place, client, signer),
+        *_network_controllers(client, addresses),
+    ):
         await controller.start()
         parts.push_async_callback(controller.stop)
     name = _node_name(options.node_name)
@@ -216,8 +226,10 @@ def _controllers(
     from minipod.controllers.events import EventExpiry
     from minipod.controllers.garbage import GarbageCollector
     from minipod.controllers.namespaces import NamespaceController
+    from minipod.controllers.quota_status import QuotaStatus
     from minipod.controllers.root_ca import RootCertificates
     from minipod.controllers.scheduler import Scheduler
+    from minipod.controllers.volume_protection import VolumeProtection
     from minipod.pki import Authority
 
     clock, authority = SystemClock(), Authority(place.pki).certificate_pem
@@ -233,8 +245,25 @@ def _controllers(
         EventExpiry(client.calling_itself("kube-apiserver"), clock),  # upstream's store does it
         ClusterRoleAggregation(client.for_controller("clusterrole-aggregation-controller"), clock),
         AccountTokens(manager, clock, signer.issue_legacy, authority),
+        QuotaStatus(client.for_controller("resourcequota-controller"), clock),
+        VolumeProtection(
+            client.for_controller("pvc-protection-controller"),
+            client.for_controller("pv-protection-controller"),
+            clock,
+        ),
         RootCertificates(client.for_controller("root-ca-cert-publisher"), clock, authority),
     )
+
+
+def _network_controllers(
+    client: "Client", addresses: tuple[str, str, int]
+) -> "tuple[Controller, ...]":
+    """Make what upstream's API server does beside serving. `addresses`: its Service's, its own, its port."""
+    from minipod.controllers.kubernetes_service import KubernetesService
+    from minipod.controllers.service_ips import ServiceIps
+
+    server = client.calling_itself("kube-apiserver")
+    return KubernetesService(server, *addresses), ServiceIps(server, SystemClock())
 
 
 def _credentials(place: Layout, options: argparse.Namespace) -> "tuple[TokenSigner, Credentials]":
@@ -251,21 +280,28 @@ def _credentials(place: Layout, options: argparse.Namespace) -> "tuple[TokenSign
     return signer, Credentials(signer, static, clock)
 
 
-def _serving(place: Layout, options: argparse.Namespace, cidr: str) -> "SecureServing | None":
+def _serving(
+    place: Layout, options: argparse.Namespace, cidr: str, services: str
+) -> "SecureServing | None":
     """Return how HTTPS is served: on loopback and on the Pods' bridge, unless other addresses are asked for."""
     from minipod.server.serving import DEFAULT_ADDRESSES, SecureServing, ServingOptions
 
     if options.secure_port == 0:
         return None
-    gateway = str(ip_network(cidr)[1])
+    gateway = first_address(cidr)
     addresses = tuple(options.bind_address) or (*DEFAULT_ADDRESSES, gateway)
     for address in addresses:
         try:
             ip_address(address)
         except ValueError:
             raise StartError(f'--bind-address "{address}" is not an IP address') from None
-    hosts = (gateway, FIRST_SERVICE_ADDRESS)
+    hosts = (gateway, first_address(services))
     return SecureServing(place, ServingOptions(addresses, options.secure_port or 0, hosts))
+
+
+def first_address(cidr: str) -> str:
+    """Return a range's first address: the gateway's of Pods, the Service `kubernetes`'s of Services."""
+    return str(ip_network(cidr)[1])
 
 
 class _Readiness:

@@ -66,6 +66,12 @@ def daemon_flags(function: Any) -> Any:
             metavar="CIDR",
             help="The range of Pod addresses [default: 10.85.0.0/16]",
         ),
+        click.option(
+            "--service-cidr",
+            default="",
+            metavar="CIDR",
+            help="The range of Service addresses [default: 10.96.0.0/16, or the root's own]",
+        ),
     ):
         function = decorate(function)
     return function
@@ -75,7 +81,7 @@ def daemon_arguments(given: dict[str, Any]) -> list[str]:
     """Return the flags as arguments of `python -m minipod.daemon`."""
     arguments: list[str] = []
     for name in (
-        *("pod_cidr", "backoff_base", "backoff_max", "node_name"),
+        *("pod_cidr", "service_cidr", "backoff_base", "backoff_max", "node_name"),
         *("max_pods", "pod_max_pids", "token_auth_file"),
     ):
         if given.get(name):

@@ -45,6 +45,7 @@ from minipod.server.metrics import Metrics
 from minipod.server.non_resources import NonResources, Sources
 from minipod.server.resources import Resources
 from minipod.server.responses import status_response
+from minipod.server.service_range import USUAL
 from minipod.server.serving import SecureServing
 from minipod.server.streams import NodeStreams
 from minipod.server.token_authentication import Credentials
@@ -53,7 +54,6 @@ from minipod.store import Store
 
 STOP_SECONDS = 2.0  # for requests under way; watches are told to end at once
 _LINE_LIMIT = 64 << 10  # bytes of a request line: an exec's command is part of it
-DEFAULT_SERVICE_CIDR = "10.96.0.0/16"
 logger = logging.getLogger(__name__)
 
 
@@ -105,7 +105,7 @@ class ApiServer:
         unready: Callable[[], str] = lambda: "",
         administrators: frozenset[int] = frozenset({0}),
         serving: SecureServing | None = None,
-        service_cidr: str = DEFAULT_SERVICE_CIDR,
+        service_cidr: str = USUAL,
         max_watches: int = 5000,
         credentials: Credentials | None = None,
     ) -> None:
