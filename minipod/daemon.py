@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("minipod.daemon")
 
 
-FIRST_SERVICE_ADDRESS = "10.96.0.1"  # of upstream's usual range: the Service `kubernetes`
-
-
 class Controller(Protocol):
     """A loop of desired against actual."""
 
