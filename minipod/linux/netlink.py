@@ -357,6 +357,23 @@ def delete_unreachable_route(destination: str, metric: int) -> None:
     _host_socket().request([message], f"unreachable {destination}", ignore=(errno.ESRCH,))
 
 
+def ensure_link_route(destination: str, interface: str, source: str) -> None:
+    """Ensure that the range lies behind an interface; what the host sends there comes from `source`."""
+    flags = NLM_F_CREATE | NLM_F_REPLACE
+    message = route_message(
+        RTM_NEWROUTE, flags, IPv4Network(destination), interface=_index(interface), source=source
+    )
+    _host_socket().request([message], f"{destination} dev {interface}")
+
+
+def delete_link_route(destination: str, interface: str) -> None:
+    """Remove the route of `ensure_link_route`; nothing when it is not there."""
+    message = route_message(RTM_DELROUTE, 0, IPv4Network(destination), interface=_index(interface))
+    _host_socket().request(
+        [message], f"{destination} dev {interface}", ignore=(errno.ESRCH, errno.ENODEV)
+    )
+
+
 def routes() -> list[Route]:
     """Return the IPv4 routes of the host's main table."""
     return _host_socket().routes()

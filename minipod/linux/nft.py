@@ -205,6 +205,13 @@ def tables() -> list[tuple[str, str]]:
     return [(each["table"]["family"], each["table"]["name"]) for each in listed if "table" in each]
 
 
+def sets(family: Family, table: str) -> list[str]:
+    """Return the names of a table's sets; none when there is no such table."""
+    listed = run_json([{"list": {"sets": {"family": family}}}])
+    found = [each["set"] for each in listed if "set" in each]
+    return [each["name"] for each in found if each["table"] == table]
+
+
 def chains(family: Family, table: str) -> list[str]:
     """Return the names of a table's chains; none when there is no such table."""
     listed = run_json([{"list": {"chains": {"family": family}}}])

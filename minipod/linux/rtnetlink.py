@@ -34,7 +34,7 @@ IFLA_IFNAME = 3
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
 IFF_UP = 1
 RTN_UNICAST, RTN_UNREACHABLE = 1, 7
-RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE = 254, 3, 0
+RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 254, 3, 0, 253
 
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 
@@ -118,21 +118,32 @@ def address_message(index: int, address: IPv4Interface, kind: int = RTM_NEWADDR)
 
 
 def route_message(
-    kind: int, flags: int, destination: IPv4Network, *, gateway: str = "", metric: int = 0
+    kind: int,
+    flags: int,
+    destination: IPv4Network,
+    *,
+    gateway: str = "",
+    metric: int = 0,
+    interface: int = 0,
+    source: str = "",
 ) -> bytes:
-    """Encode an RTM_*ROUTE request: by the gateway, or unreachable without one."""
+    """Encode an RTM_*ROUTE request: by the gateway or the interface (its index), unreachable without either."""
     message = _message_class("rtmsg", "rtmsg")()
     message["family"] = socket.AF_INET
     message["dst_len"] = destination.prefixlen
     message["table"] = RT_TABLE_MAIN
     message["proto"] = RTPROT_BOOT
-    message["scope"] = RT_SCOPE_UNIVERSE
-    message["type"] = RTN_UNICAST if gateway else RTN_UNREACHABLE
+    message["scope"] = RT_SCOPE_LINK if interface else RT_SCOPE_UNIVERSE
+    message["type"] = RTN_UNICAST if gateway or interface else RTN_UNREACHABLE
     attributes: Attributes = []
     if destination.prefixlen:
         attributes.append(("RTA_DST", str(destination.network_address)))
     if gateway:
         attributes.append(("RTA_GATEWAY", gateway))
+    if interface:
+        attributes.append(("RTA_OIF", interface))
+    if source:
+        attributes.append(("RTA_PREFSRC", source))
     if metric:
         attributes.append(("RTA_PRIORITY", metric))
     return _encode(message, kind, flags, attributes)

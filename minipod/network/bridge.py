@@ -144,7 +144,8 @@ def _foreign_routes(layout: Layout) -> list[_Taken]:
             direct=not each.gateway and each.destination.prefixlen >= WIDEST_LAN,
         )
         for each in netlink.routes()
-        if each.destination.prefixlen and each.metric != _metric(layout)
+        if each.destination.prefixlen
+        and each.metric not in (_metric(layout), _service_metric(layout))
     ]
     return [each for each in found if each.interface != layout.bridge]
 
@@ -218,10 +219,26 @@ def _set_up_bridge(bridge: str) -> None:
 
 
 def _ensure_route(layout: Layout, prefix: IPv4Network) -> None:
-    for each in _own_routes(layout):
+    for each in _own_routes(_metric(layout)):
         if each != prefix:
             netlink.delete_unreachable_route(str(each), _metric(layout))
     netlink.ensure_unreachable_route(str(prefix), _metric(layout))
+
+
+def ensure_service_routes(layout: Layout, facts: NetworkFacts, ranges: Iterable[str]) -> None:
+    """Ensure that the Services' ranges lead to the bridge, and nowhere while there is none; other ranges are forgotten.
+
+    The rules translate or refuse what goes there (`network.rules`); the route only gives it a source address.
+    """
+    wanted, metric = {IPv4Network(each) for each in ranges}, _service_metric(layout)
+    with _host_lock():
+        for each in _own_routes(metric):
+            if each not in wanted:
+                netlink.delete_unreachable_route(str(each), metric)
+                netlink.delete_link_route(str(each), layout.bridge)
+        for each in wanted:
+            netlink.ensure_unreachable_route(str(each), metric)
+            netlink.ensure_link_route(str(each), layout.bridge, facts.gateway)
 
 
 # ---- removing ----
@@ -233,8 +250,9 @@ def remove_network(layout: Layout) -> None:
         _restore_forwarding(layout)
         fault.point("network-restored")
         _remove_rules(layout)
-        for each in _own_routes(layout):
-            netlink.delete_unreachable_route(str(each), _metric(layout))
+        for metric in (_metric(layout), _service_metric(layout)):
+            for each in _own_routes(metric):
+                netlink.delete_unreachable_route(str(each), metric)
         fault.point("network-unrouted")
         found = netlink.link(layout.bridge)
         if found is not None and found.kind == "bridge":
@@ -309,11 +327,14 @@ def _metric(layout: Layout) -> int:
     return 0x6D700000 + zlib.crc32(layout.instance.encode()) % 0x100000
 
 
-def _own_routes(layout: Layout) -> list[IPv4Network]:
+def _service_metric(layout: Layout) -> int:
+    """Return the metric of the routes that keep the Services' ranges at home."""
+    return _metric(layout) + 0x100000
+
+
+def _own_routes(metric: int) -> list[IPv4Network]:
     found = netlink.routes()
-    return [
-        each.destination for each in found if each.unreachable and each.metric == _metric(layout)
-    ]
+    return [each.destination for each in found if each.unreachable and each.metric == metric]
 
 
 def _uplink_mtu(layout: Layout) -> int:

@@ -4,10 +4,16 @@ Table `inet INSTANCE` (IPv4 now; the family is ready for IPv6):
 
     map ports          protocol . port of the host           : Pod address . port
     map address_ports  host address . protocol . port         : Pod address . port
+    map service_ports  Service address . protocol . port      : goto its chain (network.services)
+    map node_ports     protocol . node port                   : goto its chain
+    set service_ranges                                        where Services have their addresses
 
 - `martians` drops what comes from outside with a loopback address. Connections from the host's own 127.0.0.1 to a
   hostPort need `route_localnet` on the bridge; without this rule that would open the host's loopback services to Pods
   and to neighbours (CVE-2020-8558).
+- `refuse_...` answers what goes to a Service's address with "connection refused" when nothing translated it: no such
+  Service, or nobody behind it. Such a packet never leaves the host. What is received is refused before it is routed:
+  forwarding it back to where it came from would answer with a redirect first, and use up the answers of a second.
 - `prerouting` (from outside, and from Pods) and `output` (from the host itself) translate a hostPort's address.
 - `postrouting` gives the host's address to what Pods send beyond the bridge, never between Pods; and the bridge's
   to what would otherwise be answered past the host: connections from 127.0.0.1, and from Pods through a hostPort.
@@ -33,8 +39,24 @@ table inet {table} {{
   map address_ports {{
     type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
   }}
+  map service_ports {{
+    type ipv4_addr . inet_proto . inet_service : verdict
+  }}
+  map node_ports {{
+    type inet_proto . inet_service : verdict
+  }}
+  set service_ranges {{
+    type ipv4_addr
+    flags interval
+  }}
   chain martians {{
     type filter hook prerouting priority -300; policy accept;
+  }}
+  chain refuse_received {{
+    type filter hook prerouting priority 0; policy accept;
+  }}
+  chain refuse_sent {{
+    type filter hook output priority 0; policy accept;
   }}
   chain prerouting {{
     type nat hook prerouting priority -100; policy accept;
@@ -46,6 +68,8 @@ table inet {table} {{
     type nat hook postrouting priority 100; policy accept;
   }}
   chain host_ports {{
+  }}
+  chain services {{
   }}
 }}
 table bridge {table} {{
@@ -66,6 +90,9 @@ flush chain inet {table} prerouting
 flush chain inet {table} output
 flush chain inet {table} postrouting
 flush chain inet {table} host_ports
+flush chain inet {table} services
+flush chain inet {table} refuse_received
+flush chain inet {table} refuse_sent
 flush chain bridge {table} prerouting
 flush chain bridge {table} pod
 """
@@ -80,11 +107,23 @@ table inet {table} {{
     dnat ip to ip daddr . meta l4proto . th dport map @address_ports
     dnat ip to meta l4proto . th dport map @ports
   }}
+  chain services {{
+    ip daddr . meta l4proto . th dport vmap @service_ports
+    fib daddr type local meta l4proto . th dport vmap @node_ports
+  }}
+  chain refuse_received {{
+    ip daddr @service_ranges reject
+  }}
+  chain refuse_sent {{
+    ip daddr @service_ranges reject
+  }}
   chain prerouting {{
     meta l4proto {{ tcp, udp, sctp }} fib daddr type local jump host_ports
+    meta l4proto {{ tcp, udp, sctp }} jump services
   }}
   chain output {{
     meta l4proto {{ tcp, udp, sctp }} fib daddr type local jump host_ports
+    meta l4proto {{ tcp, udp, sctp }} jump services
   }}
   chain postrouting {{
     oifname "{bridge}" ip saddr 127.0.0.0/8 masquerade fully-random

@@ -101,8 +101,14 @@ class Place:
         self._sockets.append(made)
         return made
 
-    def serve(self, port: int, kind: int = socket.SOCK_STREAM, address: str = "0.0.0.0") -> None:
-        """Answer everybody with the address he is seen by."""
+    def serve(
+        self,
+        port: int,
+        kind: int = socket.SOCK_STREAM,
+        address: str = "0.0.0.0",
+        words: str = "",
+    ) -> None:
+        """Answer everybody with the address he is seen by, or with some words."""
         server = self.open(socket.AF_INET, kind)
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind((address, port))
@@ -110,7 +116,7 @@ class Place:
         if kind == socket.SOCK_STREAM:
             server.listen()
             answer = _answer_connections
-        threading.Thread(target=answer, args=(server,), daemon=True).start()
+        threading.Thread(target=answer, args=(server, words), daemon=True).start()
 
     def ask(
         self,
@@ -147,21 +153,21 @@ class Place:
             os.close(self.namespace)
 
 
-def _answer_connections(server: socket.socket) -> None:
+def _answer_connections(server: socket.socket, words: str) -> None:
     with contextlib.suppress(OSError):
         while True:
             client, peer = server.accept()
             with client, contextlib.suppress(OSError):
-                client.sendall(peer[0].encode())
+                client.sendall((words or peer[0]).encode())
 
 
-def _answer_datagrams(server: socket.socket) -> None:
+def _answer_datagrams(server: socket.socket, words: str) -> None:
     with contextlib.suppress(OSError):
         while True:
             _, peer = server.recvfrom(64)
             if peer is None:  # shut down
                 return
-            server.sendto(peer[0].encode(), peer)
+            server.sendto((words or peer[0]).encode(), peer)
 
 
 class Pod(Place):
