@@ -1,19 +1,18 @@
 """The node's part of Services (upstream's kube-proxy, nftables mode, KEP-3866): keeps the packet rules in step.
 
-Follows Services, EndpointSlices and ServiceCIDRs. Changes that come together are one transaction; what the kernel has
+Changes that come together are one transaction; what the kernel has
 stays when the daemon goes, and is brought up to date, not begun anew, when it returns.
 """
 
 import asyncio
 import logging
 
-from minipod.client import Client, Object
 from minipod.clock import Clock
-from minipod.informer import Informer
 from minipod.linux import conntrack, nft
 from minipod.network import bridge
 from minipod.network.bridge import NetworkFacts
 from minipod.network.service_rules import Target, compute_commands, compute_targets
+from minipod.network.service_view import ServiceView
 from minipod.paths import Layout
 
 logger = logging.getLogger(__name__)
@@ -25,34 +24,28 @@ _RETRY = 1.0
 class ServiceProxy:
     """One instance's Services. `await start()` returns once the rules are as the API says."""
 
-    def __init__(self, client: Client, clock: Clock, layout: Layout, facts: NetworkFacts) -> None:
+    def __init__(
+        self, view: ServiceView, clock: Clock, layout: Layout, facts: NetworkFacts
+    ) -> None:
+        self._view = view
         self._clock = clock
         self._layout = layout
         self._facts = facts
-        self._services = Informer(client, "services", self._on_change)
-        self._slices = Informer(client, "endpointslices.discovery.k8s.io", self._on_change)
-        self._ranges = Informer(client, "servicecidrs.networking.k8s.io", self._on_change)
         self._behind: set[str] = set()  # addresses that UDP flows may be remembered to
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Follow the API. OSError when the rules cannot be written at all."""
-        for informer in (self._ranges, self._slices, self._services):
-            await informer.start()
+        """Write the rules, and follow the view. OSError when they cannot be written at all."""
+        self._view.on_change(self._changed.set)
         await self._write()
         self._task = asyncio.create_task(self._follow(), name="service rules")
 
     async def stop(self) -> None:
         """End; the rules stay."""
-        for informer in (self._services, self._slices, self._ranges):
-            await informer.stop()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-
-    def _on_change(self, _new: Object | None, _old: Object | None) -> None:
-        self._changed.set()
 
     async def _follow(self) -> None:
         while True:
@@ -66,9 +59,8 @@ class ServiceProxy:
 
     async def _write(self) -> None:
         self._changed.clear()
-        targets = compute_targets(self._services, self._slices)
-        ranges = sorted(cidr for each in self._ranges for cidr in _ipv4_ranges(each))
-        await asyncio.to_thread(self._apply, targets, ranges)
+        targets = compute_targets(self._view.services, self._view.slices)
+        await asyncio.to_thread(self._apply, targets, self._view.ranges())
 
     def _apply(self, targets: list[Target], ranges: list[str]) -> None:
         """Write rules, then routes: an address that has a route and no rule would be asked for on the bridge."""
@@ -81,8 +73,3 @@ class ServiceProxy:
         for address in self._behind - behind:
             conntrack.forget_flows(address)
         self._behind = behind
-
-
-def _ipv4_ranges(service_cidr: Object) -> list[str]:
-    cidrs = (service_cidr.get("spec") or {}).get("cidrs") or ()
-    return [cidr for cidr in cidrs if ":" not in cidr]

@@ -10,6 +10,7 @@ import pytest
 
 from minipod.linux import nft
 from minipod.network import bridge
+from minipod.network.service_view import ServiceView
 from minipod.network.services import ServiceProxy
 from tests.fakes.api import FakeApi
 from tests.fakes.clock import FakeClock
@@ -71,10 +72,13 @@ class Cluster:
         async def once() -> None:
             place = self.network
             clock = FakeClock()
-            proxy = ServiceProxy(self.api.client(), clock, place.layout, place.facts)
+            view = ServiceView(self.api.client())
+            await view.start()
+            proxy = ServiceProxy(view, clock, place.layout, place.facts)
             proxy._behind = self.behind
             await proxy.start()
             await proxy.stop()
+            await view.stop()
             self.behind = proxy._behind
 
         asyncio.run(once())
