@@ -26,6 +26,8 @@ class References:
     config_maps: Mapping[str, Object | None] = field(default_factory=dict)
     secrets: Mapping[str, Object | None] = field(default_factory=dict)
     services: Mapping[str, str] = field(default_factory=dict)  # variables made from Services
+    # service account tokens, by audience ("" for the API server) and seconds
+    tokens: Mapping[tuple[str, int], str] = field(default_factory=dict, repr=False)
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:

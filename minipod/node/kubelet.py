@@ -64,7 +64,7 @@ class Kubelet:
         )
         self._syncer, self._terminator = Syncer(self._parts), Terminator(self._parts)
         self._workers = PodWorkers(self, clock)
-        self._parts.watches.on_change = self._on_reference
+        self._parts.watches.on_change = self._parts.tokens.on_due = self._on_reference
         self._limits = SizeLimits(self._parts, self._workers)
         self._prober = Prober(self._parts, self._on_probe)
         self._registration = Registration(client, config, clock)
@@ -85,6 +85,7 @@ class Kubelet:
         parts.running.replace(await self.runtime.state())
         await asyncio.to_thread(_warm_up, parts)
         await self._registration.start()
+        await parts.services.start()
         await self._informer.start()
         self._end_orphans()
         known = [work.uid for work in self._workers.works()]
@@ -107,6 +108,8 @@ class Kubelet:
         await self._workers.stop()
         await self._parts.puller.stop()
         await self._parts.watches.stop()
+        await self._parts.services.stop()
+        self._parts.tokens.stop()
         await self._registration.stop()
         await self._parts.statuses.stop()
         await self._parts.recorder.stop()

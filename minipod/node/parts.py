@@ -8,6 +8,7 @@ from typing import Protocol
 from minipod.client import Client, Object
 from minipod.clock import Clock
 from minipod.eventing import EventType, Recorder
+from minipod.informer import Informer
 from minipod.node.backoff import Backoffs
 from minipod.node.config import NodeConfig
 from minipod.node.hosts import Names
@@ -21,6 +22,7 @@ from minipod.node.reference_watches import ReferenceWatches
 from minipod.node.running import Running
 from minipod.node.status import NodeFacts, Waiting, compute_pod_status
 from minipod.node.status_writer import StatusWriter
+from minipod.node.tokens import Tokens
 from minipod.node.traces import Traces
 from minipod.node.volumes import PreparedVolume
 from minipod.runtime.operations import TracedStep
@@ -91,6 +93,8 @@ class Parts:
         self.running = Running()
         self.statuses = StatusWriter(client, clock)
         self.watches = ReferenceWatches(client)
+        self.tokens = Tokens(client, clock)
+        self.services = Informer(client, "services", lambda new, old: None)
         self.profiles = SeccompProfiles(config.seccomp_profiles)
         self.traces = Traces(config.pod_directory)
         self.probe_results: dict[tuple[str, ProbeKind], bool] = {}  # by container ID and kind
@@ -105,6 +109,7 @@ class Parts:
         self._memories.pop(uid, None)
         self.statuses.forget(uid)
         self.watches.forget(uid)
+        self.tokens.forget(uid)
         self.backoffs.forget(uid)
         self.traces.forget(uid)
 

@@ -17,7 +17,8 @@ from minipod.node.hosts import Names, compute_names
 from minipod.node.images import find_image
 from minipod.node.parts import Parts
 from minipod.node.pods import ContainerKind, containers_of, host_network
-from minipod.node.references import fetch_references
+from minipod.node.references import fetch_references, find_tokens
+from minipod.node.service_variables import compute_service_variables
 from minipod.node.starting import compute_files
 from minipod.node.translate import (
     ContainerInputs,
@@ -43,6 +44,9 @@ async def compute_script(parts: Parts, pod: Object, host: HostFacts) -> str:
     )
     steps = list(_file_steps(parts, pod, address, names))
     references = hide_secrets(await fetch_references(parts.client, pod))
+    tokens = dict.fromkeys(find_tokens(pod), "<token of the service account>")
+    services = compute_service_variables(pod, parts.services)
+    references = replace(references, tokens=tokens, services=services)
     directory = parts.config.pod_directory(pod["metadata"]["uid"])
     volumes = compute_volumes(pod, directory, references)
     for volume in volumes.values():

@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from minipod.client import Object
+from minipod.node.environment import References
 from minipod.node.errors import StepError
 from minipod.node.fields import field_value, resource_value
+from minipod.node.security import compute_common_user, pod_context
 from minipod.runtime.operations import KeepOnly, MakeDirectory, MakeSymlink, Operation, WriteFile
 
 DEFAULT_MODE = 0o644
+TOKEN_SECONDS = 3600  # of a token that asks for no other life
 DATA = "..data"  # the link to the version that is shown
 
 
@@ -25,18 +28,18 @@ class ProjectedFile:
 
     content: bytes
     mode: int = DEFAULT_MODE
+    uid: int = 0
 
 
 Payload = dict[str, ProjectedFile]
 Found = Mapping[str, Object | None]
 
 
-def compute_payload(
-    pod: Object, kind: str, source: Object, secrets: Found, config_maps: Found
-) -> Payload:
+def compute_payload(pod: Object, kind: str, source: Object, references: References) -> Payload:
     """Return the files by path. StepError when something referred to is missing and not optional."""
     mode = source.get("defaultMode")
     mode = DEFAULT_MODE if mode is None else mode
+    secrets, config_maps = references.secrets, references.config_maps
     if kind == "secret":
         return _secret(pod, source, source["secretName"], mode, secrets)
     if kind == "configMap":
@@ -45,17 +48,20 @@ def compute_payload(
         return _downward(pod, source, mode)
     payload: Payload = {}
     for part in source.get("sources") or ():
-        payload |= _source(pod, part, mode, secrets, config_maps)
+        payload |= _source(pod, part, mode, references)
     return payload
 
 
-def _source(pod: Object, part: Object, mode: int, secrets: Found, config_maps: Found) -> Payload:
+def _source(pod: Object, part: Object, mode: int, references: References) -> Payload:
+    secrets, config_maps = references.secrets, references.config_maps
     if "secret" in part:
         return _secret(pod, part["secret"], part["secret"]["name"], mode, secrets)
     if "configMap" in part:
         return _config_map(pod, part["configMap"], part["configMap"]["name"], mode, config_maps)
     if "downwardAPI" in part:
         return _downward(pod, part["downwardAPI"], mode)
+    if "serviceAccountToken" in part:
+        return _token(pod, part["serviceAccountToken"], mode, references)
     kind = next(iter(part), "nothing")
     raise StepError("FailedMount", f"projected sources of kind {kind} are not supported by minipod")
 
@@ -72,6 +78,20 @@ def _config_map(pod: Object, source: Object, name: str, mode: int, config_maps: 
     for key, text in (found.get("binaryData") or {}).items():
         data[key] = base64.b64decode(text)
     return _select(source, data, mode, "configmap", pod, name)
+
+
+def _token(pod: Object, source: Object, mode: int, references: References) -> Payload:
+    """A token is its user's alone where that is one user, or a group owns the volume (KEP-2451)."""
+    user, group = compute_common_user(pod), pod_context(pod).get("fsGroup")
+    own = user is not None or group is not None
+    content = references.tokens[wanted_token(source)].encode()
+    file = ProjectedFile(content, 0o600 if own else mode, user or 0)
+    return {_safe(source["path"]): file}
+
+
+def wanted_token(source: Object) -> tuple[str, int]:
+    """Return the audience and the seconds that a serviceAccountToken source asks for."""
+    return source.get("audience") or "", int(source.get("expirationSeconds") or TOKEN_SECONDS)
 
 
 def _find(what: str, pod: Object, source: Object, name: str, objects: Found) -> Object:
@@ -131,7 +151,7 @@ def compute_projection(payload: Payload, place: str, group: int | None) -> tuple
             steps.append(MakeDirectory(f"{place}/{parent}", directory_mode, gid=owner))
         mode = file.mode if group is None else file.mode | (0o440 if file.mode & 0o400 else 0)
         content = file.content.decode(errors="surrogateescape")  # as WriteFile encodes it again
-        steps.append(WriteFile(f"{place}/{version}/{path}", content, mode, gid=owner))
+        steps.append(WriteFile(f"{place}/{version}/{path}", content, mode, file.uid, owner))
     steps.append(MakeSymlink(f"{place}/{DATA}", version))
     visible = sorted({path.partition("/")[0] for path in payload})
     steps += [MakeSymlink(f"{place}/{name}", f"{DATA}/{name}") for name in visible]
@@ -142,6 +162,6 @@ def compute_version(payload: Payload) -> str:
     """Return the name of the directory that holds these files, to which `..data` leads."""
     digest = hashlib.sha256()
     for path, file in sorted(payload.items()):
-        digest.update(f"{path}\0{file.mode}\0{len(file.content)}\0".encode())
+        digest.update(f"{path}\0{file.mode}\0{file.uid}\0{len(file.content)}\0".encode())
         digest.update(file.content)
     return f"..{digest.hexdigest()[:16]}"

@@ -4,6 +4,7 @@ from minipod.api.errors import StatusError
 from minipod.client import Client, Object
 from minipod.node.environment import References
 from minipod.node.pods import containers_of
+from minipod.node.projection import wanted_token
 
 
 def find_references(pod: Object) -> tuple[set[str], set[str]]:
@@ -33,8 +34,19 @@ def _add(source: Object, key: str, names: set[str]) -> None:
         names.add(source[key]["name"])
 
 
+def find_tokens(pod: Object) -> set[tuple[str, int]]:
+    """Return the service account tokens that the Pod's volumes hold, by audience and seconds. Pure."""
+    sources = [
+        source["serviceAccountToken"]
+        for volume in pod["spec"].get("volumes") or ()
+        for source in (volume.get("projected") or {}).get("sources") or ()
+        if source.get("serviceAccountToken")
+    ]
+    return {wanted_token(each) for each in sources}
+
+
 async def fetch_references(client: Client, pod: Object) -> References:
-    """Return the objects as they are now; None for those that do not exist."""
+    """Return the objects as they are now, without tokens; None for those that do not exist."""
     secrets, config_maps = find_references(pod)
     namespace = pod["metadata"]["namespace"]
     return References(

@@ -10,7 +10,7 @@ from typing import Any
 from minipod.client import Object
 from minipod.linux import capabilities, passwd
 from minipod.node.errors import StepError
-from minipod.node.pods import full_name
+from minipod.node.pods import containers_of, full_name
 from minipod.runtime import defaults
 from minipod.runtime.spec import Security, User
 
@@ -51,6 +51,12 @@ def compute_user(pod: Object, container: Object, image_user: str) -> User:
         supplementary=tuple(groups),
         merge_image_groups=context.get("supplementalGroupsPolicy", "Merge") == "Merge",
     )
+
+
+def compute_common_user(pod: Object) -> int | None:
+    """Return the runAsUser that all containers share; None when there is no one such (the kubelet's FsUser)."""
+    users = {effective(pod, container, "runAsUser") for _, container in containers_of(pod)}
+    return users.pop() if len(users) == 1 else None
 
 
 def _check_non_root(pod: Object, container: Object, uid: int | None, image_user: str) -> None:

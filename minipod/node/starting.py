@@ -7,10 +7,12 @@ same time. Nothing here waits for the API.
 import asyncio
 import os
 from collections.abc import Coroutine
+from dataclasses import replace
 from ipaddress import IPv4Interface
 from typing import Any, TypeVar
 
 from minipod import fault
+from minipod.api.errors import StatusError
 from minipod.client import Object
 from minipod.image.store import Image, ImageError
 from minipod.node.actions import PodActions, Start
@@ -30,7 +32,8 @@ from minipod.node.observed import ObservedPod, next_attempt
 from minipod.node.parts import Memory, Parts
 from minipod.node.pods import containers_of, find_container, host_network, spec_grace, uid_of
 from minipod.node.projection import DATA
-from minipod.node.references import fetch_references
+from minipod.node.references import fetch_references, find_tokens
+from minipod.node.service_variables import compute_service_variables
 from minipod.node.status import Waiting
 from minipod.node.stopping import Stopper
 from minipod.node.translate import (
@@ -109,10 +112,16 @@ class Starter:
 
     async def _fetch(self, pod: Object, memory: Memory) -> References:
         """Return what the Pod refers to, as it is now. What changes from here on makes it stale again."""
-        memory.stale = False
-        references = await fetch_references(self._parts.client, pod)
-        self._parts.watches.note(pod, references)
-        return references
+        parts, memory.stale = self._parts, False
+        references = await fetch_references(parts.client, pod)
+        parts.watches.note(pod, references)
+        try:
+            tokens = {each: await parts.tokens.get(pod, each) for each in find_tokens(pod)}
+        except StatusError as error:
+            message = f"failed to fetch token: {error}"
+            raise StepError("FailedMount", message) from error
+        services = compute_service_variables(pod, parts.services)
+        return replace(references, tokens=tokens, services=services)
 
     # -- images ----------------------------------------------------------------------------------
 

@@ -81,7 +81,7 @@ def _compute_volume(
     if kind == "emptyDir":
         return _empty_dir(pod, name, source, place)
     if kind in PROJECTED_KINDS:
-        payload = compute_payload(pod, kind, source, references.secrets, references.config_maps)
+        payload = compute_payload(pod, kind, source, references)
         return _projected(pod, name, payload, place)
     raise StepError(
         "FailedMount",
