@@ -101,6 +101,8 @@ class FakeApi:
             return self._store(request.resource, pod, "MODIFIED")
         obj = copy.deepcopy(request.body)
         metadata = obj["metadata"]
+        if metadata.get("generateName"):
+            metadata.setdefault("name", f"{metadata['generateName']}{self._version:05d}")
         if request.namespace:
             metadata["namespace"] = request.namespace
         key = (request.resource, request.namespace, metadata["name"])
