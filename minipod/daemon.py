@@ -19,7 +19,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,6 +28,7 @@ from minipod.paths import Layout, layout
 
 if TYPE_CHECKING:
     from minipod.client import Client
+    from minipod.network.bridge import NetworkFacts
     from minipod.node.kubelet import Kubelet
     from minipod.runtime.shim_client import ShimRuntime
     from minipod.server.serving import SecureServing
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from minipod.tokens import TokenSigner
 
 logger = logging.getLogger("minipod.daemon")
+
+
+CLUSTER_DOMAIN = "cluster.local"
 
 
 class Controller(Protocol):
@@ -207,7 +211,10 @@ async def _start(
         parts.push_async_callback(controller.stop)
     name = _node_name(options.node_name)
     agent = client.acting_as(f"system:node:{name}", "system:nodes", user_agent="kubelet")
-    kubelet = await _kubelet(place, options, agent, runtime, cidr)
+    network = await _network(place, cidr, runtime)
+    proxy = client.acting_as("system:kube-proxy", user_agent="kube-proxy")
+    resolvers = await _serve_services(place, proxy, network, parts)
+    kubelet = await _kubelet(place, options, agent, runtime, network, resolvers)
     await kubelet.start()
     parts.push_async_callback(kubelet.stop)
     state.ready = True
@@ -255,12 +262,25 @@ def _controllers(
 def _network_controllers(
     client: "Client", addresses: tuple[str, str, int]
 ) -> "tuple[Controller, ...]":
-    """Make what upstream's API server does beside serving. `addresses`: its Service's, its own, its port."""
+    """Make what upstream's API server does beside serving, and what is behind Services.
+
+    `addresses`: its Service's, its own, its port.
+    """
+    from minipod.controllers.endpoint_slices import EndpointSliceController
     from minipod.controllers.kubernetes_service import KubernetesService
     from minipod.controllers.service_ips import ServiceIps
 
-    server = client.calling_itself("kube-apiserver")
-    return KubernetesService(server, *addresses), ServiceIps(server, SystemClock())
+    server, clock = client.calling_itself("kube-apiserver"), SystemClock()
+    return (
+        KubernetesService(server, *addresses),
+        ServiceIps(server, clock),
+        EndpointSliceController(
+            client.for_controller("endpointslice-controller"),
+            client.for_controller("endpoint-controller"),
+            client.for_controller("endpointslicemirroring-controller"),
+            clock,
+        ),
+    )
 
 
 def _credentials(place: Layout, options: argparse.Namespace) -> "tuple[TokenSigner, Credentials]":
@@ -322,22 +342,58 @@ async def _runtime(place: Layout) -> "AsyncIterator[ShimRuntime]":
         await runtime.close()
 
 
+async def _network(place: Layout, cidr: str, runtime: "ShimRuntime") -> "NetworkFacts":
+    """Make the Pods' network, and remove from it what a crash has left."""
+    from minipod.network import bridge
+
+    facts = await asyncio.to_thread(bridge.ensure_network, place, cidr)
+    await asyncio.to_thread(bridge.prune, place, await runtime.networks())
+    return facts
+
+
+async def _serve_services(
+    place: Layout, client: "Client", facts: "NetworkFacts", parts: contextlib.AsyncExitStack
+) -> tuple[str, ...]:
+    """Start what leads to Services, by address and by name; return the servers that Pods ask for names."""
+    from minipod.network.dns import DnsServer
+    from minipod.network.dns_records import Zone
+    from minipod.network.service_view import ServiceView
+    from minipod.network.services import ServiceProxy
+
+    view = ServiceView(client)
+    await view.start()
+    parts.push_async_callback(view.stop)
+    proxy = ServiceProxy(view, SystemClock(), place, facts)
+    await proxy.start()
+    parts.push_async_callback(proxy.stop)
+    pods = IPv4Network(facts.prefix)
+    zone = Zone(view, CLUSTER_DOMAIN, pods)
+    names = DnsServer(zone, facts.gateway, pods, Path("/etc/resolv.conf"))
+    try:
+        await names.start()
+    except OSError as failure:
+        why = failure.strerror or failure
+        logger.warning("no DNS at %s:53 (%s): Pods ask the host's servers", facts.gateway, why)
+        return ()
+    parts.push_async_callback(names.stop)
+    return (facts.gateway,)
+
+
 async def _kubelet(
     place: Layout,
     options: argparse.Namespace,
     client: "Client",
     runtime: "ShimRuntime",
-    cidr: str,
+    facts: "NetworkFacts",
+    resolvers: tuple[str, ...],
 ) -> "Kubelet":
-    """Make the node agent with its network, addresses and images."""
+    """Make the node agent with its addresses and images."""
     from minipod.image.store import ImageStore
     from minipod.network import bridge
     from minipod.node.config import NetworkPlace, NodeConfig
     from minipod.node.kubelet import Kubelet
     from minipod.node.pulling import ProcessPuller
 
-    facts = await asyncio.to_thread(bridge.ensure_network, place, cidr)
-    await asyncio.to_thread(bridge.prune, place, await runtime.networks())
     config = NodeConfig(
         node_name=_node_name(options.node_name),
         layout=place,
@@ -347,10 +403,12 @@ async def _kubelet(
         host_ip=_host_address(),
         backoff_base=options.backoff_base,
         backoff_max=options.backoff_max,
+        cluster_domain=CLUSTER_DOMAIN,
+        cluster_dns=resolvers,
         max_pods=options.max_pods,
         pod_pids_limit=options.pod_max_pids,
     )
-    images, pool = ImageStore(place.images), bridge.open_pool(place, cidr)
+    images, pool = ImageStore(place.images), bridge.open_pool(place, facts.prefix)
     puller = ProcessPuller(place.root)
     return Kubelet(client, runtime, images, puller, pool, config, SystemClock())
 

@@ -22,14 +22,13 @@ def wants_token(pod: Object, account: Object) -> bool:
     return True
 
 
-def mount_token(pod: Object, suffix: str) -> None:
-    """Give every container that has nothing there the volume, named with a suffix of its own. Changes `pod`."""
+def mount_token(pod: Object, name: str) -> None:
+    """Give every container that has nothing there the volume, of a new name. Changes `pod`."""
     spec = pod["spec"]
     containers = [*(spec.get("initContainers") or ()), *spec["containers"]]
     lacking = [each for each in containers if not _has_mount(each)]
     if not lacking:
         return
-    name = NAME_PREFIX + suffix
     for container in lacking:
         mount = {"name": name, "readOnly": True, "mountPath": PLACE}
         container["volumeMounts"] = [*(container.get("volumeMounts") or ()), mount]

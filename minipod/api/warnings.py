@@ -117,11 +117,6 @@ POD_RULES = (
     Rule("spec.runtimeClassName"),
     Rule("spec.schedulingGroup"),
     Rule(
-        "spec.automountServiceAccountToken",
-        "stored, but no token is mounted into containers",
-        _is(True),
-    ),
-    Rule(
         "spec.hostUsers",
         "stored, but the Pod's users are the host's: there is no user namespace",
         _is(False),
@@ -138,11 +133,8 @@ POD_RULES = (
     *(Rule(f"spec.volumes[].{name}", "this kind of volume is not supported") for name in _VOLUMES),
     *(
         Rule(f"spec.volumes[].projected.sources[].{name}", "this source is not supported")
-        for name in ("serviceAccountToken", "clusterTrustBundle", "podCertificate")
+        for name in ("clusterTrustBundle", "podCertificate")
     ),
-)
-SERVICE_ACCOUNT_RULES = (
-    Rule("automountServiceAccountToken", "stored, but no token is mounted", _is(True)),
 )
 
 
@@ -168,7 +160,6 @@ WITHOUT_CONTROLLER = {
     ("batch", "Job"): "no Pods are made for it",
     ("", "PersistentVolume"): "no claim is bound to it",
     ("", "PersistentVolumeClaim"): "no volume is bound to it",
-    ("", "Service"): "nothing is sent to its Pods",
     ("autoscaling", "HorizontalPodAutoscaler"): "nothing is scaled",
     ("networking.k8s.io", "Ingress"): "no traffic is routed by it",
     ("networking.k8s.io", "NetworkPolicy"): "no traffic is refused by it",
@@ -214,7 +205,6 @@ def _tree(*rules: Rule) -> _Branch:
 
 _BY_KIND = {
     ("", "Pod"): _tree(*POD_RULES),
-    ("", "ServiceAccount"): _tree(*SERVICE_ACCOUNT_RULES),
 }
 
 

@@ -40,12 +40,13 @@ Key = tuple[str, str]
 class EndpointSliceController:
     """Follows Services, Pods, Endpoints and slices."""
 
-    def __init__(self, client: Client, clock: Clock) -> None:
-        self._client = client
+    def __init__(self, client: Client, endpoints: Client, mirror: Client, clock: Clock) -> None:
+        self._clients = {CONTROLLER: client, MIRROR: mirror}
+        self._endpoints_client = endpoints
         self._clock = clock
         self._pods = Informer(client, "pods", self._on_pod)
         self._services = Informer(client, "services", self._on_service)
-        self._endpoints = Informer(client, "endpoints", self._on_endpoints)
+        self._endpoints = Informer(endpoints, "endpoints", self._on_endpoints)
         self._slices = Informer(client, SLICES, self._on_slice)
         self._waiting: set[Key] = set()
         self._task: asyncio.Task[None] | None = None
@@ -125,7 +126,7 @@ class EndpointSliceController:
     async def _sync(self, key: Key) -> None:
         service = self._services.get(*key)
         if service is None or "deletionTimestamp" in service["metadata"]:
-            await self._apply(key, compute_changes([], self._owned(key, CONTROLLER)))
+            await self._apply(key, compute_changes([], self._owned(key, CONTROLLER)), CONTROLLER)
         elif has_selector(service):
             pods = [pod for pod in self._pods if pod["metadata"]["namespace"] == key[0]]
             groups = compute_groups(service, pods)
@@ -144,13 +145,13 @@ class EndpointSliceController:
         if groups and endpoints is not None:
             await self._write_slices(key, endpoints, groups, MIRROR)
         else:
-            await self._apply(key, compute_changes([], self._owned(key, MIRROR)))
+            await self._apply(key, compute_changes([], self._owned(key, MIRROR)), MIRROR)
 
     async def _write_slices(
         self, key: Key, owner: Object, groups: list[Group], manager: str
     ) -> None:
         wanted = compute_slices(owner, groups, manager)
-        await self._apply(key, compute_changes(wanted, self._owned(key, manager)))
+        await self._apply(key, compute_changes(wanted, self._owned(key, manager)), manager)
 
     def _owned(self, key: Key, manager: str) -> list[Object]:
         """Return the slices that we made for a Service."""
@@ -162,14 +163,14 @@ class EndpointSliceController:
             and (each["metadata"].get("labels") or {}).get(MANAGED_BY) == manager
         ]
 
-    async def _apply(self, key: Key, changes: Changes) -> None:
-        namespace = key[0]
+    async def _apply(self, key: Key, changes: Changes, manager: str) -> None:
+        namespace, client = key[0], self._clients[manager]
         for each in changes.create:
-            self._keep(await self._client.create(SLICES, namespace, each))
+            self._keep(await client.create(SLICES, namespace, each))
         for each in changes.update:
-            self._keep(await self._client.update(SLICES, namespace, each))
+            self._keep(await client.update(SLICES, namespace, each))
         for name in changes.delete:
-            await self._client.delete(SLICES, namespace, name)
+            await client.delete(SLICES, namespace, name)
             self._slices.objects.pop((namespace, name), None)
 
     def _keep(self, written: Object) -> None:
@@ -180,10 +181,10 @@ class EndpointSliceController:
     async def _write_endpoints(self, key: Key, wanted: Object) -> None:
         found = self._endpoints.get(*key)
         if found is None:
-            await self._client.create("endpoints", key[0], wanted)
+            await self._endpoints_client.create("endpoints", key[0], wanted)
             return
         labels = (found["metadata"].get("labels") or {}) == wanted["metadata"]["labels"]
         if labels and (found.get("subsets") or []) == wanted["subsets"]:
             return
         metadata = {**found["metadata"], "labels": wanted["metadata"]["labels"]}
-        await self._client.update("endpoints", key[0], {**wanted, "metadata": metadata})
+        await self._endpoints_client.update("endpoints", key[0], {**wanted, "metadata": metadata})

@@ -15,12 +15,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from minipod.api import kinds
+from minipod.api.account_mount import NAME_PREFIX, mount_token, wants_token
 from minipod.api.errors import StatusError, forbidden, invalid, not_found
 from minipod.api.field import invalid as invalid_value
 from minipod.api.kind import Kind
 from minipod.api.warnings import TEMPLATES, part_at
 from minipod.client import Object
 from minipod.server import keys, wire
+from minipod.server.metadata import generate_name
 from minipod.server.plugins import classes, limit_ranger, pod_security, priority, storage
 from minipod.server.plugins.quota import QuotaKeeper
 from minipod.server.view import View
@@ -80,6 +82,8 @@ class Admission:
         spec["serviceAccount"] = spec["serviceAccountName"]
         if account.get("imagePullSecrets") and not spec.get("imagePullSecrets"):
             spec["imagePullSecrets"] = account["imagePullSecrets"]
+        if wants_token(pod, account):
+            mount_token(pod, generate_name(NAME_PREFIX))
 
         def find_class(name: str) -> Object | None:
             return self.view.get(_PRIORITIES, "", name)

@@ -231,6 +231,7 @@ _RULES: dict[str, tuple[Object, ...]] = {
         rule(_READ, "core", "nodes"),
         EVENTS,
         rule("list watch", _DISCOVERY, "endpointslices"),
+        rule("list watch", _NETWORKING, "servicecidrs"),
     ),
     "system:kube-scheduler": _SCHEDULER,
     **dict(

@@ -35,7 +35,7 @@ def test_the_pods_word_goes_before_the_accounts(
 def test_every_container_is_given_the_volume_once() -> None:
     pod = _pod(initContainers=[{"name": "i"}])
     pod["spec"]["containers"][1]["volumeMounts"] = [{"name": "own", "mountPath": PLACE}]
-    mount_token(pod, "x7k2p")
+    mount_token(pod, "kube-api-access-x7k2p")
     spec = pod["spec"]
     mount = {"name": "kube-api-access-x7k2p", "readOnly": True, "mountPath": PLACE}
     assert spec["initContainers"][0]["volumeMounts"] == [mount]
@@ -50,5 +50,5 @@ def test_no_volume_without_a_mount() -> None:
     pod = _pod()
     for each in pod["spec"]["containers"]:
         each["volumeMounts"] = [{"name": "own", "mountPath": PLACE}]
-    mount_token(pod, "x7k2p")
+    mount_token(pod, "kube-api-access-x7k2p")
     assert "volumes" not in pod["spec"]

@@ -5,14 +5,14 @@ A field that a newer schema brings fails here until someone decides.
 
 import pytest
 
-from minipod.api import kinds, warnings
+from minipod.api import warnings
 from minipod.api.definitions import definitions, referenced
 from tests.unit.api.objects import POD, container, defaulted
 
 CORE = "io.k8s.api.core.v1."
 
 # What this version acts upon, by definition. A field that is acted upon for some values only has a rule as well.
-# Trivially so: enableServiceLinks (there are no Services), os (linux only), priority (0, or of a system class).
+# Trivially so: os (linux only), priority (0, or of a system class).
 WORKS = {
     "Affinity": "nodeAffinity",
     "Capabilities": "add drop",
@@ -89,7 +89,8 @@ WORKS = {
     "Toleration": "effect key operator tolerationSeconds value",
     "Volume": "configMap downwardAPI emptyDir hostPath name projected secret",
     "VolumeMount": "mountPath mountPropagation name readOnly recursiveReadOnly subPath subPathExpr",
-    "VolumeProjection": "configMap downwardAPI secret",
+    "ServiceAccountTokenProjection": "audience expirationSeconds path",
+    "VolumeProjection": "configMap downwardAPI secret serviceAccountToken",
 }  # fmt: skip
 # managedFields and selfLink are the server's own, never a client's to set.
 METADATA = (
@@ -201,14 +202,13 @@ SE_LINUX = {"seLinuxOptions": {"level": "s0"}}
                 "volumes": [
                     {
                         "name": "a",
-                        "projected": {"sources": [{}, {"serviceAccountToken": {"path": "t"}}]},
+                        "projected": {"sources": [{}, {"podCertificate": {"keyType": "ED25519"}}]},
                     }
                 ]
             },
-            ["spec.volumes[0].projected.sources[1].serviceAccountToken"],
+            ["spec.volumes[0].projected.sources[1].podCertificate"],
         ),
         ({"hostUsers": False}, ["spec.hostUsers"]),
-        ({"automountServiceAccountToken": True}, ["spec.automountServiceAccountToken"]),
         ({"preemptionPolicy": "Never"}, ["spec.preemptionPolicy"]),
         ({"priorityClassName": "system-node-critical"}, ["spec.priorityClassName"]),
         ({"runtimeClassName": "gvisor"}, ["spec.runtimeClassName"]),
@@ -234,16 +234,6 @@ def test_what_is_not_acted_upon_is_told_by_path(spec, paths):
     found = warnings.unsupported(POD, defaulted(**spec))
     assert [each.partition(": ")[0] for each in found] == paths
     assert all(len(each.partition(": ")[2]) > 10 for each in found)
-
-
-def test_service_accounts():
-    account = {
-        "metadata": {"name": "a"},
-        "imagePullSecrets": [{"name": "s"}],
-        "automountServiceAccountToken": True,
-    }
-    found = warnings.unsupported(kinds.by_resource("serviceaccounts"), account)
-    assert [each.partition(":")[0] for each in found] == ["automountServiceAccountToken"]
 
 
 def test_what_upstream_warns_of():

@@ -104,7 +104,7 @@ def test_the_controller_keeps_slices_in_step_and_mends_them() -> None:
         clock = FakeClock()
         api = FakeApi(clock)
         client = api.client()
-        controller = EndpointSliceController(client, clock)
+        controller = EndpointSliceController(client, client, client, clock)
         await controller.start()
         await client.create("services", "default", _service())
         await client.create("pods", "default", _pod("a", "10.0.0.1"))
@@ -127,7 +127,7 @@ def test_endpoints_made_by_hand_are_mirrored() -> None:
         clock = FakeClock()
         api = FakeApi(clock)
         client = api.client()
-        controller = EndpointSliceController(client, clock)
+        controller = EndpointSliceController(client, client, client, clock)
         await controller.start()
         await client.create("services", "default", _service(selector=None))
         subset = {"addresses": [{"ip": "192.0.2.9"}], "ports": [{"port": 1}]}
