@@ -54,10 +54,12 @@ class Instance:
         """Return an object (or list) as the API has it."""
         return json.loads(self.out("get", *arguments, "-o", "json"))
 
-    def apply(self, *manifests: dict[str, Any], options: tuple[str, ...] = ()) -> None:
+    def apply(
+        self, *manifests: dict[str, Any], options: tuple[str, ...] = (), timeout: float = 90
+    ) -> None:
         """Apply manifests given as objects."""
         text = "\n---\n".join(json.dumps(manifest) for manifest in manifests)
-        self.run("apply", "-f", "-", *options, input=text, timeout=90)
+        self.run("apply", "-f", "-", *options, input=text, timeout=timeout)
 
     def up(self, **environment: str) -> None:
         """Start the daemon in the background and wait until it is ready."""

@@ -12,7 +12,6 @@ import pytest
 
 from minipod.node.faults import FAULTS
 from minipod.runtime import faults as runtime_faults
-from tests import leaks
 from tests.e2e.instance import Instance, wait_readable, wait_until
 from tests.e2e.leftovers import look, wait_nothing_left
 from tests.e2e.pods import (
@@ -411,21 +410,3 @@ def test_two_roots_live_side_by_side(shared: Instance, fresh: Instance) -> None:
     fresh.run("delete", "pod", "same-name", "--now")
     assert inside(shared, "same-name", "echo untouched") == "untouched"
     shared.run("delete", "pod", "same-name", "--now")
-
-
-def test_many_pods_come_and_go_without_a_trace(shared: Instance) -> None:
-    shared.apply(pod("warm"), options=("--until-ready",))
-    shared.run("delete", "pod", "warm", "--now")
-    pids = shared.daemon_pid(), _shim_pid(shared)
-    before, descriptors = leaks.look(), [len(os.listdir(f"/proc/{pid}/fd")) for pid in pids]
-    for _ in range(3):
-        names = [f"many-{number}" for number in range(25)]
-        shared.apply(*(pod(name, "exec sleep 3600") for name in names), options=("--until-ready",))
-        shared.run("delete", "pod", *names, "--now", timeout=60)
-    assert leaks.wait_until_clean(before) == {}
-    wait_until(
-        lambda: (
-            [len(os.listdir(f"/proc/{pid}/fd")) for pid in pids] <= [n + 2 for n in descriptors]
-        ),
-        f"descriptors back to {descriptors}",
-    )
