@@ -78,10 +78,20 @@ def main() -> None:
         sys.exit(f"minipod: {failure}")
     except Exception as failure:  # the last resort: one line, the rest on request
         logger.debug("the daemon failed", exc_info=True)
+        if _is_understood(failure):
+            sys.exit(f"minipod: {failure}")
         sys.exit(
             f"minipod: {type(failure).__name__}: {failure} (this is a defect of minipod's; "
             "MINIPOD_DEBUG=1 minipod daemon shows where)"
         )
+
+
+def _is_understood(failure: Exception) -> bool:
+    """Whether the failure is one whose message says what is wrong with this host, and the way out."""
+    from minipod.runtime.service import RuntimeFailure
+    from minipod.store import StoreError
+
+    return isinstance(failure, (StoreError, RuntimeFailure))
 
 
 def _parser() -> argparse.ArgumentParser:

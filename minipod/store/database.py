@@ -10,6 +10,7 @@ the log: they are overwritten by a commit of our own before anybody is told that
 works nothing else is written (docs/decisions/0008).
 """
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -33,6 +34,7 @@ _SCHEMA = (
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
 _COMPACTED = "SELECT value FROM meta WHERE name = 'compacted'"
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 REWRITE_BYTES = 1 << 20
 
 
@@ -91,7 +93,7 @@ class Database:
                 if not deleted:
                     entries[key] = Entry(key, revision, value)
         except sqlite3.DatabaseError as error:
-            raise _damaged(self._path, error) from error
+            raise _unreadable(self._path, error) from error
         return Loaded(list(entries.values()), max(revision, compacted), compacted)
 
     def append(self, rows: Iterable[Row]) -> None:
@@ -251,23 +253,21 @@ def _acquire_lock(path: Path) -> int:
 def _connect(path: Path) -> sqlite3.Connection:
     """Open the file, recover its WAL, and make the tables in a new one."""
     try:
-        # made here so that the file is never, however briefly, readable by anybody but root
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        if not path.exists():
+            _create(path)
         _rewrite(path.with_name(f"{path.name}-wal"))
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
-        raise Unusable(f'store "{path}" cannot be opened: {error}') from error
+        raise _unreadable(path, error) from error
     try:
         _check_identity(path, connection)
         connection.execute("PRAGMA journal_mode = WAL").fetchall()
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA journal_size_limit = {16 << 20}")
         connection.execute("PRAGMA busy_timeout = 5000")
-        _ensure_schema(connection)
-        _sync_directory(path.parent)
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise _damaged(path, error) from error
+        raise _unreadable(path, error) from error
     except BaseException:
         connection.close()
         raise
@@ -279,7 +279,9 @@ def _check_identity(path: Path, connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if not tables and application in (0, APPLICATION_ID):
-        return  # empty: a new database, or one killed before its schema was committed
+        raise Unusable(
+            f'store "{path}" is empty, as a crash of its file system leaves it; restore a copy, or move it away'
+        )
     if application != APPLICATION_ID:
         raise Unusable(f'"{path}" is some other program\'s database; move it away')
     if version != SCHEMA_VERSION:
@@ -289,12 +291,24 @@ def _check_identity(path: Path, connection: sqlite3.Connection) -> None:
         )
 
 
-def _ensure_schema(connection: sqlite3.Connection) -> None:
-    with _Transaction(connection):
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        if not tables:
+def _create(path: Path) -> None:
+    """Make a new store under another name and give it its own when it is whole: an empty file is never a new store.
+
+    What would begin with it by mistake ends every Pod that runs, as the API knows of none.
+    """
+    fresh = path.with_name(f"{path.name}.new")
+    for left in (fresh, path.with_name(f"{fresh.name}-journal")):  # a killed daemon's
+        left.unlink(missing_ok=True)
+    # made here so that the file is never, however briefly, readable by anybody but root
+    os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    with contextlib.closing(sqlite3.connect(fresh, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous = FULL")
+        with _Transaction(connection):
             for statement in _SCHEMA:
                 connection.execute(statement)
+    fault.point("store.created")
+    os.rename(fresh, path)
+    _sync_directory(path.parent)
 
 
 def _rewrite(log: Path) -> None:
@@ -321,8 +335,15 @@ def _is_full(error: sqlite3.Error) -> bool:
     return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
 
 
-def _damaged(path: Path, error: sqlite3.Error) -> Unusable:
-    return Unusable(f'store "{path}" cannot be read: {error}; restore a copy or move it away')
+def _unreadable(path: Path, error: Exception) -> Unusable:
+    """Say whether it is the file that is damaged, or the disk that cannot be used just now."""
+    if isinstance(error, sqlite3.Error) and error.sqlite_errorcode & 0xFF in _DAMAGE:
+        return Unusable(f'store "{path}" is damaged: {error}; restore a copy or move it away')
+    reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    with contextlib.suppress(OSError):
+        if not os.statvfs(path.parent).f_bavail:
+            reason = f"{reason} (no space left on device)"
+    return Unusable(f'store "{path}" cannot be used: {reason.lower()}; nothing of it was changed')
 
 
 def _sync_directory(directory: Path) -> None:

@@ -77,6 +77,7 @@ def start(path: Path, fault: str = "") -> "subprocess.Popen[bytes]":
 @pytest.mark.parametrize(
     "fault",
     [
+        "store.created@1",
         "store.before-commit@1",
         "store.before-commit@37",
         "store.after-commit@1",

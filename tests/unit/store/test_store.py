@@ -309,7 +309,7 @@ def test_a_damaged_file_gives_one_clear_line(path: Path, content: bytes) -> None
     path.write_bytes(content)
     with pytest.raises(Unusable) as refused:
         in_store(path, lambda store: asyncio.sleep(0))
-    assert f'store "{path}" cannot be read' in str(refused.value)
+    assert f'store "{path}" is damaged: ' in str(refused.value)
     assert "\n" not in str(refused.value)
     assert path.read_bytes() == content
 
@@ -323,7 +323,39 @@ def test_a_database_damaged_in_the_middle_is_reported(path: Path) -> None:
     with path.open("r+b") as file:
         file.seek(4096 * 4)
         file.write(os.urandom(4096 * 20))
-    with pytest.raises(Unusable, match="cannot be read"):
+    with pytest.raises(Unusable, match="is damaged: database disk image is malformed"):
+        in_store(path, lambda store: asyncio.sleep(0))
+
+
+def test_an_empty_file_is_no_new_store(path: Path) -> None:
+    async def fill(store: Store) -> None:
+        await store.put("/pods/a/b", text(""), expected=0)
+
+    in_store(path, fill)
+    os.truncate(path, 0)
+    with pytest.raises(Unusable, match="is empty, as a crash of its file system leaves it"):
+        in_store(path, lambda store: asyncio.sleep(0))
+    assert path.stat().st_size == 0
+
+
+def test_a_store_cut_short_is_reported(path: Path) -> None:
+    async def fill(store: Store) -> None:
+        writes = [store.put(f"/pods/a/{n}", lambda _: b"x" * 5000, expected=0) for n in range(50)]
+        await asyncio.gather(*writes)
+
+    in_store(path, fill)
+    for size in (100_000, 5000, 100):
+        os.truncate(path, size)
+        with pytest.raises(Unusable, match="is damaged: "):
+            in_store(path, lambda store: asyncio.sleep(0))
+
+
+def test_a_store_of_a_later_version_is_left_alone(path: Path) -> None:
+    in_store(path, lambda store: asyncio.sleep(0))
+    later = sqlite3.connect(path)
+    later.execute("PRAGMA user_version = 7")
+    later.close()
+    with pytest.raises(Unusable, match="has format 7, this minipod reads 1"):
         in_store(path, lambda store: asyncio.sleep(0))
 
 
