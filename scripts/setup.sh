@@ -25,6 +25,13 @@ test_packages="busybox-static docker-registry systemd git iproute2 nftables proc
 [ "$(id -u)" = 0 ] || { echo "setup.sh: must run as root; try: sudo sh $0 $prefix" >&2; exit 1; }
 command -v apt-get >/dev/null || { echo "setup.sh: apt-get not found: Debian 12 or 13 is needed" >&2; exit 1; }
 
+# Debian 12 has Vagrant, which can say whether the Vagrantfile is sound; elsewhere Ruby can at least read it.
+if [ -n "$test_setup" ]; then
+    reader=ruby
+    [ "$(. /etc/os-release && echo "$VERSION_ID")" = 12 ] && reader=vagrant
+    test_packages="$test_packages $reader"
+fi
+
 missing=
 # shellcheck disable=SC2086 # word splitting is what makes the list
 for package in $packages ${test_setup:+$test_packages}; do

@@ -118,7 +118,10 @@ def complain(problem: str) -> int:
 def notify_ready(descriptor: int) -> None:
     """Tell that requests are served: to a daemon by a byte in its pipe, to systemd by sd_notify(3)."""
     if descriptor >= 0:
-        os.write(descriptor, b"1")
+        with contextlib.suppress(
+            BrokenPipeError
+        ):  # who waited may have been killed: we serve the next one
+            os.write(descriptor, b"1")
         os.close(descriptor)
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address:
