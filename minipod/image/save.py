@@ -31,13 +31,19 @@ def save(
 ) -> None:
     """Write the images `references` to the file `output` (None: standard output); `kind` is "docker" or "oci".
 
-    A file appears whole or not at all. Raises ImageError when there is no such image.
+    A file appears whole or not at all; a device, a pipe or what a link leads to is written to, and stays what it is.
+    Raises ImageError when there is no such image.
     """
     images = [store.require(reference) for reference in references]
     owner = f"save-{os.getpid()}-{secrets.token_hex(4)}"
     with store.writing():  # nothing is collected while it is read
         if output is None:
             _write(store, images, kind, sys.stdout.buffer, progress)
+            return
+        output = output.resolve()
+        if output.exists() and not output.is_file():
+            with open(output, "wb") as stream:
+                _write(store, images, kind, stream, progress)
             return
         partial = output.with_name(f".{output.name}.{owner}")
         try:

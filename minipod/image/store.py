@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from .. import fault
 from . import model
 from .durable import locked, remove_tree, write_file
 from .errors import ImageError
@@ -227,6 +228,7 @@ class ImageStore:
             for name in doomed:
                 del entries[name]
             self._write_index(entries)
+            fault.point("image.unnamed")
             return tuple(doomed)
 
     def require(self, reference: str) -> Image:
@@ -295,11 +297,13 @@ class ImageStore:
         for path in self.layers.iterdir():
             if path.name not in layers:
                 os.rename(path, self.scratch / f"garbage-{path.name}")
+                fault.point("image.layer-aside")
                 removed_layers += 1
         for path in self.blobs.iterdir():
             if path.name not in blobs:
                 size += path.stat().st_size
                 path.unlink()
+                fault.point("image.blob-removed")
                 removed_blobs += 1
         return Collected(removed_blobs, removed_layers, size)
 

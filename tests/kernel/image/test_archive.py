@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import subprocess
 import tarfile
 from pathlib import Path
@@ -335,6 +336,19 @@ def test_saving_what_is_not_there_leaves_no_file(store: ImageStore, tmp_path: Pa
     with pytest.raises(ImageError, match='"nope" is not in the store'):
         save(store, ["nope"], tmp_path / "out.tar", "oci", QUIET)
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_saving_replaces_no_device_and_no_link(store: ImageStore, tmp_path: Path) -> None:
+    load(store, docker_archive(tmp_path / "a.tar", LAYERS, ["app:1"]), QUIET)
+    full, link = tmp_path / "full", tmp_path / "link.tar"
+    os.mknod(full, 0o600 | stat.S_IFCHR, os.makedev(1, 7))
+    with pytest.raises(OSError, match="No space left on device"):
+        save(store, ["app:1"], full, "oci", QUIET)
+    assert full.is_char_device()
+    link.symlink_to("real.tar")
+    save(store, ["app:1"], link, "oci", QUIET)
+    assert link.readlink() == Path("real.tar")
+    assert tarfile.is_tarfile(tmp_path / "real.tar")
 
 
 def test_a_saved_archive_is_a_plain_tar_that_docker_reads(
