@@ -11,6 +11,8 @@ sh scripts/setup.sh --test .venv
 bin=$here/.venv/bin
 say() { printf '==> %s\n' "$*"; }
 
+# What is tested is what is installed: modules compiled once, not anew for every command.
+unset PYTHONDONTWRITEBYTECODE
 export MINIPOD_LEAK_CHECK="${MINIPOD_LEAK_CHECK-1}" # set it empty where other minipods start and stop meanwhile
 if [ $# -gt 0 ]; then
     exec "$bin/pytest" "$@"
