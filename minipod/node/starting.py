@@ -1,15 +1,17 @@
-"""Starting: a Pod's sandbox with its files and volumes, then one container after another.
+"""Starting: a Pod's sandbox with its files and volumes, and its containers.
 
-The sandbox is made while volumes, files and image leases are prepared beside it: what is slow happens once and at the
-same time. Nothing here waits for the API.
+The sandbox is made while volumes, files and image leases are prepared beside it; then the containers prepare
+themselves, all at once and beside the sandbox if it is still being made, and each waits for its turn: the first for
+the sandbox, the others for the one before. So what is slow happens at the same time, and what is seen happens in
+upstream's order. Nothing here waits for the API.
 """
 
 import asyncio
 import os
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Interface
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from minipod import fault
 from minipod.api.errors import StatusError
@@ -43,10 +45,11 @@ from minipod.node.translate import (
     compute_pod_files,
     compute_sandbox_spec,
 )
+from minipod.node.turns import Turn, TurnNeverCame
 from minipod.node.volumes import PreparedVolume, compute_volumes, mount_failure
 from minipod.node.workers import Work
 from minipod.runtime.operations import Operation
-from minipod.runtime.service import RuntimeFailure
+from minipod.runtime.service import PreparedContainer, RuntimeFailure
 from minipod.runtime.spec import ContainerSpec, ContainerStatus, SandboxSpec
 
 _CREATE_ERRORS = ("CreateContainerError", "CreateContainerConfigError")
@@ -55,6 +58,15 @@ START_ERROR_CODE = 128  # containerd's exit code of a program that could not be 
 
 
 A = TypeVar("A")
+
+
+class _Sandbox(NamedTuple):
+    """The sandbox that containers go into; `made` is done once it is ready, with StepError when it never will be."""
+
+    id: str
+    address: str
+    references: References
+    made: asyncio.Task[None]
 
 
 class Starter:
@@ -70,24 +82,37 @@ class Starter:
         memory = self._parts.memory(uid_of(pod))
         images = self._images.find(pod, actions.starts, memory)
         references = await self._fetch(pod, memory)
-        sandbox = await self._ensure_sandbox(pod, actions, memory, images, references)
-        complete = True
-        for start in actions.starts:
-            if work.stopping:
-                return True
+        sandbox = await self._begin_sandbox(pod, actions, memory, images, references)
+        started = await self._start_in_turn(work, pod, actions.starts, images, sandbox)
+        return work.stopping or (len(started) == len(actions.starts) and all(started))
+
+    async def _start_in_turn(
+        self,
+        work: Work,
+        pod: Object,
+        starts: Sequence[Start],
+        images: dict[str, Image],
+        sandbox: _Sandbox,
+    ) -> list[bool]:
+        """Start containers; return of each whose turn came whether it was started. StepError of the sandbox."""
+        tasks: list[asyncio.Task[bool]] = []
+        turn = Turn(sandbox.made)
+        for start in starts:
             image = images.get(start.name)
-            if image is None:
-                image = await self._pull(work, pod, start, memory)
-            else:
-                self._images.tell_found(pod, start)
-            started = image is not None and await self._start_container(
-                pod, start, image, sandbox, references
-            )
-            started = started and await self._after_start(work, pod, start.name)
-            complete = complete and started
-            if not started and start.kind == "init":
-                break
-        return complete
+            starting = self._start_container(work, pod, start, image, sandbox, turn)
+            tasks.append(asyncio.create_task(starting, name=f"start {start.name}"))
+            hooks = _container(pod, start.name).get("lifecycle") or {}
+            slow = image is None or "postStart" in hooks
+            turn = Turn(tasks[-1], must_succeed=start.kind == "init", slow=slow)
+        try:
+            results = await asyncio.gather(sandbox.made, *tasks, return_exceptions=True)
+        except asyncio.CancelledError:
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, TurnNeverCame):
+                raise result
+        return [result for result in results[1:] if isinstance(result, bool)]
 
     async def _after_start(self, work: Work, pod: Object, name: str) -> bool:
         """Run the postStart hook, before anything else is started; a container whose hook fails is ended."""
@@ -134,15 +159,15 @@ class Starter:
 
     # -- the sandbox and what lies beside it -----------------------------------------------------
 
-    async def _ensure_sandbox(
+    async def _begin_sandbox(
         self,
         pod: Object,
         actions: PodActions,
         memory: Memory,
         images: dict[str, Image],
         references: References,
-    ) -> str:
-        """Return the ID of a sandbox that is ready, with everything prepared that the containers will need."""
+    ) -> _Sandbox:
+        """Return the sandbox, which may still be being made, once all is prepared that the containers will need."""
         parts = self._parts
         observed = parts.observe(pod)
         names = memory.names or compute_names(
@@ -158,19 +183,24 @@ class Starter:
         )
         operations = self._compute_operations(pod, actions, observed, address, names, references)
         making = self._run_sandbox(pod, spec) if actions.create_sandbox else _nothing()
-        results = await asyncio.gather(
-            making,
-            self._prepare(pod, operations, memory),
-            self._hold_images(pod, images, memory),
-            return_exceptions=True,
-        )
+        made = asyncio.create_task(making, name=f"sandbox {spec.id}")
+        try:
+            results = await asyncio.gather(
+                self._prepare(pod, operations, memory),
+                self._hold_images(pod, images, memory),
+                return_exceptions=True,
+            )
+        except asyncio.CancelledError:
+            made.cancel()
+            raise
         for result in results:
             if isinstance(result, BaseException):
+                await made  # a failure of its own comes first
                 raise result
-        if actions.create_sandbox:
-            return spec.id
-        assert observed.sandbox is not None
-        return observed.sandbox.id
+        identifier = (
+            spec.id if actions.create_sandbox or not observed.sandbox else observed.sandbox.id
+        )
+        return _Sandbox(identifier, address.partition("/")[0], references, made)
 
     def _allocate(self, pod: Object) -> str:
         if host_network(pod):
@@ -256,32 +286,68 @@ class Starter:
 
     # -- containers ------------------------------------------------------------------------------
 
-    async def _pull(self, work: Work, pod: Object, start: Start, memory: Memory) -> Image | None:
+    async def _pull(self, work: Work, pod: Object, start: Start) -> Image | None:
         """Have a container's image pulled, and hold it."""
         image = await self._images.obtain(work, pod, start)
         if image is not None:
-            await self._hold_images(pod, {start.name: image}, memory)
+            await self._hold_images(pod, {start.name: image}, self._parts.memory(uid_of(pod)))
         return image
 
     async def _start_container(
-        self, pod: Object, start: Start, image: Image, sandbox: str, references: References
+        self,
+        work: Work,
+        pod: Object,
+        start: Start,
+        image: Image | None,
+        sandbox: _Sandbox,
+        turn: Turn,
     ) -> bool:
-        """Start one container; a failure becomes its waiting reason and Events. Return whether it was started."""
-        parts = self._parts
-        memory, container = parts.memory(uid_of(pod)), _container(pod, start.name)
+        """Prepare one container and start it when its turn comes; return whether it was started.
+
+        A failure becomes its waiting reason and Events, in its turn. Raises TurnNeverCame.
+        """
+        found = image is not None
+        if image is None or turn.slow:  # the shim shall not hold a prepared container for long
+            await turn.come(work)
+            image = image or await self._pull(work, pod, start)
+            if image is None:
+                return False
         try:
-            spec = self._translate(pod, start, container, image, sandbox, references)
-        except StepError as error:
-            return self._fail(pod, start, error.reason, error.message)
-        fault.point("node.container.planned")
+            spec = self._translate(pod, start, image, sandbox)
+            fault.point("node.container.planned")
+            prepared = await bounded(self._parts.runtime.prepare_container(spec))
+        except (StepError, RuntimeFailure) as failure:
+            await turn.come(work)
+            self._tell_found(pod, start, found)
+            if isinstance(failure, StepError):
+                return self._fail(pod, start, failure.reason, failure.message)
+            started = self._start_failed(pod, start, spec, failure)
+            return started and await self._after_start(work, pod, start.name)
+        try:
+            await turn.come(work)
+        except BaseException:
+            await prepared.abandon()
+            raise
+        self._tell_found(pod, start, found)
+        started = await self._start_prepared(pod, start, spec, prepared)
+        return started and await self._after_start(work, pod, start.name)
+
+    def _tell_found(self, pod: Object, start: Start, found: bool) -> None:
+        if found:
+            self._images.tell_found(pod, start)
+
+    async def _start_prepared(
+        self, pod: Object, start: Start, spec: ContainerSpec, prepared: PreparedContainer
+    ) -> bool:
+        parts = self._parts
         if start.previous_end is not None:
             now = parts.clock.now()
             parts.backoffs.restarted(uid_of(pod), start.name, start.hash, start.previous_end, now)
         try:
-            status, steps = await bounded(parts.runtime.start_container(spec))
+            status, steps = await bounded(prepared.start())
         except RuntimeFailure as failure:
             return self._start_failed(pod, start, spec, failure)
-        memory.waiting.pop(start.name, None)
+        parts.memory(uid_of(pod)).waiting.pop(start.name, None)
         parts.running.put_container(status)
         parts.trace(pod, f"container {start.name}", steps)
         fault.point("node.container.started")
@@ -290,26 +356,20 @@ class Starter:
         return True
 
     def _translate(
-        self,
-        pod: Object,
-        start: Start,
-        container: Object,
-        image: Image,
-        sandbox: str,
-        references: References,
+        self, pod: Object, start: Start, image: Image, sandbox: _Sandbox
     ) -> ContainerSpec:
         parts, memory = self._parts, self._parts.memory(uid_of(pod))
-        view = with_addresses(parts, pod)
+        container, view = _container(pod, start.name), with_addresses(parts, pod, sandbox.address)
         inputs = ContainerInputs(
             kind=start.kind,
             attempt=start.attempt,
             image=image,
-            environment=compute_environment(view, container, image.config.env, references),
+            environment=compute_environment(view, container, image.config.env, sandbox.references),
             volumes=memory.volumes,
             hostname=memory.names.hostname if memory.names else "",
         )
         return compute_container_spec(
-            pod, container, inputs, parts.config, sandbox, parts.profiles.compile
+            pod, container, inputs, parts.config, sandbox.id, parts.profiles.compile
         )
 
     def _start_failed(
@@ -370,12 +430,9 @@ def _is_current(volume: PreparedVolume) -> bool:
         return False
 
 
-def with_addresses(parts: Parts, pod: Object) -> Object:
-    """Return the Pod with the addresses that its containers may be told of."""
-    address = parts.config.host_ip
-    if not host_network(pod):
-        sandbox = parts.observe(pod).sandbox
-        address = sandbox.address if sandbox else ""
+def with_addresses(parts: Parts, pod: Object, own: str) -> Object:
+    """Return the Pod with the addresses that its containers may be told of: its own, or with hostNetwork the host's."""
+    address = parts.config.host_ip if host_network(pod) else own
     status = {
         **(pod.get("status") or {}),
         "hostIP": parts.config.host_ip,

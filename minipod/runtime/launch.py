@@ -18,7 +18,7 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ from minipod.linux.process import (
 )
 from minipod.runtime import execute, launch_child, pause, spawn
 from minipod.runtime.operations import (
+    AwaitTurn,
     Clone,
     Exec,
     ExecPause,
@@ -100,9 +101,12 @@ def launch(steps: Sequence[Step], stdio: Stdio, references: References) -> Launc
     return start(steps, stdio, references).finish()
 
 
-def start(steps: Sequence[Step], stdio: Stdio, references: References) -> "Launching":
+def start(
+    steps: Sequence[Step], stdio: Stdio, references: References, *, held: bool = False
+) -> "Launching":
     """Perform the plan's shim steps up to and after its clone and return while the child is still preparing itself.
 
+    A child that is `held` waits at the plan's `AwaitTurn` until it is released.
     `references` holds "pause_pid" or "container_pid" where the plan refers to them, and may hold "pause_pidfd",
     "container_pidfd" to save opening one. Steps for the daemon are left to it. Raises LaunchError.
     """
@@ -110,12 +114,12 @@ def start(steps: Sequence[Step], stdio: Stdio, references: References) -> "Launc
     times = _perform(steps, range(at), references)
     clone = steps[at].operation
     assert isinstance(clone, Clone)
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as opened:
         child = launch_child.Child(
             steps=steps,
             first=at + 1,
             stdio=(stdio.stdin, stdio.stdout, stdio.stderr),
-            targets=_open_targets(steps, references, held),
+            targets=_open_targets(steps, references, opened),
             program=_program_descriptor(steps),
         )
         before = time.monotonic_ns()
@@ -125,7 +129,7 @@ def start(steps: Sequence[Step], stdio: Stdio, references: References) -> "Launc
             raise _failed(steps[at], failure.errno or 0, execute.describe(failure)) from failure
         times.append((at, *execute.since(before)))
     launching = Launching(pid, pidfd, channel, steps, times)
-    launching.perform_after_clone(at, {**references, f"{clone.name}_pid": pid})
+    launching.perform_after_clone(at, {**references, f"{clone.name}_pid": pid}, held)
     return launching
 
 
@@ -237,15 +241,30 @@ class Launching:
         self._steps = steps
         self._times = times
         self._terminal = -1
+        self._rest: Iterator[None] = iter(())
 
     def fileno(self) -> int:
         """Return the descriptor to wait on."""
         return self._channel.fileno()
 
-    def perform_after_clone(self, at: int, references: References) -> None:
-        """Perform the shim's steps that follow the clone, telling the child of each: it waits where it must."""
+    def perform_after_clone(self, at: int, references: References, held: bool) -> None:
+        """Perform the shim's steps that follow the clone, up to the child's turn if it is held."""
+        self._rest = self._follow(at, references, held)
+        self.release()
+
+    def release(self) -> None:
+        """Let a held child go on; nothing when it is not held."""
+        for _ in self._rest:
+            return
+
+    def _follow(self, at: int, references: References, held: bool) -> Iterator[None]:
+        """Tell the child of each step that it waits for; yield where it is held."""
         for index in range(at + 1, len(self._steps)):
-            if self._steps[index].where != "shim":
+            step = self._steps[index]
+            if isinstance(step.operation, AwaitTurn):
+                if held:
+                    yield
+            elif step.where != "shim":
                 continue
             try:
                 self._times += _perform(self._steps, (index,), references)
@@ -321,6 +340,11 @@ class Launching:
             pidfd = pidfd_open(told.pid)
         return Launched(told.pid, pidfd, tuple(self._times), terminal)
 
+    def kill(self) -> None:
+        """Kill the child; finish() reaps it."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
     def abandon(self) -> None:
         """Kill the child and reap it."""
         self._channel.close()
@@ -352,8 +376,7 @@ class Launching:
 
     def _reap(self) -> str:
         code: int | str = "unknown"
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        self.kill()
         with contextlib.suppress(ChildProcessError):
             _, status = os.waitpid(self.pid, 0)
             code = os.waitstatus_to_exitcode(status)

@@ -43,6 +43,7 @@ from minipod.runtime import spawn
 from minipod.runtime.execute import since
 from minipod.runtime.launch_mounts import MOUNT_ACTIONS
 from minipod.runtime.operations import (
+    AwaitTurn,
     ChangeDirectory,
     EnterCgroup,
     Exec,
@@ -144,6 +145,11 @@ def _close_others(child: Child) -> None:
             os.closerange(last + 1, descriptor)
         last = descriptor
     os.closerange(last + 1, 0x7FFFFFFF)
+
+
+def _await_turn(_operation: AwaitTurn, child: Child) -> None:
+    assert child.channel is not None
+    _await_parent(child.channel)
 
 
 # --- namespaces and sessions --------------------------------------------------------------------------------------
@@ -421,6 +427,7 @@ def _check_program(path: str, program: str) -> str:
 
 _ACTIONS: dict[type, Callable[[Any, Child], None]] = {
     **MOUNT_ACTIONS,
+    AwaitTurn: _await_turn,
     JoinNamespaces: _join_namespaces,
     Unshare: _unshare,
     NewSession: _new_session,

@@ -214,6 +214,11 @@ class Clone(Operation, summary="clone {name} with new namespaces {namespaces}"):
 
 
 @dataclass(frozen=True)
+class AwaitTurn(Operation, summary="wait for the sandbox and the containers before"):
+    """Wait until the sandbox is whole and every earlier container has started: all prepare themselves side by side."""
+
+
+@dataclass(frozen=True)
 class JoinNamespaces(Operation, summary="join namespaces {namespaces} of {target}"):
     """Enter the namespaces of another process. Of a PID namespace only children are part (setns(2))."""
 

@@ -1,6 +1,7 @@
 """The mounts of a container, in their order: root, /proc, /dev, /sys, volumes; after the pivot cgroups and masks."""
 
 from minipod.runtime.operations import (
+    AwaitTurn,
     BindMount,
     MakeDevices,
     MakeReadOnly,
@@ -32,18 +33,19 @@ def root_mount_steps(
         if mount.propagation == "rshared":
             taken = OpenMountTree(f"volume{index}", mount.source, mount.source_subpath)
             steps.append((taken, "taken while it is still a peer of the host's mount"))
-    if not host_ipc:
-        shm = OpenMountTree("shm", "/dev/shm", target="$pause_pid", recursive=False)
-        steps.append((shm, "the Pod's shared memory, from the pause's mount namespace"))
-    if shared_pid:
-        taken = OpenMountTree("proc", "/proc", target="$pause_pid", recursive=False, covered=True)
-        steps.append((taken, "the Pod's processes, from there too"))
     steps.append((SetPropagation("/", "rslave"), "what is mounted from here on stays in here"))
     rootfs = spec.rootfs
     overlay = MountOverlay(root, rootfs.layers, rootfs.upper, rootfs.work, devices=privileged)
     steps.append((overlay, "the image's layers, and what the container writes above them"))
+    steps += _devices(root, privileged)
+    steps.append(
+        (AwaitTurn(), "from here on it needs what others make, or must not be ahead of them")
+    )
+    if shared_pid:
+        taken = OpenMountTree("proc", "/proc", target="$pause_pid", recursive=False, covered=True)
+        steps.append((taken, "the Pod's processes, from the pause's mount namespace"))
     steps += _kernel_filesystems(root, privileged, shared_pid)
-    steps += _devices(root, host_ipc, privileged)
+    steps += _shared_memory(root, host_ipc)
     for index, mount in enumerate(spec.mounts):
         steps.append((_volume(mount, index, root, privileged), "a volume"))
     return steps
@@ -61,12 +63,9 @@ def _kernel_filesystems(root: str, privileged: bool, shared_pid: bool) -> Planne
     ]
 
 
-def _devices(root: str, host_ipc: bool, privileged: bool) -> Planned:
+def _devices(root: str, privileged: bool) -> Planned:
     dev = ("nosuid", "strictatime", "mode=755", "size=65536k")
     pts = ("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5")
-    shm: Operation = BindMount("/dev/shm", root, tree="shm", options=("nosuid", "nodev", "noexec"))
-    if host_ipc:
-        shm = BindMount("/dev/shm", root, source="/dev/shm", options=("nosuid", "nodev", "noexec"))
     return [
         (MountFilesystem("tmpfs", "/dev", root, options=dev), "a small /dev of its own"),
         (MakeDevices(root, all=privileged), "the harmless devices"),
@@ -75,7 +74,17 @@ def _devices(root: str, host_ipc: bool, privileged: bool) -> Planned:
             MountFilesystem("mqueue", "/dev/mqueue", root, options=("nosuid", "nodev", "noexec")),
             "message queues of the IPC namespace",
         ),
-        (shm, "shared memory"),
+    ]
+
+
+def _shared_memory(root: str, host_ipc: bool) -> Planned:
+    strict = ("nosuid", "nodev", "noexec")
+    if host_ipc:
+        return [(BindMount("/dev/shm", root, source="/dev/shm", options=strict), "shared memory")]
+    shm = OpenMountTree("shm", "/dev/shm", target="$pause_pid", recursive=False)
+    return [
+        (shm, "the Pod's shared memory, from the pause's mount namespace"),
+        (BindMount("/dev/shm", root, tree="shm", options=strict), "shared memory"),
     ]
 
 

@@ -12,6 +12,7 @@ from minipod.linux.netlink import hardware_address
 from minipod.runtime.operations import (
     AddNftElements,
     AddVeth,
+    AwaitTurn,
     BindMount,
     CheckHostPath,
     ConfigureNetwork,
@@ -281,6 +282,10 @@ def _set_propagation(operation: SetPropagation, _: Context) -> list[str]:
     return [f"mount --make-{operation.propagation} {quote(operation.path)}"]
 
 
+def _await_turn(_operation: AwaitTurn, _: Context) -> list[str]:
+    return ["# nothing to wait for: a shell makes one after the other"]
+
+
 def _open_mount_tree(operation: OpenMountTree, _: Context) -> list[str]:
     if operation.target:
         instead = {
@@ -422,6 +427,7 @@ COMMANDS: dict[type[Operation], Callable[[Any, Context], list[str]]] = {
     WriteSysctl: _write_sysctl,
     SetOomScoreAdj: _set_oom_score_adj,
     SetPropagation: _set_propagation,
+    AwaitTurn: _await_turn,
     OpenMountTree: _open_mount_tree,
     MountOverlay: _mount_overlay,
     MountFilesystem: _mount_filesystem,

@@ -79,6 +79,16 @@ class Streams(Protocol):
         """Let go as a peer that vanishes: the kernel tells an exec'd process (end of input, SIGPIPE, SIGHUP)."""
 
 
+class PreparedContainer(Protocol):
+    """A container that waits for its turn: it is started or abandoned, once."""
+
+    async def start(self) -> tuple[ContainerStatus, list[TracedStep]]:
+        """Have its program executed. RuntimeFailure("StartError") when that cannot be."""
+
+    async def abandon(self) -> None:
+        """End it before its program ran: nothing is left of it."""
+
+
 class Runtime(Protocol):
     """Sandboxes and containers from plain specs."""
 
@@ -95,10 +105,8 @@ class Runtime(Protocol):
     async def remove_sandbox(self, sandbox_id: str) -> None:
         """Kill whatever still runs in the sandbox, take down its network, namespaces and cgroups, forget it."""
 
-    async def start_container(
-        self, spec: ContainerSpec
-    ) -> tuple[ContainerStatus, list[TracedStep]]:
-        """Start a container. RuntimeFailure("StartError") when its program cannot be executed."""
+    async def prepare_container(self, spec: ContainerSpec) -> PreparedContainer:
+        """Make a container up to where it needs its sandbox whole; that one may still be being made."""
 
     async def stop_container(self, container_id: str, grace_seconds: float) -> ContainerStatus:
         """Send the stop signal, wait, send SIGKILL after the grace, return the exited status. 0: kill at once.

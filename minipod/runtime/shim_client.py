@@ -1,7 +1,7 @@
 """The runtime of the daemon: computes plans, performs its own steps, has the shim perform the others.
 
     run_sandbox      plan -> shim clones the pause -> network from here, while the pause settles in -> ready
-    start_container  plan -> one round trip
+    prepare_container  plan -> shim clones the container, beside its sandbox if need be -> start when its turn comes
     exec, attach     one round trip that brings descriptors; data then flows without the shim (streams.py)
 
 The connection comes back by itself: after a shim's upgrade nothing is noticed, after its death "shim-lost" and
@@ -17,7 +17,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from minipod.fault import point
 from minipod.linux import cgroup
@@ -41,6 +41,7 @@ from minipod.runtime.plan import (
     compute_sandbox_plan,
     container_cgroup,
 )
+from minipod.runtime.prepared import PreparedContainer, trace_of
 from minipod.runtime.protocol import Message
 from minipod.runtime.service import RuntimeEvent, RuntimeFailure, RuntimeState
 from minipod.runtime.shim_link import ShimLink
@@ -63,6 +64,13 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
+class _Making(NamedTuple):
+    """A sandbox that is being made; `cloned` holds its pause's pid, 0 when there is nothing to wait for."""
+
+    reference: SandboxRef
+    cloned: "asyncio.Future[int]"
+
+
 class ShimRuntime:
     """`service.Runtime` over a shim. Open it before use; every call may raise RuntimeFailure("ShimUnavailable")."""
 
@@ -73,7 +81,7 @@ class ShimRuntime:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="runtime")
         self._sandboxes: dict[str, Message] = {}  # the shim's word on each, by id
         self._specs: dict[str, ContainerSpec] = {}  # of running containers, for exec
-        self._cloned: dict[str, asyncio.Future[int]] = {}
+        self._making: dict[str, _Making] = {}  # sandboxes on their way
         self._sessions: dict[int, DescriptorStreams] = {}
         self._ended_early: dict[
             int, Message
@@ -147,7 +155,7 @@ class ShimRuntime:
     async def _run_sandbox(self, spec: SandboxSpec) -> tuple[Message, list[TracedStep]]:
         steps = compute_sandbox_plan(spec, self.host)
         cloned: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._cloned[spec.id] = cloned
+        self._making[spec.id] = _Making(SandboxRef.of(spec), cloned)
         try:
             launched, made = await _both(
                 self._launch_sandbox(spec, steps, cloned), self._make_network(steps, cloned)
@@ -156,14 +164,14 @@ class ShimRuntime:
             await self._give_up(spec)
             raise RuntimeFailure("SandboxFailed", str(failure), failure.step) from None
         finally:
-            del self._cloned[spec.id]
+            del self._making[spec.id]
         status: Message = launched["status"]
         self._sandboxes[spec.id] = status
         if status["pid"] and not status["configured"]:
             point("runtime.sandbox.network-made")
             self._link.begin("sandbox-configured", id=spec.id)
             status["configured"] = status["ready"] = True
-        return status, sorted(_trace(steps, launched) + made, key=lambda step: step.start_us)
+        return status, sorted(trace_of(steps, launched) + made, key=lambda step: step.start_us)
 
     async def _launch_sandbox(
         self, spec: SandboxSpec, steps: Sequence[Step], cloned: "asyncio.Future[int]"
@@ -220,17 +228,33 @@ class ShimRuntime:
         self, spec: ContainerSpec
     ) -> tuple[ContainerStatus, list[TracedStep]]:
         """Start a container. RuntimeFailure("StartError") when its program cannot be executed."""
-        sandbox = await self._sandbox_ref(spec.sandbox_id)
+        return await (await self.prepare_container(spec)).start()
+
+    async def prepare_container(self, spec: ContainerSpec) -> PreparedContainer:
+        """Make a container up to the point where it needs a whole sandbox. Start it, or abandon it."""
+        await self._link.wait_connected()
+        making = self._making.get(spec.sandbox_id)
+        sandbox = making.reference if making else await self._sandbox_ref(spec.sandbox_id)
+        if making:
+            await asyncio.shield(making.cloned)
         steps = compute_container_plan(spec, sandbox, self.host)
-        answer = await self._link.call(
+        answer = self._link.begin(
             "start-container",
             spec=to_plain(spec),
             steps=_shim_steps(steps),
             sandbox_id=spec.sandbox_id,
             cgroup=container_cgroup(spec, sandbox),
+            held=True,
         )
+        return PreparedContainer(self, spec, steps, answer)
+
+    def release_container(self, container_id: str) -> None:
+        """Let a prepared container go on to its program."""
+        self._link.begin("release-container", id=container_id)
+
+    def keep_spec(self, spec: ContainerSpec) -> None:
+        """Remember a running container's spec, for exec."""
         self._specs[spec.id] = spec
-        return from_plain(ContainerStatus, answer["status"]), _trace(steps, answer.result)
 
     async def _sandbox_ref(self, sandbox_id: str) -> SandboxRef:
         if sandbox_id not in self._sandboxes:
@@ -416,9 +440,9 @@ class ShimRuntime:
     def _on_event(self, message: Message) -> None:
         match message["event"]:
             case "sandbox-cloned":
-                cloned = self._cloned.get(message["sandbox_id"])
-                if cloned and not cloned.done():
-                    cloned.set_result(message["pid"])
+                making = self._making.get(message["sandbox_id"])
+                if making and not making.cloned.done():
+                    making.cloned.set_result(message["pid"])
             case "session-ended":
                 self._end_session(message)
             case "container-exited":
@@ -480,12 +504,6 @@ def _born_in(step: Step, path: str) -> Step:
     if isinstance(step.operation, Clone):
         return replace(step, operation=replace(step.operation, cgroup=path))
     return step
-
-
-def _trace(steps: Sequence[Step], result: Message) -> list[TracedStep]:
-    """Return what the shim did of a plan, by its times."""
-    sent = [step for step in steps if step.where != "daemon"]
-    return [TracedStep(sent[index], start, took) for index, start, took in result["times"]]
 
 
 def _sandbox_status(plain: Message) -> SandboxStatus:

@@ -43,10 +43,14 @@ class ShimLink:
 
     async def call(self, verb: str, **arguments: object) -> Answer:
         """Ask the shim; wait a while for one that is coming back. Raises RuntimeFailure."""
+        await self.wait_connected()
+        return await self.begin(verb, **arguments)
+
+    async def wait_connected(self) -> None:
+        """Wait a while for a shim that is coming back; return at once when it is there."""
         if not self._connected.is_set() and not self._closed:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._connected.wait(), OUTAGE_SECONDS)
-        return await self.begin(verb, **arguments)
 
     def begin(self, verb: str, **arguments: object) -> "asyncio.Future[Answer]":
         """Ask the shim at once. Raises RuntimeFailure when there is no connection."""

@@ -76,6 +76,7 @@ class FakeRuntime:
         self.exits_at_once: dict[str, int] = {}  # container name -> exit code
         self.ignores_term: set[str] = set()  # container names
         self.fail_next: dict[str, RuntimeFailure] = {}
+        self.abandoned: list[str] = []
         self.gates: dict[str, asyncio.Event] = {}  # call name -> held until set
         self.reached: dict[str, asyncio.Event] = {}  # call name -> set when a gate is reached
         self.streams = FakeStreams((), 0)
@@ -137,6 +138,9 @@ class FakeRuntime:
             if status.sandbox_id == sandbox_id and status.state == "running":
                 self._end(status, 137, 9, "Error")
         self.sandboxes.pop(sandbox_id, None)
+
+    async def prepare_container(self, spec: ContainerSpec) -> "FakePrepared":
+        return FakePrepared(self, spec)
 
     async def start_container(
         self, spec: ContainerSpec
@@ -246,3 +250,16 @@ class FakeRuntime:
     def _next_pid(self) -> int:
         self._pid += 1
         return self._pid
+
+
+class FakePrepared:
+    """A container that waits for its turn."""
+
+    def __init__(self, runtime: "FakeRuntime", spec: ContainerSpec) -> None:
+        self._runtime, self._spec = runtime, spec
+
+    async def start(self) -> tuple[ContainerStatus, list[TracedStep]]:
+        return await self._runtime.start_container(self._spec)
+
+    async def abandon(self) -> None:
+        self._runtime.abandoned.append(self._spec.id)

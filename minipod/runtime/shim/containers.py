@@ -30,6 +30,7 @@ class Container:
         self.record = record
         self.output: Output | None = None
         self.stdin = -1
+        self.launch: Launch | None = None  # while it is being made
         self.ended: Exit | None = None  # the program has ended; its last output is still read
         self.ended_at = 0.0
         self.stopping = False
@@ -71,27 +72,44 @@ class Containers:
         self.all[identity] = container
         point("shim.container.recorded")
         try:
-            self._launch(container, steps, references)
+            self._launch(container, steps, references, bool(request.arguments.get("held")))
         except LaunchFailure as failure:
             self._on_start_failed(container, failure)
         except OSError as error:
             problem = LaunchFailure("CreateContainerError", explain(error))
             self._on_start_failed(container, problem)
 
-    def _launch(self, container: Container, steps: list[Plain], references: Plain) -> None:
+    def _launch(
+        self, container: Container, steps: list[Plain], references: Plain, held: bool
+    ) -> None:
         record = container.record
         log = LogFile(record.log_path, record.log_max_bytes, record.log_max_files)
         log.open()
         log.close()  # it is opened again with the first line: a failed start leaves no descriptor
 
         def done(result: Started | LaunchFailure) -> None:
+            container.launch = None
             if isinstance(result, LaunchFailure):
                 self._on_start_failed(container, result)
             else:
                 self._on_started(container, result, log, pipes)
 
         pipes = open_stdio(record.tty, record.stdin)
-        Launch(self._core, steps, pipes, references, done)
+        container.launch = Launch(self._core, steps, pipes, references, done, held=held)
+
+    def release(self, request: Request) -> None:
+        """Let a held container go on to its program; nothing when it has failed meanwhile."""
+        container = self.all.get(identifier(request.arguments, "id"))
+        if container and container.launch:
+            container.launch.release()
+        request.reply({})
+
+    def close_connection(self) -> None:
+        """End what is held for daemons that are gone: nobody will ever release it."""
+        for container in self.all.values():
+            waiting = any(not each.connection.closed for each in container.starters)
+            if container.launch and container.launch.held and not waiting:
+                container.launch.kill()
 
     def _on_started(
         self, container: Container, started: Started, log: LogFile, pipes: Pipes
@@ -210,7 +228,9 @@ class Containers:
         container.kill_timer = self._core.loop.call_at(when, lambda: self.kill(container))
 
     def kill(self, container: Container) -> None:
-        """Kill every process of the container at once."""
+        """Kill every process of the container at once, one that is still being made included."""
+        if container.launch:
+            container.launch.kill()
         cgroup.signal_all(self._core.cgroups, container.record.cgroup)
         self._signal(container, signal.SIGKILL)
 

@@ -136,14 +136,21 @@ class Launch:
         pipes: Pipes,
         references: Plain,
         done: Callable[[Started | LaunchFailure], None],
+        *,
+        held: bool = False,
     ) -> None:
-        """Clone the process. Raises LaunchFailure when it comes to nothing at once; the pipes are closed then."""
+        """Clone the process. Raises LaunchFailure when it comes to nothing at once; the pipes are closed then.
+
+        One that is `held` prepares itself, but does not go past the plan's `AwaitTurn` before `release`.
+        """
         self._core = core
         self._pipes = pipes
         self._done = done
+        self._killed = False
+        self.held = held
         try:
             planned = [step_from_json(step) for step in steps]
-            self._launching = start(planned, Stdio(*pipes.child), references)
+            self._launching = start(planned, Stdio(*pipes.child), references, held=held)
         except LaunchError as error:
             pipes.close()
             raise LaunchFailure(error.reason, error.message, error.step) from None
@@ -165,12 +172,23 @@ class Launch:
         self._descriptor = self._launching.fileno()
         self._core.loop.watch(self._descriptor, select.EPOLLIN, self._on_ready)
 
+    def release(self) -> None:
+        """Let a held process go on; nothing when it is not held."""
+        self.held = False
+        self._launching.release()
+
+    def kill(self) -> None:
+        """End the process before its program runs."""
+        self._killed = True
+        self._launching.kill()
+
     def _on_ready(self, _events: int) -> None:
         self._core.loop.unwatch(self._descriptor)  # before it is closed
         try:
             launched = self._launching.advance()
         except LaunchError as error:
-            self._fail(LaunchFailure(error.reason or "StartError", error.message, error.step))
+            reason = "CreateContainerError" if self._killed else error.reason or "StartError"
+            self._fail(LaunchFailure(reason, error.message, error.step))
             return
         except Exception as error:  # noqa: BLE001  (whoever waits must be told)
             self._launching.abandon()

@@ -23,8 +23,7 @@ class Sandboxes:
         self._core = core
         self._containers = containers
         self.all: dict[str, SandboxRecord] = {}
-        self._starting: dict[str, list[Request]] = {}
-        self._launching: dict[str, SandboxRecord] = {}  # of those that are starting
+        self._starting: dict[str, tuple[SandboxRecord, list[Request]]] = {}
         self._removing: dict[str, list[Callable[[str], None]]] = {}
 
     def run(self, request: Request) -> None:
@@ -35,7 +34,7 @@ class Sandboxes:
             request.reply({"status": known.status(), "times": []})
             return
         if identity in self._starting:
-            self._starting[identity].append(request)
+            self._starting[identity][1].append(request)
             return
         steps = members_list(request.arguments, "steps")
         record = SandboxRecord(
@@ -50,21 +49,22 @@ class Sandboxes:
         )
         self._core.files.write(record, spec)
         point("shim.sandbox.recorded")
-        self._starting[identity], self._launching[identity] = [request], record
+        self._starting[identity] = record, [request]
         try:
             launch = Launch(self._core, steps, open_null(), {}, partial(self._on_launched, record))
         except LaunchFailure as failure:
             self._on_launched(record, failure)
             return
-        # Its namespaces are there: the daemon makes the network while the pause settles in.
+        record.pid = launch.pid
+        # Its namespaces are there: while the pause settles in, the daemon makes the network, and containers begin.
         early = {"event": "sandbox-cloned", "sandbox_id": identity, "pid": launch.pid}
         request.connection.send(early)
 
     def _on_launched(self, record: SandboxRecord, result: Started | LaunchFailure) -> None:
-        requests = self._starting.pop(record.id)
-        del self._launching[record.id]
+        _, requests = self._starting.pop(record.id)
         if isinstance(result, LaunchFailure):
             self._core.files.remove(record)
+            self._kill_containers(record)
             CgroupRemoval(self._core, record.cgroup, lambda _problem: None)
             for request in requests:
                 request.fail("SandboxFailed", str(result), result.step)
@@ -118,11 +118,14 @@ class Sandboxes:
         waiting = self._removing.setdefault(identity, [])
         waiting.append(done)
         if len(waiting) == 1:
-            for container in self._containers.of(identity):
-                self._containers.kill(container)
+            self._kill_containers(record)
             CgroupRemoval(
                 self._core, record.cgroup, lambda problem: self._taken_down(record, problem)
             )
+
+    def _kill_containers(self, record: SandboxRecord) -> None:
+        for container in self._containers.of(record.id):
+            self._containers.kill(container)
 
     def _taken_down(self, record: SandboxRecord, problem: str) -> None:
         if not problem:
@@ -138,7 +141,7 @@ class Sandboxes:
 
     def records(self) -> list[SandboxRecord]:
         """Return every sandbox, those that are still being made too: a new daemon must know what it has to end."""
-        return [*self.all.values(), *self._launching.values()]
+        return [*self.all.values(), *(record for record, _ in self._starting.values())]
 
     def require(self, arguments: Plain, name: str) -> SandboxRecord:
         """Return the sandbox that the arguments name. Refusal when there is none."""
@@ -148,7 +151,9 @@ class Sandboxes:
         return self.all[identity]
 
     def require_alive(self, arguments: Plain, name: str) -> SandboxRecord:
-        """Return the sandbox that the arguments name. Refusal when its pause process is gone."""
+        """Return the sandbox that the arguments name, which may be being made. Refusal when its pause is gone."""
+        if starting := self._starting.get(identifier(arguments, name)):
+            return starting[0]
         record = self.require(arguments, name)
         if not record.pid or record.id in self._removing:
             raise Refusal("SandboxFailed", f'sandbox "{record.id}" does not run any more')

@@ -64,6 +64,7 @@ class Server:
             "sandbox-configured": self.sandboxes.configured,
             "remove-sandbox": self.sandboxes.remove,
             "start-container": self._start_container,
+            "release-container": self.containers.release,
             "stop-container": self.containers.stop,
             "remove-container": self.containers.remove,
             "signal": self.containers.signal,
@@ -168,6 +169,7 @@ class Server:
         self.connections.pop(connection.number, None)
         self.sessions.close_connection(connection)
         self.commands.close_connection(connection)
+        self.containers.close_connection()
 
     def dispatch(self, request: Request) -> None:
         """Answer one request. Whatever is wrong with it, the shim lives on."""

@@ -358,3 +358,34 @@ def test_a_lost_shim_makes_the_node_not_ready(play):
         assert world.status()["containerStatuses"][0]["restartCount"] == 1
 
     play(scene)
+
+
+def test_containers_start_one_after_the_other_whatever_is_prepared_ahead(play):
+    async def scene(world: World) -> None:
+        reached, go = world.runtime.gate("start_container")
+        two = make_pod("web", container("one"), container("two"))
+        await world.api.client().create("pods", "default", two)
+        await world.settle()
+        await reached.wait()
+        assert len(names(world, "start_container")) == 1
+        go.set()
+        await world.settle()
+        await world.events_written()
+        assert world.reasons() == ["Pulled", "Created", "Started"] * 2
+
+    play(scene)
+
+
+def test_what_is_prepared_is_abandoned_when_the_sandbox_fails(play):
+    async def scene(world: World) -> None:
+        reached, go = world.runtime.gate("run_sandbox")
+        await world.api.client().create("pods", "default", make_pod())
+        await world.settle()
+        await reached.wait()
+        world.runtime.fail_next["run_sandbox"] = RuntimeFailure("SandboxFailed", "no room")
+        go.set()
+        await world.settle()
+        assert len(world.runtime.abandoned) == 1
+        assert not names(world, "start_container")
+
+    play(scene)

@@ -1,0 +1,107 @@
+"""Containers prepared ahead of their turn, beside a sandbox that is still being made."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from minipod.runtime.service import RuntimeFailure
+from minipod.runtime.spec import SandboxSpec
+from tests.kernel.shim.world import ShimWorld, asynchronous, wait_until
+
+pytestmark = pytest.mark.kernel
+
+
+def children(shim: ShimWorld) -> list[int]:
+    pid = shim.pid
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_waiting(pid: int) -> bool:
+    """Whether the process waits for a word of its parent's (recvfrom(2))."""
+    return "skb_wait" in Path(f"/proc/{pid}/wchan").read_text()
+
+
+async def prepared(shim: ShimWorld, *args: str) -> tuple[object, str, int]:
+    """Prepare a container that is held at its turn; return it, its name and the pid of its process."""
+    before = set(children(shim))
+    spec = shim.spec(*args)
+    made = await shim.runtime.prepare_container(spec)
+    await wait_until(lambda: len(set(children(shim)) - before) == 1)
+    (pid,) = set(children(shim)) - before
+    await wait_until(lambda: is_waiting(pid))
+    return made, spec.id, pid
+
+
+@asynchronous
+async def test_a_container_prepares_itself_and_runs_when_its_turn_comes(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    first, _, one = await prepared(shim, "sleep", "1000")
+    second, _, two = await prepared(shim, "sleep", "2000")
+    assert (await shim.runtime.state()).containers == ()  # not before they are started
+    status, _ = await second.start()
+    assert Path(f"/proc/{two}/cmdline").read_bytes() == b"sleep\x002000\0"
+    assert (status.pid, status.state) == (two, "running")
+    assert is_waiting(one)
+    assert (await first.start())[0].pid == one
+
+
+@asynchronous
+async def test_an_abandoned_container_leaves_nothing(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    descriptors = shim.descriptors()
+    made, identity, pid = await prepared(shim, "sleep", "1000")
+    await made.abandon()
+    assert pid not in children(shim)
+    assert not Path(f"/proc/{pid}").exists()
+    assert not (shim.layout.run / f"shim/containers/{identity}.json").exists()
+    await wait_until(lambda: not any(identity in path for path in all_cgroups(shim)))
+    assert shim.descriptors() == descriptors
+
+
+def all_cgroups(shim: ShimWorld) -> list[str]:
+    return [name for path in shim.cgroup_paths() for name, _, _ in os.walk(path)]
+
+
+@asynchronous
+async def test_a_container_is_prepared_beside_its_sandbox(shim: ShimWorld) -> None:
+    spec = SandboxSpec("sandbox", "pod-1", f"{shim.layout.instance}/sandbox")
+    making = asyncio.create_task(shim.runtime.run_sandbox(spec))
+    await asyncio.sleep(0)
+    made = await shim.runtime.prepare_container(shim.spec("sleep", "1000"))
+    sandbox, _ = await making
+    status, _ = await made.start()
+    for name in ("ipc", "net"):
+        own = os.readlink(f"/proc/{status.pid}/ns/{name}")
+        assert own == os.readlink(f"/proc/{sandbox.pid}/ns/{name}")
+
+
+@asynchronous
+async def test_removing_the_sandbox_ends_what_is_prepared_in_it(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    made, _, pid = await prepared(shim, "sleep", "1000")
+    await shim.runtime.remove_sandbox("sandbox")
+    assert not Path(f"/proc/{pid}").exists()
+    with pytest.raises(RuntimeFailure):
+        await made.start()
+
+
+@asynchronous
+async def test_what_a_daemon_has_not_released_ends_with_it(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    _, identity, pid = await prepared(shim, "sleep", "1000")
+    await shim.runtime.close()
+    await wait_until(lambda: not Path(f"/proc/{pid}").exists())
+    await wait_until(lambda: not (shim.layout.run / f"shim/containers/{identity}.json").exists())
+    await shim.open()
+    assert (await shim.start("sleep", "1000", name=identity)).state == "running"
+
+
+@asynchronous
+async def test_what_is_prepared_ends_with_a_killed_shim(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    _, _, pid = await prepared(shim, "sleep", "1000")
+    os.kill(shim.pid, signal.SIGKILL)
+    await wait_until(lambda: not Path(f"/proc/{pid}").exists())
