@@ -15,9 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.clock import Row, now_ms, repeat, table
+from benchmarks.clock import Row, beside, now_ms, repeat, table
+from benchmarks.containers import Containers
 from benchmarks.minipod_side import Minipod, cpu_seconds, pod, pss_kb
 from benchmarks.peers import Peers, available
+from minipod.linux import cgroup
 
 READY = "trap 'exit 0' TERM; echo > /bench/fifo; while :; do sleep 1000 & wait; done"
 PODMAN_IMAGE = "localhost/bench:1"
@@ -91,22 +93,18 @@ class Bench:
                 self.minipod.wait_gone({"bench"}, since)
             return took
 
-        row = Row(name, "ms", repeat(self.count, ours, f"{name}, minipod"), target=target)
-        if "podman" in available():
-            path = str(self.podman_pod(manifest))
+        path = str(self.podman_pod(manifest))
 
-            def theirs(_: int) -> float:
-                took = self.until_first_instruction(
-                    lambda: self.peers.podman("kube", "play", "--network=podman", path)
-                )
-                self.peers.podman("pod", "rm", "-f", "-t", "0", "bench")
-                return took
-
-            row.peer, row.peer_name = (
-                repeat(max(self.count // 3, 3), theirs, f"{name}, podman"),
-                "podman",
+        def theirs(_: int) -> float:
+            took = self.until_first_instruction(
+                lambda: self.peers.podman("kube", "play", "--network=podman", path)
             )
-        self.rows.append(row)
+            self.peers.podman("pod", "rm", "-f", "-t", "0", "bench")
+            return took
+
+        peer = theirs if "podman" in available() else None
+        mine, others = beside(self.count, ours, peer, name)
+        self.rows.append(Row(name, "ms", mine, others, "podman", target))
 
     def pods(self) -> None:
         """Measure the start of Pods of one, two, and one after another container."""
@@ -142,18 +140,17 @@ class Bench:
                 lambda: self.minipod.run("delete", "pod", "typed", "--now"),
             )
 
-        row = Row("apply --until-ready", "ms", repeat(self.count, ours, "apply"), target=0.67)
-        if "podman" in available():
-            other = str(self.podman_pod(manifest))
+        other = str(self.podman_pod(manifest))
 
-            def theirs(_: int) -> float:
-                return timed(
-                    lambda: self.peers.podman("kube", "play", "--network=podman", other),
-                    lambda: self.peers.podman("pod", "rm", "-f", "-t", "0", "typed"),
-                )
+        def theirs(_: int) -> float:
+            return timed(
+                lambda: self.peers.podman("kube", "play", "--network=podman", other),
+                lambda: self.peers.podman("pod", "rm", "-f", "-t", "0", "typed"),
+            )
 
-            row.peer, row.peer_name = repeat(max(self.count // 3, 3), theirs, "kube play"), "podman"
-        self.rows.append(row)
+        peer = theirs if "podman" in available() else None
+        mine, others = beside(self.count, ours, peer, "apply --until-ready")
+        self.rows.append(Row("apply --until-ready", "ms", mine, others, "podman", 0.67))
 
     def deletion(self) -> None:
         """Measure the deletion of a Pod whose program heeds SIGTERM."""
@@ -198,59 +195,106 @@ class Bench:
             self.minipod.run(*command)
             return now_ms() - begun
 
-        row = Row("exec true, as typed", "ms", repeat(self.count, ours, "exec"), target=1.0)
-        if "podman" in available():
+        def connected(_: int) -> float:
+            begun = now_ms()
+            self.minipod.exec("exec", "/bin/true")
+            return now_ms() - begun
+
+        def theirs(_: int) -> float:
+            begun = now_ms()
+            self.peers.podman("exec", "exec-c0", "/bin/true")
+            return now_ms() - begun
+
+        peer = theirs if "podman" in available() else None
+        if peer:
             path = str(self.podman_pod(pod("exec", READY, volume=self.work)))
             self.until_first_instruction(
                 lambda: self.peers.podman("kube", "play", "--network=podman", path)
             )
-
-            def theirs(_: int) -> float:
-                begun = now_ms()
-                self.peers.podman("exec", "exec-c0", "/bin/true")
-                return now_ms() - begun
-
-            row.peer, row.peer_name = repeat(self.count, theirs, "podman exec"), "podman"
+        typed, others = beside(self.count, ours, peer, "exec true, as typed")
+        mine, more = beside(self.count, connected, peer, "exec true")
+        if peer:
             self.peers.podman("pod", "rm", "-f", "-t", "0", "exec")
+        self.rows.append(Row("exec true, as typed", "ms", typed, others, "podman"))
+        self.rows.append(Row("exec true", "ms", mine, more, "podman", 0.1))
+        if "crun" in available():
+            mine, others = self._beside_crun_exec(connected)
+            self.rows.append(Row("exec true", "ms", mine, others, "crun exec", crun_exec_target()))
         self.minipod.run("delete", "pod", "exec", "--now")
-        self.rows.append(row)
 
     def many(self) -> None:
-        """Measure 50 Pods at once, memory and idle cost with 100."""
-        names = {f"many-{n}" for n in range(50)}
+        """Measure 50 Pods at once, memory and idle cost with 100, a start beside 300 others."""
+        daemon, shim = self.minipod.pids()
+        self._one_start("warm")  # what every daemon has once it has made a Pod is not this Pod's
+        empty = pss_kb(daemon) + pss_kb(shim)
+        third = [self._one_start(f"early-{n}") for n in range(self.count)]
         since = self.minipod.version()
         begun = now_ms()
-        for name in sorted(names):
-            self.minipod.create(pod(name, "exec sleep 100000"))
-        self.minipod.wait_running(names, since)
+        self._ask_for(0, 50)
+        self.minipod.wait_running({f"many-{n}" for n in range(50)}, since)
         self.rows.append(Row("50 Pods at once, all Running", "ms", [now_ms() - begun], target=1500))
-        more = {f"many-{n}" for n in range(50, 100)}
-        for name in sorted(more):
-            self.minipod.create(pod(name, "exec sleep 100000"))
-        self.minipod.wait_running(more, since)
-        daemon, shim = self.minipod.pids()
+        self._fill(50, 100)
+        self._measure_hundred(daemon, shim, empty)
+        self._fill(100, 300)
+        last = [self._one_start(f"late-{n}") for n in range(self.count)]
+        self.rows.append(Row("start beside 300 Pods", "ms", last, third, "beside none", 1.3))
+        since, names = self.minipod.version(), {f"many-{n}" for n in range(300)}
+        for name in sorted(names):
+            self.minipod.delete(name, 0)
+        self.minipod.wait_gone(names, since)
+
+    def _ask_for(self, first: int, last: int) -> None:
+        for number in range(first, last):
+            self.minipod.create(pod(f"many-{number}", "exec sleep 100000"))
+
+    def _fill(self, first: int, last: int) -> None:
+        since = self.minipod.version()
+        self._ask_for(first, last)
+        self.minipod.wait_running({f"many-{n}" for n in range(first, last)}, since)
+
+    def _one_start(self, name: str) -> float:
+        """Return how long a Pod takes to its first instruction; it is removed again."""
+        took = self.until_first_instruction(
+            lambda: self.minipod.create(pod(name, READY, volume=self.work))
+        )
+        since = self.minipod.version()
+        self.minipod.delete(name, 0)
+        if self._exists(name):
+            self.minipod.wait_gone({name}, since)
+        return took
+
+    def _measure_hundred(self, daemon: int, shim: int, empty: int) -> None:
+        time.sleep(2)  # let the last writes settle: what is measured is quiet
         both = pss_kb(daemon) + pss_kb(shim)
         self.rows.append(
             Row("memory of daemon and shim, 100 Pods", "kB PSS", [both], target=100_000)
         )
         pauses = [pid for pid in _children(shim) if _command(pid) == "/pause"]
-        if pauses:
-            own = [float(pss_kb(pid)) for pid in pauses]
-            self.rows.append(Row("memory of a Pod beyond its programs", "kB PSS", own, target=200))
-        time.sleep(2)  # let the last writes settle: what is measured is quiet
+        own = [pss_kb(pid) + (both - empty) / 100 for pid in pauses]
+        self.rows.append(Row("memory of a Pod beyond its programs", "kB PSS", own, target=200))
         before = cpu_seconds(daemon) + cpu_seconds(shim)
         time.sleep(10)
         used = (cpu_seconds(daemon) + cpu_seconds(shim) - before) / 10 * 100
         self.rows.append(Row("100 idle Pods", "% of a core", [used], target=0.5))
-        since = self.minipod.version()
-        for name in sorted(names | more):
-            self.minipod.delete(name, 0)
-        self.minipod.wait_gone(names | more, since)
 
-    def crun(self) -> None:
-        """Measure the floor: crun alone, a container from a prepared bundle."""
-        if "crun" not in available():
-            return
+    def containers(self) -> None:
+        """Measure one more container in a sandbox that runs, beside crun, which makes no network either."""
+        runtime = Containers(self.rootfs, self.work)
+
+        def ours(_: int) -> float:
+            took = self.until_first_instruction(lambda: runtime.start(["/bin/sh", "-c", READY]))
+            runtime.remove()
+            return took
+
+        try:
+            mine, others = beside(self.count, ours, self._crun_run(), "one more container", every=1)
+        finally:
+            runtime.close()
+        self.rows.append(
+            Row("one more container in a sandbox", "ms", mine, others, "crun run -d", 1.0)
+        )
+
+    def _bundle(self) -> str:
         mounts: list[dict[str, object]] = [
             {
                 "destination": "/bench",
@@ -259,36 +303,38 @@ class Bench:
                 "options": ["rbind"],
             }
         ]
-        bundle = str(self.peers.crun_bundle(self.rootfs, ["/bin/sh", "-c", READY], mounts))
+        return str(self.peers.crun_bundle(self.rootfs, ["/bin/sh", "-c", READY], mounts))
+
+    def _crun_run(self) -> Callable[[int], float] | None:
+        if "crun" not in available():
+            return None
+        command = ("crun", "run", "-d", "--bundle", self._bundle(), "bench")
 
         def run(_: int) -> float:
-            took = self.until_first_instruction(
-                lambda: self.peers.run(
-                    "crun", "run", "-d", "--bundle", bundle, "bench", quiet=False
-                )
-            )
+            took = self.until_first_instruction(lambda: self.peers.run(*command, quiet=False))
             self.peers.run("crun", "delete", "-f", "bench")
             return took
 
-        self.rows.append(
-            Row("(peer) crun run -d, to first instruction", "ms", repeat(self.count, run, "crun"))
-        )
-        self._crun_exec(bundle)
+        return run
 
-    def _crun_exec(self, bundle: str) -> None:
-        """Measure `exec true` in a container of crun's that runs."""
-        self.until_first_instruction(
-            lambda: self.peers.run("crun", "run", "-d", "--bundle", bundle, "bench", quiet=False)
-        )
+    def _beside_crun_exec(self, ours: Callable[[int], float]) -> tuple[list[float], list[float]]:
+        command = ("crun", "run", "-d", "--bundle", self._bundle(), "bench")
+        self.until_first_instruction(lambda: self.peers.run(*command, quiet=False))
 
-        def run(_: int) -> float:
+        def theirs(_: int) -> float:
             begun = now_ms()
             self.peers.run("crun", "exec", "bench", "/bin/true").check_returncode()
             return now_ms() - begun
 
-        row = Row("(peer) crun exec true", "ms", repeat(self.count, run, "crun exec"))
-        self.peers.run("crun", "delete", "-f", "bench")
-        self.rows.append(row)
+        try:
+            return beside(self.count, ours, theirs, "exec true, crun", every=1)
+        finally:
+            self.peers.run("crun", "delete", "-f", "bench")
+
+
+def crun_exec_target() -> float:
+    """Return the ratio to reach: where v1 hierarchies are used, each exec has to be moved into them."""
+    return 1.0 if cgroup.this_host().v1 else 0.5
 
 
 def _children(pid: int) -> list[int]:
@@ -313,7 +359,9 @@ def main() -> None:
     """Measure everything, print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--count", type=int, default=20, help="repetitions of each measurement")
-    parser.add_argument("--only", action="append", help="pods, apply, delete, exec, many, crun")
+    parser.add_argument(
+        "--only", action="append", help="pods, containers, apply, delete, exec, many"
+    )
     parser.add_argument("--no-install", action="store_true", help="do not install missing peers")
     options = parser.parse_args()
     if os.geteuid() != 0:
@@ -324,7 +372,7 @@ def main() -> None:
     bench = Bench(options.count)
     parts: dict[str, Callable[[], None]] = {
         "pods": bench.pods,
-        "crun": bench.crun,
+        "containers": bench.containers,
         "apply": bench.apply_command,
         "exec": bench.exec_true,
         "delete": bench.deletion,

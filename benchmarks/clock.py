@@ -60,6 +60,28 @@ def repeat(count: int, run: Callable[[int], float], label: str) -> list[float]:
     return figures
 
 
+def beside(
+    count: int,
+    ours: Callable[[int], float],
+    theirs: Callable[[int], float] | None,
+    label: str,
+    every: int = 3,
+) -> tuple[list[float], list[float]]:
+    """Call `ours` `count` times, and `theirs` between every so many of them: both see the same weather."""
+    ours(-1)
+    if theirs:
+        theirs(-1)
+    mine: list[float] = []
+    peers: list[float] = []
+    for number in range(count):
+        mine.append(ours(number))
+        if theirs and number % every == 0:
+            peers.append(theirs(number))
+        print(f"\r{label}: {number + 1}/{count}", end="", file=sys.stderr, flush=True)
+    print(f"\r{label}: median {statistics.median(mine):.1f} ms", file=sys.stderr)
+    return mine, peers
+
+
 def now_ms() -> float:
     """Return a monotonic time in milliseconds."""
     return time.monotonic_ns() / 1e6

@@ -14,6 +14,11 @@ from typing import Any
 
 from minipod.paths import layout
 
+_UPGRADE = (
+    "Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    "Sec-WebSocket-Protocol: v5.channel.k8s.io\r\n"
+)
 REPOSITORY = Path(__file__).parents[1]
 
 
@@ -73,6 +78,21 @@ class Minipod:
     def create(self, pod: dict[str, Any]) -> None:
         """Ask for a Pod, on the open connection."""
         self.api.call("POST", "/api/v1/namespaces/default/pods", pod)
+
+    def exec(self, pod: str, program: str) -> None:
+        """Run a program in a Pod's first container to its end, as a client that holds a connection does."""
+        query = f"command={program}&stdout=true&stderr=true"
+        path = f"/api/v1/namespaces/default/pods/{pod}/exec?{query}"
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(str(self.layout.api_socket))
+            peer.sendall(f"GET {path} HTTP/1.1\r\n{_UPGRADE}\r\n".encode())
+            received = b""
+            while b'"status"' not in received:
+                if not (data := peer.recv(65536)):
+                    raise RuntimeError(f"exec ended early: {received!r}")
+                received += data
+        if b'"Success"' not in received:
+            raise RuntimeError(f"exec failed: {received!r}")
 
     def delete(self, name: str, grace: int | None = None) -> None:
         """Ask for a Pod's deletion."""
