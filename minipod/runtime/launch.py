@@ -357,8 +357,8 @@ class Launching:
         """
         try:
             message, ancillary, _, _ = self._channel.recvmsg(_LARGEST_MESSAGE, _ANCILLARY, flags)
-        except ConnectionResetError:  # it ended without having read all that it was told
-            return b""
+        except ConnectionResetError:  # it ended without having read all that it was told;
+            return None  # what it said before that is still to be taken (unix(7))
         sender, descriptors = self.pid, array.array("i")
         for level, kind, data in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
