@@ -34,6 +34,8 @@ SECTIONS: dict[str, dict[str, str]] = {
         "logs": "Print the log of a container",
         "exec": "Run a command in a container",
         "attach": "Attach to the running program of a container",
+        "port-forward": "Make ports of a Pod reachable on this host",
+        "cp": "Copy files into a container or out of it",
     },
     "Behind the scenes": {
         "plan": "Show, without touching the host, the Linux operations that will make a Pod",

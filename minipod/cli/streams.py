@@ -37,6 +37,11 @@ class StreamOptions:
     stdout: bool = True
     stderr: bool = True
     quiet: bool = False
+    descriptors: tuple[int, int, int] = (
+        0,
+        1,
+        2,
+    )  # what stands for standard input, output and error
 
     def query(self) -> dict[str, str]:
         """Return the query parameters that ask for these streams."""
@@ -119,6 +124,8 @@ class _Copier:
     def __init__(self, socket: WebSocket, options: StreamOptions, resizes: int) -> None:
         self._socket = socket
         self._stdin_open = options.stdin
+        self._stdin = options.descriptors[0]
+        self._outputs = dict(zip((b"\x01", b"\x02"), options.descriptors[1:], strict=True))
         self._resizes = resizes
         self._status: Object | None = None
 
@@ -138,13 +145,13 @@ class _Copier:
         sock = self._socket.fileno()
         reading = [sock] + ([self._resizes] if self._resizes >= 0 else [])
         if self._stdin_open and self._socket.unsent < UNSENT_LIMIT:
-            reading.append(0)
+            reading.append(self._stdin)
         readable, writable, _ = select.select(reading, [sock] if self._socket.unsent else [], [])
         if writable:
             self._socket.flush()
         if self._resizes in readable:
             self._resized()
-        if 0 in readable:
+        if self._stdin in readable:
             self._read_stdin()
         if sock in readable:
             self._socket.receive()
@@ -152,7 +159,7 @@ class _Copier:
 
     def _read_stdin(self) -> None:
         try:
-            data = os.read(0, READ_BYTES)
+            data = os.read(self._stdin, READ_BYTES)
         except OSError:
             data = b""
         if data:
@@ -188,8 +195,8 @@ class _Copier:
     def _deliver(self) -> None:
         for message in self._socket.messages():
             channel, data = message[:1], message[1:]
-            if channel in (b"\x01", b"\x02") and data:
-                _write(channel[0], data)
+            if channel in self._outputs and data:
+                _write(self._outputs[channel], data)
             elif channel == b"\x03":
                 self._status = _status(data)
                 if self._status is not None:

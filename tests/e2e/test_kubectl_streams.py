@@ -18,14 +18,11 @@ import pytest
 
 from tests.e2e.instance import Instance
 from tests.e2e.kubectl import find_kubectls, kubeconfig
-from tests.e2e.pods import IDLE, container, pod
+from tests.e2e.streaming import streams_pod
 
 KUBECTLS = find_kubectls()
-pytestmark = pytest.mark.skipif(not KUBECTLS, reason="needs kubectl")
-SERVER = (
-    "mkdir -p /www; echo from loopback > /www/index.html; "
-    "httpd -p 127.0.0.1:8081 -h /www; httpd -p '[::1]:8082' -h /www; "
-    "nc -ll -p 8080 -e tr a-z A-Z & " + IDLE
+pytestmark = pytest.mark.skipif(
+    not KUBECTLS, reason="needs kubectl on PATH; none is there to be run"
 )
 
 
@@ -58,17 +55,9 @@ class Kubectl:
 
 @pytest.fixture(scope="module")
 def served(shared: Instance) -> Iterator[Instance]:
-    """A Pod to stream with."""
-    shared.apply(
-        pod(
-            "streams",
-            container("main", SERVER),
-            container("reader", "while read x; do echo got $x; done; sleep 1000", stdin=True),
-        ),
-        options=("--until-ready",),
-    )
-    yield shared
-    shared.run("delete", "pod", "streams", "--now")
+    """A minipod with a Pod to stream with."""
+    for _ in streams_pod(shared):
+        yield shared
 
 
 @pytest.fixture(scope="module")
@@ -185,11 +174,16 @@ def test_attach_and_logs(kubectl: Kubectl) -> None:
 
 @contextmanager
 def forwarding(
-    kubectl: Kubectl, *ports: str
+    kubectl: Kubectl, *ports: str, **more: object
 ) -> Iterator[tuple[list[int], subprocess.Popen[bytes]]]:
     """Forward ports of the Pod; gives the local ones."""
     command = kubectl.popen(
-        "port-forward", "pod/streams", *ports, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        "port-forward",
+        "pod/streams",
+        *ports,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **more,
     )
     assert command.stdout
     local = []
@@ -250,3 +244,45 @@ def test_cp(kubectl: Kubectl, tmp_path: Path) -> None:
     look = ("exec", "streams", "-c", "main", "--")
     assert kubectl.out(*look, "stat", "-c", "%a", f"{name}/script") == b"755\n"
     kubectl.out(*look, "rm", "-r", name)
+
+
+# -- minipod's own command line, which speaks the same protocols ---------------------------------------
+
+
+def test_minipod_cp(served: Instance, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "deep").mkdir(parents=True)
+    (tree / "deep" / "file").write_bytes(os.urandom(100_000))
+    (tree / "link").symlink_to("/etc/passwd")
+    name = f"/tmp/{tmp_path.name}"
+    served.run("cp", str(tree), f"streams:{name}", "-c", "main")
+    served.run(
+        "cp", str(tree / "deep" / "file"), f"streams:{name}", "-c", "main"
+    )  # into the directory
+    back = served.run("cp", f"default/streams:{name}", str(tmp_path / "back"), "-c", "main")
+    assert f'skipping symlink: "{tmp_path}/back/link" -> "/etc/passwd"' in back.stderr
+    for copied in ("deep/file", "file"):
+        assert (tmp_path / "back" / copied).read_bytes() == (tree / "deep" / "file").read_bytes()
+    assert not (tmp_path / "back" / "link").exists()
+    missing = served.run("cp", "streams:/none", str(tmp_path / "none"), "-c", "main", check=False)
+    assert missing.returncode == 1
+    assert "No such file" in missing.stderr
+    assert not (tmp_path / "none").exists()
+    served.run("exec", "streams", "-c", "main", "--", "rm", "-r", name)
+
+
+def test_minipod_port_forward(served: Instance) -> None:
+    command = Kubectl("minipod", Path("unused"))
+    command.command, environment = ["minipod"], served.environment
+    with forwarding(command, ":8080", ":8081", ":9", env=environment) as (ports, process):
+        data = b"abc" * 200_000
+        assert ask(ports[0], data) == data.upper()
+        assert ask(ports[1], b"GET / HTTP/1.0\r\n\r\n").endswith(b"from loopback\n")
+        assert ask(ports[2], b"") == b""
+        assert process.wait(20) == 1
+        assert process.stderr
+        said = process.stderr.read()
+        assert b"error forwarding port 9 to pod streams" in said
+        assert said.endswith(b"error: lost connection to pod\n")
+    gone = served.run("port-forward", "none", ":80", check=False)
+    assert 'pods "none" not found' in gone.stderr

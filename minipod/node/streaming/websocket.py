@@ -44,10 +44,13 @@ PONG_SECONDS = 15.0
 
 
 def choose_protocol(request: web.Request, known: Sequence[str]) -> str:
-    """Return the first protocol that the client offers and we know; "" when it offers none. Raises Forbidden."""
+    """Return the protocol to speak: `known[0]` if it is offered at all, else the client's first that we know.
+
+    "" when it offers none. Raises Forbidden.
+    """
     offered = ",".join(request.headers.getall("Sec-WebSocket-Protocol", []))
     names = [name.strip() for name in offered.split(",")]
-    for name in names:
+    for name in [known[0]] * (known[0] in names) + names:
         if name in known:
             return name
     message = f"requested protocol(s) are not supported: [{' '.join(names)}]; supports [{' '.join(known)}]"

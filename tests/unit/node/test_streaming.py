@@ -124,6 +124,17 @@ def test_the_oldest_channels_tell_a_failure_as_text(tmp_path, protocols):
     play(tmp_path, scene)
 
 
+def test_the_newest_protocol_is_preferred_wherever_it_is_offered(tmp_path):
+    async def scene(made: World, session: aiohttp.ClientSession) -> None:
+        await made.create(make_pod())
+        for offered, chosen in (([V4, V5], V5), ([V4_BASE64, V4], V4_BASE64)):
+            made.runtime.streams = FakeStreams((), 0)
+            async with session.ws_connect(EXEC, protocols=offered) as socket:
+                assert socket.protocol == chosen
+
+    play(tmp_path, scene)
+
+
 def test_protocols_that_nobody_knows_are_refused(tmp_path):
     async def scene(made: World, session: aiohttp.ClientSession) -> None:
         await made.create(make_pod())

@@ -1,0 +1,174 @@
+"""kubectl's verbs and flags, by version: what docs/clients.md says, and that it is so.
+
+The oldest and the newest kubectl run; with MINIPOD_ALL_KUBECTLS=1 each that is on this host. The table in
+docs/clients.md is this run's result: MINIPOD_WRITE_DOCS=1 writes it, otherwise it must agree.
+"""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.instance import REPOSITORY, Instance
+from tests.e2e.kubectl import Kubectl, find_kubectls, kubeconfig
+from tests.e2e.pods import pod
+
+DOCUMENT = REPOSITORY / "docs" / "clients.md"
+BEGIN, END = "<!-- verbs: begin -->\n", "<!-- verbs: end -->\n"
+CONFIG = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "verbs"},
+    "data": {"a": "1"},
+}
+# What is done, in order: arguments, what goes to its standard input, and what it says.
+VERBS: tuple[tuple[str, str, str], ...] = (
+    ("create -f -", json.dumps(CONFIG), "configmap/verbs created"),
+    ("create configmap literal --from-literal=k=v", "", "configmap/literal created"),
+    ("create secret generic secret --from-literal=k=v", "", "secret/secret created"),
+    ("create namespace verbs", "", "namespace/verbs created"),
+    (
+        "create -f - --dry-run=server -o name",
+        json.dumps({**CONFIG, "metadata": {"name": "dry"}}),
+        "configmap/dry",
+    ),
+    ("apply -f -", json.dumps({**CONFIG, "data": {"a": "2"}}), "configmap/verbs configured"),
+    ("apply -f - --server-side --force-conflicts", json.dumps(CONFIG), "serverside-applied"),
+    ("diff -f -", json.dumps({**CONFIG, "data": {"a": "9"}}), "+  a: "),
+    ("get configmap verbs", "", "verbs"),
+    ("get configmap verbs -o yaml", "", 'a: "1"'),
+    ("get configmap verbs -o json", "", '"a": "1"'),
+    ("get configmap verbs -o jsonpath={.data.a}", "", "1"),
+    ("get configmaps -o name", "", "configmap/verbs"),
+    ("get configmaps --all-namespaces", "", "kube-system"),
+    ("get configmaps --field-selector=metadata.name=verbs", "", "verbs"),
+    ("get configmaps --chunk-size=1", "", "verbs"),
+    ("get pods -o wide", "", "NODE"),
+    ("get nodes", "", "Ready"),
+    ("label configmap verbs l=1", "", "labeled"),
+    ("get configmaps -l l=1", "", "verbs"),
+    ("annotate configmap verbs n=1", "", "configmap/verbs annotate"),
+    ('patch configmap verbs -p {"data":{"b":"2"}}', "", "patched"),
+    ('patch configmap verbs --type=merge -p {"data":{"b":"3"}}', "", "patched"),
+    ('patch configmap verbs --type=json -p [{"op":"remove","path":"/data/b"}]', "", "patched"),
+    ("replace -f -", json.dumps(CONFIG), "configmap/verbs replaced"),
+    ("describe configmap verbs", "", "Data"),
+    ("describe pod verbs", "", "Containers:"),
+    ("describe node", "", "Capacity:"),
+    ("wait pod/verbs --for=condition=Ready --timeout=30s", "", "condition met"),
+    ("wait pod/verbs --for=jsonpath={.status.phase}=Running --timeout=30s", "", "condition met"),
+    ("logs verbs", "", "hello"),
+    ("logs verbs --tail=1 --timestamps", "", "Z hello"),
+    ("exec verbs -- echo inside", "", "inside"),
+    ("run verbs-run --image=busybox --restart=Never --attach --rm -q -- echo ran", "", "ran"),
+    ("events --for pod/verbs", "", "Started"),
+    ("api-resources", "", "configmaps"),
+    ("api-versions", "", "v1"),
+    ("explain pod.spec.containers.livenessProbe", "", "FIELD"),
+    ("auth can-i get pods", "", "yes"),
+    ("auth whoami", "", "Username"),
+    ("version", "", "v1.36"),
+    ("cordon NODE", "", "cordoned"),
+    ("uncordon NODE", "", "uncordoned"),
+    ("get --raw /readyz", "", "ok"),
+    ("delete configmap verbs", "", "deleted"),
+    ("delete configmaps,secrets literal secret --ignore-not-found", "", "deleted"),
+    ("delete namespace verbs", "", "deleted"),
+)
+
+
+SINCE = {"auth whoami": (1, 28)}  # before, kubectl asks for an API version that 1.36 does not have
+
+
+def versions() -> dict[str, str]:
+    """Return the newest kubectl of each minor version on this host."""
+    found: dict[tuple[int, ...], str] = {}
+    for program in find_kubectls():
+        shown = subprocess.run(
+            [program, "version", "--client", "-o", "json"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        text = json.loads(shown.stdout)["clientVersion"]["gitVersion"]
+        number = re.match(r"v(\d+)\.(\d+)", text)
+        assert number, text
+        found[int(number[1]), int(number[2])] = program
+    return {f"{major}.{minor}": found[major, minor] for major, minor in sorted(found)}
+
+
+VERSIONS = versions()
+CHOSEN = list(VERSIONS)
+if not os.environ.get("MINIPOD_ALL_KUBECTLS"):
+    CHOSEN = sorted({CHOSEN[0], CHOSEN[-1]}, key=CHOSEN.index) if CHOSEN else []
+pytestmark = pytest.mark.skipif(
+    not VERSIONS, reason="needs kubectl on PATH; none is there to be run"
+)
+results: dict[str, dict[str, bool]] = {}
+
+
+@pytest.fixture(scope="module")
+def config(shared: Instance, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    shared.apply(pod("verbs", "echo hello; sleep 1000"), options=("--until-ready",))
+    yield kubeconfig(shared, tmp_path_factory.mktemp("verbs"))
+    shared.run("delete", "pod", "verbs", "--now")
+
+
+@pytest.mark.parametrize("version", CHOSEN)
+@pytest.mark.timeout(300)
+def test_verbs(version: str, config: Path) -> None:
+    kubectl = Kubectl(VERSIONS[version], config)
+    (node,) = kubectl.out("get", "nodes", "-o", "name").split()
+    numbers, failures = tuple(map(int, version.split("."))), []
+    for words, text, wanted in VERBS:
+        arguments = words.replace("NODE", node.removeprefix("node/")).split(" ")
+        done = kubectl.run(*arguments, text=text, check=False)
+        said = done.stdout + done.stderr
+        worked = done.returncode == (1 if words.startswith("diff") else 0) and wanted in said
+        results.setdefault(words, {})[version] = worked
+        if worked is (numbers < SINCE.get(words, (0, 0))):
+            failures.append(f"kubectl {words}: exit {done.returncode}: {said[-400:]}")
+    assert not failures, "\n".join(failures)
+
+
+def table() -> str:
+    """Return this run's results; what was not run keeps what the document says."""
+    columns = list(VERSIONS)
+    lines = ["| kubectl | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+    for words, *_ in VERBS:
+        known = results.get(words, {})
+        cells = [("yes" if known[each] else "no") if each in known else "?" for each in columns]
+        lines.append(f"| `{words.replace('|', chr(92) + '|')}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def rows(text: str) -> dict[tuple[str, str], str]:
+    """Return a table's cells by command and version."""
+    lines = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines()]
+    head = lines[0][1:]
+    return {
+        (line[0], version): cell
+        for line in lines[2:]
+        for version, cell in zip(head, line[1:], strict=True)
+    }
+
+
+def test_the_table_in_the_documentation_is_current() -> None:
+    before, begin, rest = DOCUMENT.read_text().partition(BEGIN)
+    written, end, after = rest.partition(END)
+    assert begin
+    assert end
+    if os.environ.get("MINIPOD_WRITE_DOCS"):
+        DOCUMENT.write_text(before + BEGIN + table() + END + after)
+        return
+    documented, found = rows(written), rows(table())
+    assert {words for words, _ in documented} == {words for words, _ in found}
+    for key, cell in found.items():
+        if cell != "?" and key in documented:
+            assert documented[key] == cell, (
+                f"docs/clients.md differs in {key}; write it with MINIPOD_WRITE_DOCS=1"
+            )
