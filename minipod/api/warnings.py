@@ -13,6 +13,7 @@ from minipod.api.kind import Kind
 Object = dict[str, Any]
 Applies = Callable[[Any], bool]
 
+_NO_LABELS = "stored, but no SELinux label is given to processes or files"
 STORED = "accepted and stored, but not acted on by this version"
 
 _VOLUMES = (
@@ -90,8 +91,7 @@ def _container_rules(path: str) -> tuple[Rule, ...]:
             "limits of ephemeral-storage and huge pages are stored, but not enforced",
             _unlimited,
         ),
-        Rule(f"{path}.securityContext.appArmorProfile"),
-        Rule(f"{path}.securityContext.seLinuxOptions"),
+        Rule(f"{path}.securityContext.seLinuxOptions", _NO_LABELS),
         Rule(f"{path}.securityContext.windowsOptions"),
         Rule(f"{path}.volumeDevices"),
     )
@@ -121,9 +121,8 @@ POD_RULES = (
         "stored, but the Pod's users are the host's: there is no user namespace",
         _is(False),
     ),
-    Rule("spec.securityContext.appArmorProfile"),
-    Rule("spec.securityContext.seLinuxOptions"),
-    Rule("spec.securityContext.seLinuxChangePolicy"),
+    Rule("spec.securityContext.seLinuxOptions", _NO_LABELS),
+    Rule("spec.securityContext.seLinuxChangePolicy", _NO_LABELS),
     Rule("spec.securityContext.windowsOptions"),
     Rule(
         "spec.securityContext.fsGroupChangePolicy",

@@ -40,7 +40,8 @@ async def compute_script(parts: Parts, pod: Object, host: HostFacts) -> str:
     names = compute_names(pod, parts.config.cluster_domain, parts.config.node_name)
     address = "" if host_network(pod) else _next_address(parts, pod)
     sandbox = compute_sandbox_spec(
-        pod, 0, names, address, parts.config, cgroups=parts.runtime.pod_cgroups
+        *(pod, 0, names, address, parts.config, parts.profiles.compile),
+        cgroups=parts.runtime.pod_cgroups,
     )
     steps = list(_file_steps(parts, pod, address, names))
     references = hide_secrets(await fetch_references(parts.client, pod))

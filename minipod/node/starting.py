@@ -179,6 +179,7 @@ class Starter:
             memory.prepared = False
         spec = compute_sandbox_spec(
             *(pod, actions.sandbox_attempt, names, address, parts.config),
+            parts.profiles.compile,
             cgroups=parts.runtime.pod_cgroups,
         )
         operations = self._compute_operations(pod, actions, observed, address, names, references)

@@ -12,6 +12,7 @@ from typing import Any
 from minipod import fault
 from minipod.api.errors import StatusError
 from minipod.client import Object
+from minipod.linux import apparmor
 from minipod.node.actions import Hold, Kill, PodActions, compute_pod_actions
 from minipod.node.admission import compute_refusal
 from minipod.node.deadline import MESSAGE as DEADLINE_MESSAGE
@@ -27,6 +28,10 @@ from minipod.runtime.service import RuntimeFailure
 
 ERROR_SHOWN = 1.0  # seconds, the kubelet's next look comes after ten
 _ROUNDS = 50  # looks in one sync: each one starts or ends something
+
+
+def _compute_refusal(pod: Object) -> tuple[str, str] | None:
+    return compute_refusal(pod, apparmor=apparmor.is_enabled())
 
 
 class Syncer:
@@ -48,7 +53,7 @@ class Syncer:
                 return self._finish(work, actions)
             if work.stopping or not _has_work(actions):
                 return await self._rest(work, actions, memory, outcome)
-            if actions.create_sandbox and (refusal := compute_refusal(work.pod)):
+            if actions.create_sandbox and (refusal := _compute_refusal(work.pod)):
                 return self._refuse(work, memory, refusal)
             outcome = await self._act(work, actions, memory)
             if outcome.failed or outcome.retry_at:

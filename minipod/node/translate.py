@@ -90,10 +90,18 @@ def pod_labels(pod: Object) -> dict[str, str]:
 
 
 def compute_sandbox_spec(
-    pod: Object, attempt: int, names: Names, address: str, config: NodeConfig, *, cgroups: str
+    pod: Object,
+    attempt: int,
+    names: Names,
+    address: str,
+    config: NodeConfig,
+    compile_seccomp: CompileSeccomp,
+    *,
+    cgroups: str,
 ) -> SandboxSpec:
     """Return the sandbox; `address` ("10.85.0.7/16") is "" with hostNetwork, `cgroups` has the Pods' own in it."""
     identifier = sandbox_id(pod, attempt)
+    shared_pid = _pid_namespace(pod)
     network = None
     if not host_network(pod):
         place = config.network
@@ -112,9 +120,10 @@ def compute_sandbox_spec(
         cgroup=f"{cgroups}/pod{uid_of(pod)}",
         network=network,
         host_ipc=bool(pod["spec"].get("hostIPC")),
-        pid=_pid_namespace(pod),
+        pid=shared_pid,
         resources=compute_pod_resources(pod, config.pod_pids_limit),
         privileged=any(is_privileged(each) for _, each in containers_of(pod)),
+        seccomp=compile_seccomp({"type": "RuntimeDefault"}, ()) if shared_pid == "pod" else None,
         sysctls={each["name"]: each["value"] for each in pod_context(pod).get("sysctls") or ()},
         labels={**pod_labels(pod), LABEL_ATTEMPT: str(attempt)},
     )

@@ -151,6 +151,11 @@ def _pause_steps(spec: SandboxSpec, host: HostFacts) -> list[Step]:
         (SetUser(user), "nobody in particular"),
         (SetCapabilities(()), ""),
         (SetNoNewPrivileges(), ""),
+    ]
+    if spec.seccomp is not None:
+        filtered = "whoever traces it makes no other calls than a container's"
+        steps.append((LoadSeccomp(spec.seccomp), filtered))
+    steps += [
         (ExecPause(), "a few hundred bytes that sleep; not a file of the host's"),
     ]
     return [Step(operation, "child", comment) for operation, comment in steps]

@@ -59,6 +59,7 @@ class SandboxSpec:
     privileged: bool = (
         False  # one of its containers is: devices are limited for each of them, not for all
     )
+    seccomp: bytes | None = None  # the pause's filter (compiled BPF), where containers may trace it
     sysctls: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)  # handed back by list(), never interpreted
 

@@ -94,6 +94,77 @@ def test_the_kernels_switches_stay_closed_without_a_user_namespace(shared: Insta
     _delete(shared, "unmasked")
 
 
+def test_what_cannot_be_enforced_is_refused(shared: Instance) -> None:
+    wanted = container("c0", securityContext={"appArmorProfile": {"type": "RuntimeDefault"}})
+    shared.apply(pod("armoured", wanted))
+    found = wait_phase(shared, "armoured", "Failed")
+    assert found["status"]["reason"] == "AppArmor"
+    assert found["status"]["message"].startswith("Cannot enforce AppArmor: ")
+    document = json.dumps(pod("classed", runtimeClassName="gvisor"))
+    refused = shared.run("apply", "-f", "-", input=document, check=False)
+    assert 'pod rejected: RuntimeClass "gvisor" not found' in refused.stderr
+    _delete(shared, "armoured")
+
+
+def test_security_contexts_as_the_programs_meet_them(shared: Instance) -> None:
+    """Pod and container, one over the other; each field seen in the kernel, from inside."""
+    mounts = [{"name": "scratch", "mountPath": "/scratch"}]
+    containers = [
+        container("plain", volumeMounts=mounts),
+        container(
+            "other",
+            volumeMounts=mounts,
+            securityContext={
+                "runAsUser": 1234,
+                "runAsGroup": 2345,
+                "readOnlyRootFilesystem": True,
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+                "seccompProfile": {"type": "Unconfined"},
+            },
+        ),
+        container(
+            "adding", securityContext={"runAsUser": 0, "capabilities": {"add": ["NET_ADMIN"]}}
+        ),
+    ]
+    context = {
+        "runAsUser": 1000,
+        "runAsNonRoot": False,
+        "fsGroup": 3000,
+        "supplementalGroups": [4000],
+        "supplementalGroupsPolicy": "Strict",
+        "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "81"}],
+    }
+    volumes = [{"name": "scratch", "emptyDir": {}}]
+    shared.apply(
+        pod("contexts", *containers, securityContext=context, volumes=volumes),
+        options=("--until-ready",),
+    )
+
+    def status(name: str) -> dict[str, list[str]]:
+        lines = inside(shared, "contexts", "cat /proc/self/status", name).splitlines()
+        return {line.split(":")[0]: line.split()[1:] for line in lines}
+
+    plain, other, adding = status("plain"), status("other"), status("adding")
+    assert (plain["Uid"], plain["Gid"]) == (["1000"] * 4, ["0"] * 4)
+    assert set(plain["Groups"]) == {"0", "3000", "4000"}
+    assert (plain["NoNewPrivs"], plain["Seccomp"]) == (["0"], ["2"])
+    assert (other["Uid"], other["Gid"]) == (["1234"] * 4, ["2345"] * 4)
+    assert set(other["Groups"]) == {"2345", "3000", "4000"}
+    assert (other["NoNewPrivs"], other["Seccomp"], int(other["CapBnd"][0], 16)) == (["1"], ["0"], 0)
+    assert int(adding["CapEff"][0], 16) & 1 << 12  # CAP_NET_ADMIN
+    written = inside(
+        shared, "contexts", "touch /no; touch /scratch/yes; stat -c %g:%a /scratch", "other"
+    )
+    assert written == "3000:2777"
+    assert inside(
+        shared, "contexts", "ls /no /scratch 2>/dev/null; stat -c %u:%g /scratch/yes"
+    ) == ("/scratch:\nyes\n1234:3000")
+    ports = inside(shared, "contexts", "cat /proc/sys/net/ipv4/ip_unprivileged_port_start")
+    assert ports == "81"
+    _delete(shared, "contexts")
+
+
 # -- secrets and files -----------------------------------------------------------------------------
 
 

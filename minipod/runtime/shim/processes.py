@@ -41,6 +41,8 @@ class Processes:
 
     def find_unknown(self, cgroups: str) -> list[int]:
         """Return the children that nobody has asked about, in the cgroups that a /proc/PID/cgroup tells of."""
+        if not cgroups:
+            return []
         known = {*self._waiting, *self._expected}
         return [
             pid for pid in _children(os.getpid()) if pid not in known and cgroups_of(pid) == cgroups

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from minipod.linux import seccomp
 from minipod.runtime.spec import SandboxSpec
 from tests.kernel.runtime.world import World, end
 
@@ -91,6 +92,14 @@ def wait_for_children(pid: int, count: int) -> None:
             return
         select.select([], [], [], 0.01)
     raise AssertionError(f"process {pid} has children {file.read_text()}")
+
+
+def test_pause_makes_no_more_calls_than_a_container_where_it_can_be_traced(world: World) -> None:
+    pause = world.start_sandbox(pid="pod", seccomp=seccomp.compile_default(()))
+
+    assert status(pause.pid)["Seccomp"] == "2"
+    signal.pidfd_send_signal(pause.pidfd, signal.SIGTERM)  # its own calls are among them
+    assert os.waitpid(pause.pid, 0) == (pause.pid, 0)
 
 
 def test_no_container_can_look_into_the_pause(world: World) -> None:

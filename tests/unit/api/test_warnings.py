@@ -15,6 +15,7 @@ CORE = "io.k8s.api.core.v1."
 # Trivially so: os (linux only), priority (0, or of a system class).
 WORKS = {
     "Affinity": "nodeAffinity",
+    "AppArmorProfile": "type localhostProfile",  # the node refuses the Pod
     "Capabilities": "add drop",
     "ConfigMapEnvSource": "name optional",
     "ConfigMapKeySelector": "key name optional",
@@ -56,7 +57,7 @@ WORKS = {
     "PodReadinessGate": "conditionType",
     "PodSchedulingGate": "name",
     "PodSecurityContext": """
-        fsGroup fsGroupChangePolicy runAsGroup runAsNonRoot runAsUser seccompProfile supplementalGroups
+        appArmorProfile fsGroup fsGroupChangePolicy runAsGroup runAsNonRoot runAsUser seccompProfile supplementalGroups
         supplementalGroupsPolicy sysctls
     """,
     "PodSpec": """
@@ -80,6 +81,7 @@ WORKS = {
     "SecretProjection": "items name optional",
     "SecretVolumeSource": "defaultMode items optional secretName",
     "SecurityContext": """
+        appArmorProfile
         allowPrivilegeEscalation capabilities privileged procMount readOnlyRootFilesystem runAsGroup runAsNonRoot
         runAsUser seccompProfile
     """,
@@ -209,9 +211,9 @@ SE_LINUX = {"seLinuxOptions": {"level": "s0"}}
             ["spec.volumes[0].projected.sources[1].podCertificate"],
         ),
         ({"hostUsers": False}, ["spec.hostUsers"]),
+        ({"runtimeClassName": "gvisor"}, ["spec.runtimeClassName"]),
         ({"preemptionPolicy": "Never"}, ["spec.preemptionPolicy"]),
         ({"priorityClassName": "system-node-critical"}, ["spec.priorityClassName"]),
-        ({"runtimeClassName": "gvisor"}, ["spec.runtimeClassName"]),
         (
             {
                 "tolerations": [

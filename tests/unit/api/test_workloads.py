@@ -554,7 +554,10 @@ def test_a_kind_without_a_controller_says_so():
 
 def test_what_is_not_done_for_a_pod_is_told_of_a_template():
     kind, spec = kinds.by_resource("deployments.apps"), {**WEB, "template": template()}
-    spec["template"]["spec"]["runtimeClassName"] = "x"
+    spec["template"]["spec"]["securityContext"] = {"seLinuxChangePolicy": "Recursive"}
     found = warnings.unsupported(kind, made("deployments.apps", "a.b", **spec))
-    assert any(each.startswith("spec.template.spec.runtimeClassName: ") for each in found)
+    assert any(
+        each.startswith("spec.template.spec.securityContext.seLinuxChangePolicy: ")
+        for each in found
+    )
     assert found[-1].startswith("metadata.name: this is used in Pod names and hostnames")

@@ -132,9 +132,9 @@ def test_fields_reach_the_spec():
 
 def sandbox(pod: Object) -> Any:
     names = compute_names(pod, "cluster.local", "node1")
-    return compute_sandbox_spec(
-        pod, 0, names, "10.85.0.7/16", make_config(Path("/tmp/mp")), cgroups="minipod-1"
-    )
+    config = make_config(Path("/tmp/mp"))
+    place = names, "10.85.0.7/16", config, lambda *_: b"filter"
+    return compute_sandbox_spec(pod, 0, *place, cgroups="minipod-1")
 
 
 def test_host_ports_become_mappings():
@@ -149,6 +149,17 @@ def test_namespaces_of_the_host_and_of_the_pod():
     assert (spec.network, spec.host_ipc, spec.pid) == (None, True, "host")
     assert spec.hostname == "node1"
     assert sandbox(make_pod(shareProcessNamespace=True)).pid == "pod"
+
+
+def test_the_pause_is_filtered_where_containers_may_trace_it():
+    assert sandbox(make_pod()).seccomp is None
+    assert sandbox(make_pod(shareProcessNamespace=True)).seccomp == b"filter"
+
+
+def test_a_pod_with_a_privileged_container_is_known_as_such():
+    context = {"privileged": True}
+    assert sandbox(make_pod("web", container(securityContext=context))).privileged
+    assert not sandbox(make_pod()).privileged
 
 
 # -- names -----------------------------------------------------------------------------------------
@@ -303,13 +314,38 @@ def test_the_kernels_switches_are_never_open_without_a_user_namespace():
 def test_only_parameters_of_the_pods_own_may_be_set():
     def refusal(*names: str) -> tuple[str, str] | None:
         sysctls = [{"name": name, "value": "1"} for name in names]
-        return compute_refusal(make_pod(securityContext={"sysctls": sysctls}))
+        return compute_refusal(make_pod(securityContext={"sysctls": sysctls}), apparmor=False)
 
     assert refusal() is None
     assert refusal("net.ipv4.tcp_syncookies", "net/ipv4/ip_unprivileged_port_start") is None
     message = 'forbidden sysctl: "kernel.core_pattern" not allowlisted'
     assert refusal("net.ipv4.tcp_syncookies", "kernel.core_pattern") == ("SysctlForbidden", message)
     assert refusal("kernel/core_pattern") is not None
+
+
+@pytest.mark.parametrize(
+    ("of_pod", "of_container", "refused"),
+    [
+        (None, None, False),
+        ("Unconfined", None, False),
+        ("RuntimeDefault", None, True),
+        ("RuntimeDefault", "Unconfined", False),
+        (None, "Localhost", True),
+        ("Unconfined", "RuntimeDefault", True),
+    ],
+)
+def test_a_profile_that_cannot_be_enforced_is_no_profile(
+    of_pod: str | None, of_container: str | None, refused: bool
+) -> None:
+    def context(kind: str | None) -> Object:
+        return {"appArmorProfile": {"type": kind}} if kind else {}
+
+    pod = make_pod(
+        "web", container(securityContext=context(of_container)), securityContext=context(of_pod)
+    )
+    message = "Cannot enforce AppArmor: AppArmor is not enabled on the host"
+    assert compute_refusal(pod, apparmor=False) == (("AppArmor", message) if refused else None)
+    assert bool(compute_refusal(pod, apparmor=True)) is refused
 
 
 # -- volumes ---------------------------------------------------------------------------------------
