@@ -222,6 +222,20 @@ def _clone(clone: Clone, child: "launch_child.Child") -> tuple[int, int, socket.
     return pid, pidfd, ours
 
 
+def _end_program(pid: int, wait: bool) -> None:
+    """End what a spawn says has failed to execute its program. Whoever traced it may have made up the failure.
+
+    It is not waited for unless we may wait for ever: a tracer can hold a process at its end.
+    """
+    with contextlib.suppress(ChildProcessError, ProcessLookupError):
+        os.waitid(
+            os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT
+        )  # it is a child of ours still
+        os.kill(pid, signal.SIGKILL)
+        if wait:
+            os.waitpid(pid, 0)
+
+
 class Launching:
     """A child on its way to its program. `fileno()` becomes readable when `advance` has something to take."""
 
@@ -295,7 +309,7 @@ class Launching:
             return self._on_end()
         told = spawn.parse(message) if self.prepared else None
         if told is not None:
-            return self._on_spawned(told)
+            return self._on_spawned(told, wait)
         if message != launch_child.TERMINAL:
             self._on_report(json.loads(message))
         return None
@@ -318,7 +332,7 @@ class Launching:
             raise LaunchError("clone", 0, f"the child ended before its program ran ({code})", "")
         return Launched(self.pid, self.pidfd, tuple(self._times), self._terminal)
 
-    def _on_spawned(self, told: spawn.Told) -> Launched:
+    def _on_spawned(self, told: spawn.Told, wait: bool) -> Launched:
         self._channel.close()
         operation = self._steps[-1].operation
         assert isinstance(operation, Exec)
@@ -329,8 +343,7 @@ class Launching:
             raise _failed(self._steps[-1], -told.pid, problem, "StartError")
         if told.errno:
             self._reap()
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(told.pid, 0)
+            _end_program(told.pid, wait)
             failure = launch_child.explain_exec(program, told.errno)
             raise _failed(self._steps[-1], told.errno, failure, "StartError")
         terminal, self._terminal = self._terminal, -1

@@ -2,8 +2,11 @@
 
 import contextlib
 import ctypes
+import errno
 import os
+import select
 import shutil
+import signal
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from minipod.linux import mounts
-from minipod.runtime import execute, launch_mounts
+from minipod.runtime import execute, launch, launch_mounts, spawn
 from minipod.runtime.launch import LaunchError, Stdio
 from minipod.runtime.operations import CheckHostPath
 from minipod.runtime.spec import Mount
@@ -198,3 +201,30 @@ def test_an_images_user_files_that_lead_elsewhere(world: World) -> None:
         with contextlib.suppress(LaunchError):  # a link through /proc is refused
             finished = world.run("grep", "^Uid:", "/proc/self/status")
             assert finished.output.split()[1:] == ["0"] * 4
+
+
+def test_a_failure_that_a_tracer_made_up_holds_up_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page with the error's number is the spawned process's too: that it has failed need not be true."""
+    world.start_sandbox(pid="pod")
+    parse, programs = spawn.parse, []
+
+    def parse_and_forge(message: bytes) -> spawn.Told | None:
+        if told := parse(message):
+            programs.append(told.pid)
+            return spawn.Told(told.pid, errno.ENOEXEC)
+        return None
+
+    monkeypatch.setattr(spawn, "parse", parse_and_forge)
+    assert world.pause is not None
+    references = {"pause_pid": world.pause.pid}
+    launching = launch.start(world.plan(world.spec("sleep", "60")), Stdio(), references)
+
+    def advance_as_the_shim_does() -> None:
+        while launching.advance() is None:
+            select.select([launching], [], [], 10)
+
+    with pytest.raises(LaunchError, match="exec format error"):
+        advance_as_the_shim_does()
+    assert os.waitpid(programs[0], 0)[1] == signal.SIGKILL
