@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from minipod.network.bridge import NetworkFacts
     from minipod.node.kubelet import Kubelet
     from minipod.runtime.shim_client import ShimRuntime
+    from minipod.server.audit import AuditOptions
     from minipod.server.serving import SecureServing
     from minipod.server.token_authentication import Credentials
     from minipod.tokens import TokenSigner
@@ -116,6 +117,10 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="serve HTTPS here [default: 127.0.0.1, the bridge]",
     )
+    parser.add_argument("--audit-policy-file", default="", help="a Policy of audit.k8s.io/v1")
+    parser.add_argument("--audit-log-path", default="", help="[default: audit.log among the logs]")
+    parser.add_argument("--audit-log-maxsize", type=int, default=100, metavar="MEGABYTES")
+    parser.add_argument("--audit-log-maxbackup", type=int, default=10, metavar="N")
     parser.add_argument("--token-auth-file", default="", help="CSV of token,user,uid,groups")
     parser.add_argument("--shutdown-shim", action="store_true", help="end the shim and the network")
     return parser
@@ -208,6 +213,7 @@ async def _start(
         service_cidr=services,
         credentials=credentials,
     )
+    server.keep_audit_log(_audit(place, options))
     await server.start()
     parts.push_async_callback(server.stop)
     client = Client(server.transport)
@@ -291,6 +297,18 @@ def _network_controllers(
             clock,
         ),
     )
+
+
+def _audit(place: Layout, options: argparse.Namespace) -> "AuditOptions":
+    """Return what is kept of requests, and where."""
+    from minipod.server.audit import AuditOptions
+    from minipod.server.audit_policy import DEFAULT, parse_policy, read_policy
+
+    file = options.audit_policy_file
+    policy = read_policy(Path(file)) if file else parse_policy(DEFAULT)
+    path = Path(options.audit_log_path) if options.audit_log_path else place.log / "audit.log"
+    size = options.audit_log_maxsize << 20
+    return AuditOptions(path, policy, size, options.audit_log_maxbackup)
 
 
 def _credentials(place: Layout, options: argparse.Namespace) -> "tuple[TokenSigner, Credentials]":

@@ -33,7 +33,7 @@ _BACKDATED = timedelta(minutes=5)  # for clients whose clock is behind
 PrivateKey = ec.EllipticCurvePrivateKey
 
 
-class PkiError(Exception):
+class PkiError(ValueError):
     """The authority's files cannot be used; the message is one line."""
 
 

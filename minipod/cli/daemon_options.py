@@ -28,6 +28,32 @@ def daemon_flags(function: Any) -> Any:
             "--node-name", default="", metavar="NAME", help="The node's name [default: the host's]"
         ),
         click.option(
+            "--audit-log-maxbackup",
+            type=click.IntRange(0),
+            default=None,
+            metavar="N",
+            help="Keep this many full audit logs [default: 10]",
+        ),
+        click.option(
+            "--audit-log-maxsize",
+            type=click.IntRange(1),
+            default=None,
+            metavar="MEGABYTES",
+            help="Begin a new audit log when it is this large [default: 100]",
+        ),
+        click.option(
+            "--audit-log-path",
+            default="",
+            metavar="FILE",
+            help="Write the audit log there [default: audit.log among the logs]",
+        ),
+        click.option(
+            "--audit-policy-file",
+            default="",
+            metavar="FILE",
+            help="What the audit log keeps: a Policy of audit.k8s.io/v1 [default: changes, as metadata]",
+        ),
+        click.option(
             "--token-auth-file",
             default="",
             metavar="FILE",
@@ -83,6 +109,7 @@ def daemon_arguments(given: dict[str, Any]) -> list[str]:
     for name in (
         *("pod_cidr", "service_cidr", "backoff_base", "backoff_max", "node_name"),
         *("max_pods", "pod_max_pids", "token_auth_file"),
+        *("audit_policy_file", "audit_log_path", "audit_log_maxsize"),
     ):
         if given.get(name):
             value = given[name]
@@ -90,8 +117,9 @@ def daemon_arguments(given: dict[str, Any]) -> list[str]:
                 f"--{name.replace('_', '-')}",
                 f"{value:g}" if isinstance(value, float) else str(value),
             ]
-    if given.get("secure_port") is not None:
-        arguments += ["--secure-port", str(given["secure_port"])]
+    for name in ("secure_port", "audit_log_maxbackup"):  # of which 0 says something
+        if given.get(name) is not None:
+            arguments += [f"--{name.replace('_', '-')}", str(given[name])]
     for address in given.get("bind_address") or ():
         arguments += ["--bind-address", address]
     return arguments

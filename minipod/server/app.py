@@ -17,7 +17,7 @@ Constructor:
 - `serving`: HTTPS beside the socket. Default: none.
 - `credentials`: who signs tokens, and what time credentials are held against. Default: nobody, and the host's.
 - `service_cidr`: the range of Service addresses of a new cluster; an existing one has it in its store.
-- `max_watches`: watch streams over HTTP at one time; more are refused with 429.
+- `max_watches`: watch streams over HTTP at one time, four fifths of them one user's; more are refused with 429.
 
 `start()` first makes the namespaces that every cluster has, each with its `default` ServiceAccount, then listens. It
 raises ServerError when another server answers on the socket, or the socket cannot be made, and ServingError or
@@ -38,11 +38,13 @@ from aiohttp import web
 
 from minipod.api.errors import internal_error, status_error
 from minipod.paths import Layout
+from minipod.server.audit import AuditOptions
 from minipod.server.authentication import Authenticator
 from minipod.server.health import Check, HealthChecks
 from minipod.server.http import HttpFrontend
 from minipod.server.metrics import Metrics
 from minipod.server.non_resources import NonResources, Sources
+from minipod.server.oversight import Oversight
 from minipod.server.resources import Resources
 from minipod.server.responses import status_response
 from minipod.server.service_range import USUAL
@@ -115,25 +117,34 @@ class ApiServer:
         credentials = credentials or Credentials()
         self._resources = Resources(store, credentials)
         self._streams = NodeStreams(layout.kubelet_socket)
+        metrics = Metrics(lambda: len(store))
+        self._oversight = Oversight(metrics, credentials.clock, max_watches)
         authenticator = Authenticator(administrators, credentials.clock, self._resources.tokens)
         self._frontend = HttpFrontend(
             self._resources,
             self._streams,
-            self._non_resources_of(store, unready, credentials),
+            self._non_resources_of(store, unready, credentials, metrics),
             authenticator,
-            max_watches,
+            self._oversight,
         )
         self.transport = InProcessTransport(self._resources)
         self._http: web.Server | None = None
         self._listening: list[asyncio.AbstractServer] = []
 
+    def keep_audit_log(self, options: AuditOptions) -> None:
+        """Keep an audit log from now on; without this nothing is kept."""
+        self._oversight.keep_audit_log(options)
+
     def _non_resources_of(
-        self, store: Store, unready: Callable[[], str], credentials: Credentials
+        self,
+        store: Store,
+        unready: Callable[[], str],
+        credentials: Credentials,
+        metrics: Metrics,
     ) -> NonResources:
         alive: dict[str, Check] = {"ping": lambda: "", "store": lambda: _store_problem(store)}
         ready: dict[str, Check] = {**alive, "node-agent": unready, "shutdown": self._shutting_down}
         health = HealthChecks({"healthz": alive, "livez": alive, "readyz": ready})
-        metrics = Metrics(lambda: len(store))
         return NonResources(Sources(health, credentials.signer, self._address, metrics.text))
 
     def _address(self) -> str:
@@ -185,6 +196,7 @@ class ApiServer:
         self._http.pre_shutdown()
         await self._http.shutdown(STOP_SECONDS)
         await self._streams.close()
+        self._oversight.close()
 
 
 def _store_problem(store: Store) -> str:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from dataclasses import replace
-from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -16,19 +15,19 @@ from minipod.api.errors import (
     page_not_found,
     timeout,
     too_large,
-    too_many_requests,
     unsupported_media_type,
 )
 from minipod.api.kind import Kind
-from minipod.api.rbac.attributes import Attributes
 from minipod.client import PatchType, Request
 from minipod.server import wire
 from minipod.server.authentication import Authenticator
 from minipod.server.bodies import BODY_LIMIT, decode_body, reading_error
+from minipod.server.decoding import parsed
 from minipod.server.identity import Identity
 from minipod.server.impersonation import impersonate
 from minipod.server.non_resources import NonResources
 from minipod.server.options import flag
+from minipod.server.oversight import Call, Oversight, make_call
 from minipod.server.pod_streams import exec_target, forward_target, log_target
 from minipod.server.representation import (
     JSON,
@@ -71,52 +70,75 @@ class HttpFrontend:
         streams: NodeStreams,
         non_resources: NonResources,
         authenticator: Authenticator,
-        max_watches: int,
+        oversight: Oversight,
     ) -> None:
         self._resources = resources
         self._streams = streams
         self._non_resources = non_resources
         self._authenticator = authenticator
-        self._max_watches = max_watches
+        self._oversight = oversight
         self._watches: set[ResourceWatch] = set()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request; never raises but when the client is gone."""
         try:
-            return await self._answer(request)
+            call = _call(request)
         except StatusError as error:
             return status_response(error)
+        response: web.StreamResponse | None = None
+        self._oversight.begin(call)
+        try:
+            response = await self._answer(call)
+        except StatusError as error:
+            response = status_response(error)
         except ConnectionError:
             raise
         except Exception as error:  # a defect: one line for everybody, the rest on request
             what = f"{type(error).__name__}: {error}"
             logger.error("%s %s failed: %s", request.method, request.rel_url.path, what)
             logger.debug("where it failed", exc_info=True)
-            return status_response(internal_error(what))
+            response = status_response(internal_error(what))
+        finally:
+            self._oversight.end(call, response)
+        return response
 
     def stop_watches(self) -> None:
         """End every watch stream, as its timeout would."""
         for watch in list(self._watches):
             watch.stop()
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        caller = self._authenticator.authenticate(request)
-        identity = impersonate(caller, request.headers, self._resources.authorizer)
-        path = request.rel_url.raw_path
-        target = parse_target(path)
-        if target is None:
-            asked = Attributes(request.method.lower(), path=unquote(path))
-            self._resources.authorizer.authorize(identity, asked)
-            return self._non_resources.answer(request, path)
-        return await self._resource(request, target, identity)
+    async def _answer(self, call: Call) -> web.StreamResponse:
+        identity = self._identify(call)
+        self._authorize(call, identity)
+        if call.target is None:
+            async with self._oversight.places.seat(identity.user):
+                return self._non_resources.answer(call.http, call.http.rel_url.raw_path)
+        return await self._resource(call, call.target, identity)
 
-    async def _resource(
-        self, http: web.BaseRequest, target: Target, identity: Identity
-    ) -> web.StreamResponse:
-        query = http.rel_url.query
-        verb = _verb(http.method, target, query.get("watch", ""))
+    def _identify(self, call: Call) -> Identity:
+        """Return as whom a request is answered. Raises Unauthorized, Forbidden."""
+        headers, caller = call.http.headers, None
+        try:
+            caller = self._authenticator.authenticate(call.http)
+            acting = impersonate(caller, headers, self._resources.authorizer)
+        except StatusError:
+            self._oversight.identified(call, caller, caller)
+            raise
+        self._oversight.identified(call, caller, acting)
+        return acting
+
+    def _authorize(self, call: Call, identity: Identity) -> None:
+        try:
+            reason = self._resources.authorizer.authorize(identity, call.asked)
+        except StatusError:
+            self._oversight.forbidden(call)
+            raise
+        self._oversight.allowed(call, reason)
+
+    async def _resource(self, call: Call, target: Target, identity: Identity) -> web.StreamResponse:
+        http, query = call.http, call.http.rel_url.query
         request = Request(
-            verb,  # type: ignore[arg-type]
+            call.asked.verb,  # type: ignore[arg-type]
             target.resource,
             target.namespace,
             target.name,
@@ -131,18 +153,24 @@ class HttpFrontend:
             identity.uid,
             identity.extra,
         )
-        self._resources.authorize(request)
         kind = _kind(target)
         if target.subresource in _STREAMS and kind.subresource(target.subresource):
-            return await self._stream(http, request, target, kind)
+            with self._oversight.streams.hold(identity.user):
+                self._oversight.started(call)
+                return await self._stream(http, request, target, kind)
         accept = http.headers.get("Accept", "")
-        if verb == "watch":
-            return await self._watch(http, request, negotiate(accept, query, streaming=True))
+        if request.verb == "watch":
+            representation = negotiate(accept, query, streaming=True)
+            with self._oversight.watches.hold(identity.user):
+                return await self._watch(call, request, representation)
         representation = negotiate(accept, query)
-        if http.method != "GET":
+        if http.method not in ("GET", "HEAD"):  # before a place is taken: a slow sender holds none
             request = await _with_body(http, request)
-        answer = await self._resources.perform(request)
-        return await answer_response(answer, representation, http)
+            self._oversight.keep_request(call, parsed(request.body).value)
+        async with self._oversight.places.seat(identity.user):
+            answer = await self._resources.perform(request)
+            self._oversight.keep_response(call, lambda: answer.value)
+            return await answer_response(answer, representation, http)
 
     async def _stream(
         self, http: web.BaseRequest, request: Request, target: Target, kind: Kind
@@ -169,14 +197,13 @@ class HttpFrontend:
         return await self._streams.forward(http, where)
 
     async def _watch(
-        self, http: web.BaseRequest, request: Request, representation: Representation
+        self, call: Call, request: Request, representation: Representation
     ) -> web.StreamResponse:
-        if len(self._watches) >= self._max_watches:
-            raise too_many_requests(f"{self._max_watches} watches are open, which is the limit")
         watch = self._resources.watch(request)
+        self._oversight.started(call)
         self._watches.add(watch)
         try:
-            return await _stream_watch(http, watch, representation)
+            return await _stream_watch(call.http, watch, representation)
         finally:
             watch.stop()
             self._watches.discard(watch)
@@ -221,6 +248,15 @@ class _Lines:
             value = render(self._kind, value, self._representation, headers=self._headers)
             self._headers = self._headers and bookmark
         return b'{"type":"%b","object":%b}\n' % (change.type.encode(), value)
+
+
+def _call(http: web.BaseRequest) -> Call:
+    """Return what a request asks. Raises MethodNotAllowed."""
+    target = parse_target(http.rel_url.raw_path)
+    if target is None:
+        return make_call(http, None, "", False)
+    verb = _verb(http.method, target, http.rel_url.query.get("watch", ""))
+    return make_call(http, target, verb, target.subresource in _STREAMS)
 
 
 def _kind(target: Target) -> Kind:

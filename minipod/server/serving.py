@@ -54,7 +54,7 @@ class _TlsProtocol(sslproto.SSLProtocol):
         super()._fatal_error(exc, message)
 
 
-class ServingError(Exception):
+class ServingError(ValueError):
     """The server cannot listen; the message is one line."""
 
 

@@ -110,7 +110,17 @@ class NodeStreams:
 
 def _passed_on(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return the headers that concern the ends, not the hop."""
-    return [(name, value) for name, value in headers if name.lower() not in _HOP_BY_HOP]
+    return [
+        (name, value)
+        for name, value in headers
+        if name.lower() not in _HOP_BY_HOP and not _is_credential(name)
+    ]
+
+
+def _is_credential(name: str) -> bool:
+    """Whether a header says who the caller is, which the server has dealt with: no node gets to see a token."""
+    lowered = name.lower()
+    return lowered in ("authorization", "cookie") or lowered.startswith("impersonate-")
 
 
 async def _stream_back(
@@ -136,7 +146,9 @@ async def _stream_back(
 def _request_head(request: web.BaseRequest, target: str) -> bytes:
     lines = [f"{request.method} {target} HTTP/1.1", "Host: kubelet"]
     lines += [
-        f"{name}: {value}" for name, value in request.headers.items() if name.lower() not in _OURS
+        f"{name}: {value}"
+        for name, value in request.headers.items()
+        if name.lower() not in _OURS and not _is_credential(name)
     ]
     return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")
 

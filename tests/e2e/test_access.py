@@ -159,3 +159,35 @@ def test_the_daemons_own_parts_have_no_more_than_upstreams_rights(
     node = ("--as", "system:node:x", "--as-group", "system:nodes")
     assert "Forbidden" in kubectl.refused("delete", "node", "x", *node)
     assert "Forbidden" in kubectl.refused("get", "secrets", "--as", "system:kube-scheduler")
+
+
+def test_the_audit_log_has_who_did_it_and_no_secret(shared: Instance, admin: Path) -> None:
+    kubectl = Kubectl(KUBECTLS[0], admin)
+    kubectl.run("create", "secret", "generic", "audited", "--from-literal=word=hunter2-hunter2")
+    kubectl.run(
+        "delete", "secret", "audited", "--as", "kubernetes-admin", "--as-group", "system:masters"
+    )
+    log = shared.layout.log / "audit.log"
+    assert log.stat().st_mode & 0o777 == 0o600
+    text = log.read_text()
+    events = [
+        json.loads(line) for line in text.splitlines() if "audited" in line or "secrets" in line
+    ]
+    assert any(
+        each["verb"] == "create" and each["user"]["username"] == "kubernetes-admin"
+        for each in events
+    )
+    assert any(each["verb"] == "delete" and "impersonatedUser" in each for each in events)
+    assert "hunter2" not in text
+    assert "aHVudGVyMi" not in text
+
+
+def test_figures_and_health_are_there_for_whoever_may_see_them(
+    shared: Instance, admin: Path, tmp_path: Path
+) -> None:
+    kubectl = Kubectl(KUBECTLS[0], admin)
+    assert "apiserver_request_total{" in kubectl.out("get", "--raw", "/metrics")
+    assert "[+]node-agent ok" in kubectl.out("get", "--raw", "/readyz?verbose")
+    nobody = kubeconfig(shared, tmp_path, "--user", "nobody")
+    assert "Forbidden" in Kubectl(KUBECTLS[0], nobody).refused("get", "--raw", "/metrics")
+    assert Kubectl(KUBECTLS[0], nobody).out("get", "--raw", "/readyz") == "ok"
