@@ -200,8 +200,16 @@ def test_a_closed_pipe_is_silent(server: FakeApiServer, root: Path) -> None:
 
 
 def test_ctrl_c_is_silent(server: FakeApiServer, root: Path) -> None:
-    command = [sys.executable, "-m", "minipod.cli", "--root", str(root), "get", "pods", "-w"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    # a shell that puts the tests into the background has them, and their children, ignore interrupts
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    module = "import runpy; runpy.run_module('minipod.cli', run_name='__main__')"
+    code = f"{heed}; {module}"
+    command = [sys.executable, "-c", code, "--root", str(root), "get", "pods", "-w"]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
         server.wait_for_request(lambda each: "watch" in each.query)
         process.send_signal(2)
         assert process.communicate(timeout=10) == (b"", b"")
