@@ -122,9 +122,11 @@ POD = Kind(
     subresources=(
         Subresource("attach", "PodAttachOptions", ("create", "get")),
         Subresource("binding", "Binding", ("create",)),
+        Subresource("ephemeralcontainers", "Pod", _STATUS_VERBS),
         Subresource("exec", "PodExecOptions", ("create", "get")),
         Subresource("log", "Pod", ("get",)),
         Subresource("portforward", "PodPortForwardOptions", ("create", "get")),
+        Subresource("resize", "Pod", _STATUS_VERBS),
         Subresource("status", "Pod", _STATUS_VERBS),
     ),
     schema_name=f"{_CORE}.Pod",

@@ -100,7 +100,7 @@ def _container_rules(path: str) -> tuple[Rule, ...]:
 POD_RULES = (
     *_container_rules("spec.containers[]"),
     *_container_rules("spec.initContainers[]"),
-    Rule("spec.ephemeralContainers"),
+    *_container_rules("spec.ephemeralContainers[]"),
     Rule("spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution"),
     Rule("spec.affinity.podAffinity"),
     Rule("spec.affinity.podAntiAffinity"),

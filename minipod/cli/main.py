@@ -36,6 +36,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "attach": "Attach to the running program of a container",
         "port-forward": "Make ports of a Pod reachable on this host",
         "cp": "Copy files into a container or out of it",
+        "debug": "Add a container to a running Pod, to look at the others from",
     },
     "Behind the scenes": {
         "plan": "Show, without touching the host, the Linux operations that will make a Pod",

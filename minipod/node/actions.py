@@ -230,7 +230,9 @@ def _in_sandbox(
     pod: Object, observed: ObservedPod, sandbox: ObservedSandbox, probes: Mapping[str, ProbeResult]
 ) -> tuple[PodActions, list[str]]:
     inits = compute_init_actions(pod, observed, sandbox, probes)
-    plan = _Plan(list(inits.starts), [Kill(*each) for each in inits.kills])
+    plan = _Plan(
+        [*_new_ephemeral(pod, observed), *inits.starts], [Kill(*each) for each in inits.kills]
+    )
     if inits.failed:
         return _ENDED, []
     if inits.initialized:
@@ -238,6 +240,16 @@ def _in_sandbox(
         if not _plan_apps(pod, observed, plan, probes, afresh):
             return _ENDED, []
     return PodActions(kills=tuple(plan.kills)), plan.starts
+
+
+def _new_ephemeral(pod: Object, observed: ObservedPod) -> list[str]:
+    """Return the ephemeral containers that have never run: they are started whatever else there is, once."""
+    status = pod.get("status") or {}
+    known = {
+        each["name"] for each in status.get("ephemeralContainerStatuses") or () if has_run(each)
+    }
+    wanted = [each["name"] for each in pod["spec"].get("ephemeralContainers") or ()]
+    return [name for name in wanted if name not in known and not observed.attempts(name)]
 
 
 def _plan_apps(

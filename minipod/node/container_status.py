@@ -39,6 +39,22 @@ class StatusInputs:
     terminal: bool  # the Pod's work is over: what is not known to have ended is lost
 
 
+def compute_ephemeral_statuses(inputs: StatusInputs) -> list[Object]:
+    """Return the statuses of the ephemeral containers: never ready, never restarted."""
+    group = inputs.previous.get("ephemeralContainerStatuses") or ()
+    known = {each["name"]: each for each in group}
+    statuses = []
+    for container in inputs.pod["spec"].get("ephemeralContainers") or ():
+        once = {**container, "restartPolicy": "Never"}
+        status = _status(
+            inputs, once, known.get(container["name"]), "ContainerCreating", init=False
+        )
+        status["ready"] = False
+        status.pop("started", None)
+        statuses.append(status)
+    return statuses
+
+
 def compute_container_statuses(inputs: StatusInputs, *, init: bool) -> list[Object]:
     """Return the statuses of the app containers or of the init containers, in the spec's order."""
     spec = inputs.pod["spec"]

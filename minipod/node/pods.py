@@ -5,7 +5,7 @@ from typing import Literal
 
 from minipod.client import Object
 
-ContainerKind = Literal["init", "sidecar", "app"]
+ContainerKind = Literal["init", "sidecar", "app", "ephemeral"]
 
 DEFAULT_GRACE = 30.0  # terminationGracePeriodSeconds' default
 
@@ -51,6 +51,13 @@ def containers_of(pod: Object) -> Iterator[tuple[ContainerKind, Object]]:
         yield "app", container
 
 
+def all_containers_of(pod: Object) -> Iterator[tuple[ContainerKind, Object]]:
+    """Yield the same, then the ephemeral containers."""
+    yield from containers_of(pod)
+    for container in pod["spec"].get("ephemeralContainers") or ():
+        yield "ephemeral", container
+
+
 def is_sidecar(container: Object) -> bool:
     """Whether an init container is a sidecar (KEP-753)."""
     return container.get("restartPolicy") == "Always"
@@ -58,13 +65,14 @@ def is_sidecar(container: Object) -> bool:
 
 def find_container(pod: Object, name: str) -> tuple[ContainerKind, Object] | None:
     """Return a container of the spec and what it is, or None."""
-    return next((found for found in containers_of(pod) if found[1]["name"] == name), None)
+    return next((found for found in all_containers_of(pod) if found[1]["name"] == name), None)
 
 
 def field_path(pod: Object, name: str) -> str:
     """Return the path of a container for Events: "spec.containers{app}"."""
     found = find_container(pod, name)
-    group = "containers" if not found or found[0] == "app" else "initContainers"
+    groups = {"app": "containers", "ephemeral": "ephemeralContainers"}
+    group = groups.get(found[0], "initContainers") if found else "containers"
     return f"spec.{group}{{{name}}}"
 
 

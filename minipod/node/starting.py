@@ -368,10 +368,22 @@ class Starter:
             environment=compute_environment(view, container, image.config.env, sandbox.references),
             volumes=memory.volumes,
             hostname=memory.names.hostname if memory.names else "",
+            pid_target=self._find_target(pod, container),
         )
         return compute_container_spec(
             pod, container, inputs, parts.config, sandbox.id, parts.profiles.compile
         )
+
+    def _find_target(self, pod: Object, container: Object) -> str:
+        """Return the ID of the running container that an ephemeral one is to join, "" for none. StepError."""
+        name = container.get("targetContainerName")
+        if not name:
+            return ""
+        running = (each for each in self._parts.observe(pod).running() if each.name == name)
+        found = next(running, None)
+        if found is None:
+            raise StepError("CreateContainerConfigError", f"unable to find target container {name}")
+        return found.id
 
     def _start_failed(
         self, pod: Object, start: Start, spec: ContainerSpec, failure: RuntimeFailure

@@ -9,7 +9,12 @@ from dataclasses import dataclass, field
 from minipod.client import Object
 from minipod.clock import format_time
 from minipod.node.conditions import ConditionInputs, compute_conditions
-from minipod.node.container_status import StatusInputs, Waiting, compute_container_statuses
+from minipod.node.container_status import (
+    StatusInputs,
+    Waiting,
+    compute_container_statuses,
+    compute_ephemeral_statuses,
+)
 from minipod.node.deadline import MESSAGE, REASON, compute_deadline
 from minipod.node.observed import ObservedPod
 from minipod.node.phase import TERMINAL, compute_phase
@@ -79,6 +84,9 @@ def compute_pod_status(
     if inits:
         status["initContainerStatuses"] = inits
     status["containerStatuses"] = apps
+    ephemeral = compute_ephemeral_statuses(inputs)
+    if ephemeral:
+        status["ephemeralContainerStatuses"] = ephemeral
     status["qosClass"] = compute_qos(pod)
     return status
 

@@ -12,7 +12,7 @@ from minipod.client import Object
 from minipod.node.images import lease_owner
 from minipod.node.messages import attach_messages
 from minipod.node.parts import Parts
-from minipod.node.pods import containers_of, deletion_grace, is_deleted, uid_of
+from minipod.node.pods import all_containers_of, deletion_grace, is_deleted, uid_of
 from minipod.node.stopping import Stopper
 from minipod.node.workers import Outcome, Work
 from minipod.runtime.operations import RemoveTree, Unmount
@@ -71,7 +71,7 @@ class Terminator:
         fault.point("node.volumes.removed")
         parts.addresses.release(uid)
         fault.point("node.address.released")
-        for _, container in containers_of(pod):
+        for _, container in all_containers_of(pod):
             parts.images.release(lease_owner(uid, container["name"]))
         parts.memory(uid).leased.clear()
         parts.memory(uid).prepared = False

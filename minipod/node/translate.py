@@ -64,6 +64,7 @@ class ContainerInputs:
     environment: Sequence[str]
     volumes: Mapping[str, PreparedVolume]
     hostname: str
+    pid_target: str = ""  # id of the container whose processes an ephemeral one is to see
 
 
 def sandbox_id(pod: Object, attempt: int) -> str:
@@ -231,6 +232,7 @@ def compute_container_spec(
         security=compute_security(pod, container, compile_seccomp, oom_score),
         resources=compute_container_resources(container),
         hostname=inputs.hostname,
+        pid_target=inputs.pid_target,
         stdin=bool(container.get("stdin")),
         stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")),

@@ -197,7 +197,9 @@ def compute_container_plan(
 ) -> tuple[Step, ...]:
     """Return the steps that make a container in a running sandbox, whose pause is "$pause_pid"."""
     cgroup = container_cgroup(spec, sandbox)
-    namespaces = ("mnt", "pid") if sandbox.pid == "container" else ("mnt",)
+    joined = _joined_pid(spec, sandbox)
+    own_pid = sandbox.pid == "container" and not joined
+    namespaces = ("mnt", "pid") if own_pid else ("mnt",)
     limited = sandbox.privileged and not spec.security.privileged
     steps = [
         Step(MakeDirectory(spec.rootfs.upper), "shim", "what the container will write"),
@@ -220,7 +222,7 @@ def compute_container_plan(
     steps += _child([(Unshare(("cgroup",)), "from here its cgroup looks like the root")])
     steps += _child(mount_steps(spec))
     terminal = OpenTerminal(console=True) if spec.tty else None
-    join = _join_pid("$pause_pid") if sandbox.pid == "pod" else []
+    join = _join_pid(joined) if joined else []
     steps += _child(_program_steps(spec, spec.args, spec.env, terminal, join))
     return tuple(steps)
 
@@ -247,8 +249,15 @@ def compute_exec_plan(
 def _root_steps(
     spec: ContainerSpec, sandbox: SandboxRef, host: HostFacts
 ) -> list[tuple[Operation, str]]:
-    shared_pid = sandbox.pid == "pod"
-    return root_mount_steps(spec, host.staging, host_ipc=sandbox.host_ipc, shared_pid=shared_pid)
+    joined = _joined_pid(spec, sandbox)
+    return root_mount_steps(spec, host.staging, host_ipc=sandbox.host_ipc, pid_holder=joined)
+
+
+def _joined_pid(spec: ContainerSpec, sandbox: SandboxRef) -> str:
+    """Return whose PID namespace the container joins: the Pod's, another container's, or nobody's ("")."""
+    if sandbox.pid == "pod":
+        return "$pause_pid"
+    return "$target_pid" if sandbox.pid == "container" and spec.pid_target else ""
 
 
 def _join_pid(target: str) -> list[tuple[Operation, str]]:

@@ -19,13 +19,11 @@ from minipod.runtime.spec import ContainerSpec, Mount
 Planned = list[tuple[Operation, str]]
 
 
-def root_mount_steps(
-    spec: ContainerSpec, root: str, *, host_ipc: bool, shared_pid: bool
-) -> Planned:
+def root_mount_steps(spec: ContainerSpec, root: str, *, host_ipc: bool, pid_holder: str) -> Planned:
     """Return the steps that put the new root together at `root`, while the host's paths are still in sight.
 
     With a PID namespace that others share all this happens outside of it, where they cannot look: only a process in
-    there could mount its /proc, so the pause has done it.
+    there could mount its /proc, so it is taken from `pid_holder`: the pause, or the container that is joined.
     """
     privileged = spec.security.privileged
     steps: Planned = []
@@ -41,10 +39,11 @@ def root_mount_steps(
     steps.append(
         (AwaitTurn(), "from here on it needs what others make, or must not be ahead of them")
     )
-    if shared_pid:
-        taken = OpenMountTree("proc", "/proc", target="$pause_pid", recursive=False, covered=True)
-        steps.append((taken, "the Pod's processes, from the pause's mount namespace"))
-    steps += _kernel_filesystems(root, privileged, shared_pid)
+    if pid_holder:
+        covered = pid_holder == "$pause_pid"
+        taken = OpenMountTree("proc", "/proc", target=pid_holder, recursive=False, covered=covered)
+        steps.append((taken, "the processes of those it will live among, as they have them"))
+    steps += _kernel_filesystems(root, privileged, bool(pid_holder))
     steps += _shared_memory(root, host_ipc)
     for index, mount in enumerate(spec.mounts):
         steps.append((_volume(mount, index, root, privileged), "a volume"))

@@ -245,6 +245,7 @@ class ShimRuntime:
             sandbox_id=spec.sandbox_id,
             cgroup=container_cgroup(spec, sandbox),
             held=True,
+            pid_target=spec.pid_target,
         )
         return PreparedContainer(self, spec, steps, answer)
 

@@ -138,6 +138,7 @@ class ContainerSpec:
     security: Security = Security()
     resources: Resources = Resources()
     hostname: str = ""
+    pid_target: str = ""  # id of a running container of the sandbox whose PID namespace it joins
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False

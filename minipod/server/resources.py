@@ -103,7 +103,7 @@ class Resources:
 
     async def _perform(self, request: Request, kind: Kind) -> Answer:
         match request.verb, request.subresource:
-            case "get", "" | "status" if request.name:
+            case "get", "" | "status" | "ephemeralcontainers" | "resize" if request.name:
                 return self._reader.get(request, kind)
             case "list", "":
                 return self._reader.list_objects(request, kind)
@@ -111,7 +111,7 @@ class Resources:
                 return await self._create(request, kind)
             case "create", "token" | "binding" if request.name:
                 return await self._create_below(request, kind)
-            case "update", "" | "status" if request.name:
+            case "update", "" | "status" | "ephemeralcontainers" | "resize" if request.name:
                 return await self._writer.update(request, kind)
             case "update", "finalize" if kind.resource == "namespaces" and request.name:
                 return await subresources.finalize(self._writer, request, kind)
@@ -119,7 +119,7 @@ class Resources:
                 return scaling.get(self._reader, request, kind)
             case "update" | "patch", "scale" if request.name:
                 return await scaling.change(self._writer, request, kind)
-            case "patch", "" | "status" if request.name:
+            case "patch", "" | "status" | "ephemeralcontainers" | "resize" if request.name:
                 return await self._writer.patch(request, kind)
             case "delete", "" if request.name:
                 return await self._deleter.delete(request, kind)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from minipod.api import defaults, validation
+from minipod.api import defaults, pod_parts, validation
 from minipod.api import warnings as api_warnings
 from minipod.api.errors import (
     StatusError,
@@ -206,6 +206,13 @@ class Writer:
             field_managers.track(request, kind, new, old)
             kind.hooks.prepare_status_update(new, old)
             causes = validation.validate_status_update(kind, new, old)
+        elif request.subresource in pod_parts.PARTS:
+            part = pod_parts.PARTS[request.subresource]
+            new = pod_parts.with_part(part, new, old)
+            defaults.apply_defaults(kind, new)
+            field_managers.track(request, kind, new, old)
+            metadata.bump_generation(kind, new, old)
+            causes = list(part.validate(new, old))
         else:
             _keep_status(kind, new, old)
             defaults.apply_defaults(kind, new)

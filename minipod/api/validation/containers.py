@@ -23,7 +23,10 @@ _MESSAGE_POLICIES = ("File", "FallbackToLogsOnError")
 _RESIZE_POLICIES = ("NotRequired", "RestartContainer")
 _ONLY_SIDECARS = "may not be set for init containers without restartPolicy=Always"
 _RULES_LIMIT = 20
-_EPHEMERAL_FORBIDDEN = ("ports", "resources", "lifecycle", "resizePolicy", *PROBES)
+_EPHEMERAL_FORBIDDEN = (
+    *("ports", "resources", "lifecycle", "resizePolicy", "restartPolicy", "restartPolicyRules"),
+    *PROBES,
+)
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,7 @@ def _attach(invocation: Invocation, target: Target, pod: Object, options: RunOpt
     pod = wait_for(invocation.api, target, _started, deadline, since=since)
     container = pod["spec"]["containers"][0]
     if not options.stdin:
-        _print_log(
+        print_log(
             invocation, target, {"follow": "true"}
         )  # nothing that came before is lost, unlike with attach
     elif _ended(pod) is None:
@@ -187,9 +187,9 @@ def _attach(invocation: Invocation, target: Target, pod: Object, options: RunOpt
         except CliError:
             if _ended(invocation.api.get(PODS, target.namespace, target.name)) is None:
                 raise
-            _print_log(invocation, target, {})  # it had ended before anybody could attach
+            print_log(invocation, target, {})  # it had ended before anybody could attach
     else:
-        _print_log(invocation, target, {})
+        print_log(invocation, target, {})
     if options.restart != "Always":
         _pass_exit_code(invocation, target)
 
@@ -210,7 +210,8 @@ def _ended(pod: Object) -> int | None:
     return None
 
 
-def _print_log(invocation: Invocation, target: Target, query: dict[str, str]) -> None:
+def print_log(invocation: Invocation, target: Target, query: dict[str, str]) -> None:
+    """Print a container's log as it is."""
     import sys
 
     response = invocation.api.stream(PODS.path(target.namespace, target.name, "log"), query)

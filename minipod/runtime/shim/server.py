@@ -219,7 +219,12 @@ class Server:
 
     def _start_container(self, request: Request) -> None:
         sandbox = self.sandboxes.require_alive(request.arguments, "sandbox_id")
-        self.containers.start(request, sandbox, {"pause_pid": sandbox.pid})
+        references: Plain = {"pause_pid": sandbox.pid}
+        target = request.arguments.get("pid_target")
+        if target:
+            joined = self.containers.require_running({"id": target})
+            references["target_pid"] = joined.record.pid
+        self.containers.start(request, sandbox, references)
 
     def _shutdown(self, request: Request) -> None:
         """End: with "force" after killing and removing everything, else only when nothing is there."""

@@ -60,8 +60,14 @@ WORKS = {
         appArmorProfile fsGroup fsGroupChangePolicy runAsGroup runAsNonRoot runAsUser seccompProfile supplementalGroups
         supplementalGroupsPolicy sysctls
     """,
+    "EphemeralContainer": """
+        args command env envFrom image imagePullPolicy lifecycle livenessProbe name ports readinessProbe resources
+        restartPolicy restartPolicyRules securityContext startupProbe stdin stdinOnce targetContainerName
+        terminationMessagePath terminationMessagePolicy tty volumeMounts workingDir
+    """,
     "PodSpec": """
         activeDeadlineSeconds affinity automountServiceAccountToken containers dnsConfig dnsPolicy enableServiceLinks
+        ephemeralContainers
         hostAliases hostIPC hostNetwork hostPID hostUsers hostname hostnameOverride initContainers nodeName
         imagePullSecrets nodeSelector os overhead preemptionPolicy priority readinessGates resources restartPolicy
         schedulerName schedulingGates
