@@ -249,6 +249,7 @@ def _controllers(
     from minipod.controllers.quota_status import QuotaStatus
     from minipod.controllers.root_ca import RootCertificates
     from minipod.controllers.scheduler import Scheduler
+    from minipod.controllers.taint_eviction import TaintEviction
     from minipod.controllers.volume_protection import VolumeProtection
     from minipod.pki import Authority
 
@@ -262,6 +263,7 @@ def _controllers(
         NamespaceController(client.for_controller("namespace-controller"), clock),
         GarbageCollector(client.for_controller("generic-garbage-collector"), clock),
         Scheduler(scheduler, clock),
+        TaintEviction(client.for_controller("node-controller"), clock),
         EventExpiry(client.calling_itself("kube-apiserver"), clock),  # upstream's store does it
         ClusterRoleAggregation(client.for_controller("clusterrole-aggregation-controller"), clock),
         AccountTokens(manager, clock, signer.issue_legacy, authority),

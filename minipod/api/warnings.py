@@ -42,7 +42,6 @@ _VOLUMES = (
     "storageos",
     "vsphereVolume",
 )
-_NODE_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 
 def _always(_value: Any) -> bool:
@@ -51,14 +50,6 @@ def _always(_value: Any) -> bool:
 
 def _is(*values: Any) -> Applies:
     return lambda value: value in values
-
-
-def _evicts(tolerations: Any) -> bool:
-    """The tolerations that every Pod is given do not count."""
-    return any(
-        each.get("tolerationSeconds") is not None and each.get("key") not in _NODE_TAINTS
-        for each in tolerations
-    )
 
 
 def _unlimited(limits: Any) -> bool:
@@ -101,17 +92,8 @@ POD_RULES = (
     *_container_rules("spec.containers[]"),
     *_container_rules("spec.initContainers[]"),
     *_container_rules("spec.ephemeralContainers[]"),
-    Rule("spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution"),
-    Rule("spec.affinity.podAffinity"),
-    Rule("spec.affinity.podAntiAffinity"),
-    Rule("spec.topologySpreadConstraints"),
     Rule("spec.priorityClassName", "stored, but no Pod makes room for another"),
     Rule("spec.preemptionPolicy", "stored, but no Pod makes room for another", _is("Never")),
-    Rule(
-        "spec.tolerations",
-        "tolerationSeconds is stored, but Pods are not evicted by taints",
-        _evicts,
-    ),
     Rule("spec.resourceClaims"),
     Rule("spec.resources.claims"),
     Rule("spec.runtimeClassName"),

@@ -4,9 +4,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import NamedTuple
 
 from minipod.api.quantity import parse as parse_quantity
 from minipod.client import Object
+from minipod.controllers.neighbours import (
+    Surroundings,
+    find_affinity_obstacle,
+    find_spread_obstacle,
+)
 
 Amounts = dict[str, Fraction]
 
@@ -20,6 +26,8 @@ class Placement:
     node: str = ""
     reasons: Counter[str] = field(default_factory=Counter)
     nodes: int = 0
+    hopeless: int = 0  # nodes on which nobody's leaving would help
+    preempts: bool = True  # the Pod's preemptionPolicy
 
     @property
     def message(self) -> str:
@@ -27,38 +35,74 @@ class Placement:
         if not self.nodes:
             return "no nodes available to schedule pods"
         counted = ", ".join(sorted(f"{count} {reason}" for reason, count in self.reasons.items()))
-        return f"0/{self.nodes} nodes are available: {counted}."
+        return f"0/{self.nodes} nodes are available: {counted}. {self._preemption}"
+
+    @property
+    def _preemption(self) -> str:
+        """Return what upstream's scheduler adds after it has looked for Pods to evict: nobody is evicted here."""
+        after = "no new claims to deallocate, preemption:"
+        if not self.preempts:
+            return f"{after} not eligible due to preemptionPolicy=Never."
+        counts = {
+            "No preemption victims found for incoming pod": self.nodes - self.hopeless,
+            "Preemption is not helpful for scheduling": self.hopeless,
+        }
+        counted = ", ".join(f"{count} {why}" for why, count in counts.items() if count)
+        return f"{after} 0/{self.nodes} nodes are available: {counted}."
+
+
+class Obstacle(NamedTuple):
+    """One reason against a node. Nothing that another Pod's leaving could change is `hopeless`."""
+
+    reason: str
+    hopeless: bool
 
 
 def compute_placement(
-    pod: Object, nodes: Sequence[Object], placed: Mapping[str, Sequence[Object]]
+    pod: Object,
+    nodes: Sequence[Object],
+    placed: Mapping[str, Sequence[Object]],
+    namespaces: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Placement:
-    """Choose the first node that passes all filters; `placed` holds each node's Pods that have not finished."""
+    """Choose the first node that passes all filters; `placed` holds each node's Pods that have not finished.
+
+    `namespaces` has their labels, by name.
+    """
     reasons: Counter[str] = Counter()
+    hopeless = 0
+    around = Surroundings(nodes, placed, namespaces or {})
     for node in nodes:
         name = node["metadata"]["name"]
-        found = find_obstacles(pod, node, placed.get(name, ()))
+        found = find_obstacles(pod, node, around)
         if not found:
             return Placement(node=name, nodes=len(nodes))
-        reasons.update(found)
-    return Placement(reasons=reasons, nodes=len(nodes))
+        reasons.update(each.reason for each in found)
+        hopeless += any(each.hopeless for each in found)
+    preempts = pod["spec"].get("preemptionPolicy") != "Never"
+    return Placement("", reasons, len(nodes), hopeless, preempts)
 
 
-def find_obstacles(pod: Object, node: Object, others: Sequence[Object]) -> list[str]:
-    """Return why `pod` cannot run on `node` beside `others`: the first failing filter's reasons."""
-    if (node.get("spec") or {}).get("unschedulable") and not _tolerates(
+def find_obstacles(pod: Object, node: Object, around: Surroundings) -> list[Obstacle]:
+    """Return why `pod` cannot run on `node`: the first failing filter's reasons, in upstream's order of filters."""
+    others = around.placed.get(node["metadata"]["name"], ())
+    if (node.get("spec") or {}).get("unschedulable") and not tolerates(
         pod, {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
     ):
-        return ["node(s) were unschedulable"]
+        return [Obstacle("node(s) were unschedulable", True)]
     taint = _find_taint(pod, node)
     if taint:
         text = f"{taint['key']}: {taint.get('value', '')}"
-        return [f"node(s) had untolerated taint {{{text}}}"]
+        return [Obstacle(f"node(s) had untolerated taint {{{text}}}", True)]
     if not matches_selector(pod, node):
-        return ["node(s) didn't match Pod's node affinity/selector"]
+        return [Obstacle("node(s) didn't match Pod's node affinity/selector", True)]
     if _ports_taken(pod, others):
-        return ["node(s) didn't have free ports for the requested pod ports"]
-    return _find_shortages(pod, node, others)
+        return [Obstacle("node(s) didn't have free ports for the requested pod ports", False)]
+    found = _find_shortages(pod, node, others)
+    if not found and (reason := find_spread_obstacle(pod, node, around)):
+        return [Obstacle(reason, "missing" in reason)]
+    if not found and (reason := find_affinity_obstacle(pod, node, around)):
+        return [Obstacle(reason, reason.endswith("match pod affinity rules"))]
+    return found
 
 
 # -- taints and readiness --------------------------------------------------------------------------
@@ -69,7 +113,7 @@ def _find_taint(pod: Object, node: Object) -> Object | None:
     if not _is_ready(node):
         taints.append({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"})
     hard = (each for each in taints if each.get("effect") in ("NoSchedule", "NoExecute"))
-    return next((each for each in hard if not _tolerates(pod, each)), None)
+    return next((each for each in hard if not tolerates(pod, each)), None)
 
 
 def _is_ready(node: Object) -> bool:
@@ -77,16 +121,19 @@ def _is_ready(node: Object) -> bool:
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
-def _tolerates(pod: Object, taint: Object) -> bool:
-    for toleration in pod["spec"].get("tolerations") or ():
-        if toleration.get("effect") not in (None, "", taint["effect"]):
-            continue
-        if toleration.get("key") and toleration["key"] != taint["key"]:
-            continue
-        exists = toleration.get("operator", "Equal") == "Exists"
-        if exists or toleration.get("value", "") == taint.get("value", ""):
-            return True
-    return False
+def tolerates(pod: Object, taint: Object) -> bool:
+    """Whether one of the Pod's tolerations accepts a taint."""
+    return any(accepts(each, taint) for each in pod["spec"].get("tolerations") or ())
+
+
+def accepts(toleration: Object, taint: Object) -> bool:
+    """Whether a toleration accepts a taint."""
+    if toleration.get("effect") not in (None, "", taint["effect"]):
+        return False
+    if toleration.get("key") and toleration["key"] != taint["key"]:
+        return False
+    exists = toleration.get("operator", "Equal") == "Exists"
+    return exists or bool(toleration.get("value", "") == taint.get("value", ""))
 
 
 # -- selectors -------------------------------------------------------------------------------------
@@ -183,6 +230,8 @@ def requests_of(pod: Object) -> Amounts:
     for container in spec["containers"]:
         running = _add(running, _container_requests(container))
     total = _largest(peak, running)
+    own = _container_requests(spec)  # of the whole Pod (KEP-2837): what it says goes
+    total = {**total, **{name: own[name] for name in ("cpu", "memory") if name in own}}
     overhead = {name: parse_quantity(text) for name, text in (spec.get("overhead") or {}).items()}
     return _add(total, overhead)
 
@@ -203,10 +252,10 @@ def _largest(first: Amounts, second: Amounts) -> Amounts:
     return {name: max(first.get(name, Fraction()), second.get(name, Fraction())) for name in names}
 
 
-def _find_shortages(pod: Object, node: Object, others: Sequence[Object]) -> list[str]:
+def _find_shortages(pod: Object, node: Object, others: Sequence[Object]) -> list[Obstacle]:
     allocatable = (node.get("status") or {}).get("allocatable") or {}
     limit = parse_quantity(allocatable.get("pods", "110"))
-    found = ["Too many pods"] if len(others) + 1 > limit else []
+    found = [Obstacle("Too many pods", False)] if len(others) + 1 > limit else []
     wanted = {name: amount for name, amount in requests_of(pod).items() if amount}
     if not wanted:
         return found
@@ -214,7 +263,7 @@ def _find_shortages(pod: Object, node: Object, others: Sequence[Object]) -> list
     for other in others:
         used = _add(used, requests_of(other))
     for name, amount in sorted(wanted.items()):
-        free = parse_quantity(allocatable.get(name, "0")) - used.get(name, Fraction())
-        if amount > free:
-            found.append(f"Insufficient {name}")
+        whole = parse_quantity(allocatable.get(name, "0"))
+        if amount > whole - used.get(name, Fraction()):
+            found.append(Obstacle(f"Insufficient {name}", amount > whole))
     return found

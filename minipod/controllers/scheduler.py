@@ -30,19 +30,22 @@ class Scheduler:
         self._recorder = Recorder(client, clock, NAME)
         self._pods = Informer(client, "pods", self._on_pod)
         self._nodes = Informer(client, "nodes", self._on_node)
+        self._namespaces = Informer(client, "namespaces", self._on_namespace)
         self._waiting: dict[Key, str] = {}  # unschedulable: the message last reported
         self._assumed: dict[Key, str] = {}  # bound by us, not yet seen as bound
         self._tasks: dict[Key, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
-        """Follow nodes, then Pods."""
+        """Follow nodes and namespaces, then Pods."""
         await self._nodes.start()
+        await self._namespaces.start()
         await self._pods.start()
 
     async def stop(self) -> None:
         """End."""
         await self._pods.stop()
         await self._nodes.stop()
+        await self._namespaces.stop()
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -78,6 +81,10 @@ class Scheduler:
         if new is not None and (old is None or _offer(new) != _offer(old)):
             self._retry_waiting()
 
+    def _on_namespace(self, new: Object | None, old: Object | None) -> None:
+        if new is not None and old is not None and _labels(new) != _labels(old):
+            self._retry_waiting()
+
     def _retry_waiting(self) -> None:
         for key in list(self._waiting):
             pod = self._pods.objects.get(key)
@@ -87,7 +94,8 @@ class Scheduler:
     def _schedule(self, key: Key, pod: Object) -> None:
         if key in self._tasks:
             return
-        placement = compute_placement(pod, list(self._nodes), self._placed())
+        labels = {each["metadata"]["name"]: _labels(each) for each in self._namespaces}
+        placement = compute_placement(pod, list(self._nodes), self._placed(), labels)
         if placement.node:
             self._assumed[key] = placement.node
         work = (
@@ -165,6 +173,10 @@ def _is_ours(pod: Object) -> bool:
         and not spec.get("schedulingGates")
         and "deletionTimestamp" not in pod["metadata"]
     )
+
+
+def _labels(obj: Object) -> dict[str, str]:
+    return dict(obj["metadata"].get("labels") or {})
 
 
 def _has_finished(pod: Object) -> bool:

@@ -10,11 +10,12 @@ from minipod.api.definitions import definitions, referenced
 from tests.unit.api.objects import POD, container, defaulted
 
 CORE = "io.k8s.api.core.v1."
+META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 
 # What this version acts upon, by definition. A field that is acted upon for some values only has a rule as well.
 # Trivially so: os (linux only), priority (0, or of a system class).
 WORKS = {
-    "Affinity": "nodeAffinity",
+    "Affinity": "nodeAffinity podAffinity podAntiAffinity",
     "AppArmorProfile": "type localhostProfile",  # the node refuses the Pod
     "Capabilities": "add drop",
     "ConfigMapEnvSource": "name optional",
@@ -46,11 +47,14 @@ WORKS = {
     "Lifecycle": "postStart preStop stopSignal",
     "LifecycleHandler": "exec httpGet sleep",
     "LocalObjectReference": "name",
-    "NodeAffinity": "requiredDuringSchedulingIgnoredDuringExecution",
+    "NodeAffinity": "preferredDuringSchedulingIgnoredDuringExecution requiredDuringSchedulingIgnoredDuringExecution",
     "NodeSelector": "nodeSelectorTerms",
     "NodeSelectorRequirement": "key operator values",
     "NodeSelectorTerm": "matchExpressions matchFields",
     "ObjectFieldSelector": "apiVersion fieldPath",
+    "PodAffinity": "preferredDuringSchedulingIgnoredDuringExecution requiredDuringSchedulingIgnoredDuringExecution",
+    "PodAffinityTerm": "labelSelector matchLabelKeys mismatchLabelKeys namespaceSelector namespaces topologyKey",
+    "PodAntiAffinity": "preferredDuringSchedulingIgnoredDuringExecution requiredDuringSchedulingIgnoredDuringExecution",
     "PodDNSConfig": "nameservers options searches",
     "PodDNSConfigOption": "name value",
     "PodOS": "name",
@@ -72,7 +76,7 @@ WORKS = {
         imagePullSecrets nodeSelector os overhead preemptionPolicy priority readinessGates resources restartPolicy
         schedulerName schedulingGates
         securityContext serviceAccount serviceAccountName setHostnameAsFQDN shareProcessNamespace subdomain
-        terminationGracePeriodSeconds tolerations volumes
+        terminationGracePeriodSeconds tolerations topologySpreadConstraints volumes
     """,
     "Probe": """
         exec failureThreshold grpc httpGet initialDelaySeconds periodSeconds successThreshold tcpSocket
@@ -95,6 +99,14 @@ WORKS = {
     "Sysctl": "name value",
     "TCPSocketAction": "host port",
     "Toleration": "effect key operator tolerationSeconds value",
+    "TopologySpreadConstraint": """
+        labelSelector matchLabelKeys maxSkew minDomains nodeAffinityPolicy nodeTaintsPolicy topologyKey
+        whenUnsatisfiable
+    """,
+    "PreferredSchedulingTerm": "preference weight",
+    "WeightedPodAffinityTerm": "podAffinityTerm weight",
+    f"{META}LabelSelector": "matchExpressions matchLabels",
+    f"{META}LabelSelectorRequirement": "key operator values",
     "Volume": "configMap downwardAPI emptyDir hostPath name projected secret",
     "VolumeMount": "mountPath mountPropagation name readOnly recursiveReadOnly subPath subPathExpr",
     "ServiceAccountTokenProjection": "audience expirationSeconds path",
@@ -221,20 +233,8 @@ SE_LINUX = {"seLinuxOptions": {"level": "s0"}}
         ({"preemptionPolicy": "Never"}, ["spec.preemptionPolicy"]),
         ({"priorityClassName": "system-node-critical"}, ["spec.priorityClassName"]),
         (
-            {
-                "tolerations": [
-                    {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}
-                ]
-            },
-            ["spec.tolerations"],
-        ),
-        (
             {"securityContext": {"fsGroupChangePolicy": "OnRootMismatch"}},
             ["spec.securityContext.fsGroupChangePolicy"],
-        ),
-        (
-            {"affinity": {"podAntiAffinity": {}, "nodeAffinity": {}}},
-            ["spec.affinity.podAntiAffinity"],
         ),
     ],
 )

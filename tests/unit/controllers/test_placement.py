@@ -35,7 +35,7 @@ def port(number: int, **fields: Any) -> Object:
 def message(wanted: Object, *nodes: Object, others: tuple[Object, ...] = ()) -> str:
     placement = compute_placement(wanted, nodes, {"n1": others})
     assert not placement.node
-    return placement.message
+    return placement.message.partition(" no new claims")[0]
 
 
 def test_the_first_node_that_fits_is_chosen():
@@ -140,3 +140,118 @@ def test_node_affinity(operator, values, matches):
     rule = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
     wanted = pod(affinity={"nodeAffinity": rule})
     assert bool(compute_placement(wanted, [node(labels={"disk": "ssd"})], {}).node) is matches
+
+
+# -- what preemption would say, and the Pods around --------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        (pod(nodeSelector={"a": "b"}), "1 Preemption is not helpful for scheduling"),
+        (pod(asks("3")), "1 Preemption is not helpful for scheduling"),
+        (pod(asks("1500m")), "1 No preemption victims found for incoming pod"),
+    ],
+)
+def test_the_second_sentence_is_upstreams(wanted: Object, told: str) -> None:
+    placement = compute_placement(wanted, [node()], {"n1": [pod(asks("1"))]})
+    after = "no new claims to deallocate, preemption: 0/1 nodes are available:"
+    assert placement.message.endswith(f". {after} {told}.")
+
+
+def test_a_pod_that_preempts_nobody_says_so() -> None:
+    placement = compute_placement(pod(asks("3"), preemptionPolicy="Never"), [node()], {})
+    assert placement.message.endswith("preemption: not eligible due to preemptionPolicy=Never.")
+
+
+HOST = "kubernetes.io/hostname"
+
+
+def labelled(namespace: str = "default", labels: Any = None, **spec: Any) -> Object:
+    made = pod(**spec)
+    made["metadata"].update(namespace=namespace, labels=labels or {})
+    return made
+
+
+def term(kind: str, labels: Any, **fields: Any) -> Any:
+    required = [{"topologyKey": HOST, "labelSelector": {"matchLabels": labels}, **fields}]
+    return {"affinity": {kind: {"requiredDuringSchedulingIgnoredDuringExecution": required}}}
+
+
+WEB = {"app": "web"}
+NEAR, AWAY = "podAffinity", "podAntiAffinity"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "others", "reason"),
+    [
+        (labelled(**term(NEAR, WEB)), [], "node(s) didn't match pod affinity rules"),
+        (labelled(**term(NEAR, WEB)), [labelled(labels=WEB)], ""),
+        (labelled(labels=WEB, **term(NEAR, WEB)), [], ""),  # the first of its group
+        (
+            labelled(**term(NEAR, WEB)),
+            [labelled("other", labels=WEB)],
+            "node(s) didn't match pod affinity rules",
+        ),
+        (labelled(**term(NEAR, WEB, namespaces=["other"])), [labelled("other", WEB)], ""),
+        (labelled(**term(NEAR, WEB, namespaceSelector={})), [labelled("other", WEB)], ""),
+        (
+            labelled(**term(NEAR, WEB, namespaceSelector={"matchLabels": {"team": "a"}})),
+            [labelled("other", WEB)],
+            "",
+        ),
+        (
+            labelled(**term(NEAR, WEB, namespaceSelector={"matchLabels": {"team": "b"}})),
+            [labelled("other", WEB)],
+            "node(s) didn't match pod affinity rules",
+        ),
+        (labelled(**term(AWAY, WEB)), [], ""),
+        (
+            labelled(labels=WEB, **term(AWAY, WEB)),
+            [labelled(labels=WEB)],
+            "node(s) didn't match pod anti-affinity rules",
+        ),
+        (
+            labelled(labels=WEB),
+            [labelled(**term(AWAY, WEB))],
+            "node(s) didn't satisfy existing pods anti-affinity rules",
+        ),
+    ],
+)
+def test_pods_that_want_or_shun_each_other(wanted: Object, others: Any, reason: str) -> None:
+    place = node(labels={HOST: "n1"})
+    found = compute_placement(wanted, [place], {"n1": others}, {"other": {"team": "a"}})
+    assert list(found.reasons) == ([reason] if reason else [])
+
+
+def spread(**fields: Any) -> Any:
+    constraint = {
+        "maxSkew": 1,
+        "topologyKey": HOST,
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": WEB},
+        **fields,
+    }
+    return labelled(labels=WEB, topologySpreadConstraints=[constraint])
+
+
+def test_spread_over_one_node_is_even_unless_more_domains_are_asked_for() -> None:
+    place, others = node(labels={HOST: "n1"}), [labelled(labels=WEB)]
+    assert compute_placement(spread(), [place], {"n1": others}).node == "n1"
+    problem = "node(s) didn't match pod topology spread constraints"
+    found = compute_placement(spread(minDomains=2), [place], {"n1": others})
+    assert list(found.reasons) == [problem]
+    found = compute_placement(spread(topologyKey="zone"), [place], {})
+    assert list(found.reasons) == [f"{problem} (missing required label)"]
+    anyway = spread(topologyKey="zone", whenUnsatisfiable="ScheduleAnyway")
+    assert compute_placement(anyway, [place], {}).node == "n1"
+
+
+def test_two_nodes_are_filled_evenly() -> None:
+    nodes = [node("n1", labels={HOST: "n1"}), node("n2", labels={HOST: "n2"})]
+    assert compute_placement(spread(), nodes, {"n1": [labelled(labels=WEB)]}).node == "n2"
+
+
+def test_what_the_whole_pod_asks_for_replaces_its_containers_sum() -> None:
+    wanted = pod(asks("100m"), asks("100m"), resources={"requests": {"cpu": "1500m"}})
+    assert requests_of(wanted)["cpu"] == 1.5

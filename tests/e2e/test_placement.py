@@ -1,0 +1,82 @@
+"""Where a Pod may run, on the one node there is: what keeps it away, what drives it away, and how it comes back."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.instance import Instance, wait_until
+from tests.e2e.pods import pod, wait_gone, wait_phase, wait_pod
+from tests.e2e.test_probes import condition, events
+
+
+@pytest.fixture
+def node(shared: Instance) -> Iterator[str]:
+    """The node's name; whatever a test does to it is taken back."""
+    name = shared.get("nodes")["items"][0]["metadata"]["name"]
+    yield name
+    change(shared, name, {"spec": {"taints": None, "unschedulable": None}})
+
+
+def change(instance: Instance, node: str, patch: dict[str, Any]) -> None:
+    instance.run("patch", "node", node, "--type=merge", "-p", json.dumps(patch))
+
+
+def pending(instance: Instance, name: str, reason: str) -> None:
+    found = wait_pod(
+        instance, name, lambda p: p["status"].get("conditions"), "a word of the scheduler"
+    )
+    told = condition(found, "PodScheduled")
+    assert (told["status"], told["reason"]) == ("False", "Unschedulable")
+    assert f"0/1 nodes are available: 1 {reason}." in told["message"]
+    wait_until(lambda: ("FailedScheduling", told["message"]) in events(instance, name), "its event")
+
+
+def test_a_cordoned_node_takes_nobody_until_it_is_uncordoned(shared: Instance, node: str) -> None:
+    change(shared, node, {"spec": {"unschedulable": True}})
+    shared.apply(pod("waits"))
+    pending(shared, "waits", "node(s) were unschedulable")
+    change(shared, node, {"spec": {"unschedulable": None}})
+    wait_phase(shared, "waits", "Running")
+    shared.run("delete", "pod", "waits", "--now")
+
+
+def test_a_taint_drives_away_who_does_not_tolerate_it(shared: Instance, node: str) -> None:
+    taint = {"key": "lab", "value": "closed", "effect": "NoExecute"}
+    stays = [{"key": "lab", "operator": "Exists"}]
+    shared.apply(pod("goes"), pod("stays", tolerations=stays), options=("--until-ready",))
+    change(shared, node, {"spec": {"taints": [taint]}})
+    wait_gone(shared, "goes")
+    assert ("TaintManagerEviction", "Marking for deletion Pod default/goes") in events(
+        shared, "goes"
+    )
+    assert shared.get("pod", "stays")["status"]["phase"] == "Running"
+    shared.apply(pod("late"))
+    pending(shared, "late", "node(s) had untolerated taint {lab: closed}")
+    shared.run("delete", "pod", "stays", "late", "--now")
+
+
+def test_what_does_not_fit_or_is_shunned_waits(shared: Instance, node: str) -> None:
+    huge = pod("huge")
+    huge["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "4000"}}
+    alone = {
+        "podAntiAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": [
+                {
+                    "topologyKey": "kubernetes.io/hostname",
+                    "labelSelector": {"matchLabels": {"role": "hermit"}},
+                }
+            ]
+        }
+    }
+    first, second = pod("one", affinity=alone), pod("two", affinity=alone)
+    for each in (first, second):
+        each["metadata"]["labels"] = {"role": "hermit"}
+    shared.apply(first, options=("--until-ready",))
+    shared.apply(huge, second)
+    pending(shared, "huge", "Insufficient cpu")
+    pending(shared, "two", "node(s) didn't match pod anti-affinity rules")
+    shared.run("delete", "pod", "one", "--now")
+    wait_phase(shared, "two", "Running")
+    shared.run("delete", "pod", "two", "huge", "--now")
