@@ -75,7 +75,6 @@ def _container_rules(path: str) -> tuple[Rule, ...]:
             f"{path}.lifecycle.preStop.tcpSocket", "accepted as ever: the hook fails when it is run"
         ),
         Rule(f"{path}.env[].valueFrom.fileKeyRef"),
-        Rule(f"{path}.resizePolicy"),
         Rule(f"{path}.resources.claims"),
         Rule(
             f"{path}.resources.limits",

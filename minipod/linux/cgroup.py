@@ -169,6 +169,16 @@ def limit(layout: CgroupLayout, path: str, limits: list[tuple[str, str, str]]) -
         write(f"{layout.directory(controller, path)}/{file}", content)
 
 
+def is_wider(file: str, content: str) -> bool:
+    """Whether `content` would allow more than the file does now ("max" and -1 allow everything)."""
+    return _allowed(content) > _allowed(Path(file).read_text())
+
+
+def _allowed(content: str) -> float:
+    word = content.split()[0]
+    return float("inf") if word in ("max", "-1") else float(word)
+
+
 def enter_v1(layout: CgroupLayout, path: str, pid: int) -> None:
     """Move a process (0: this one, single-threaded) into `path` in every v1 hierarchy.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from minipod.client import Object
 from minipod.node.pods import is_sidecar
 
+RESIZE = ("PodResizePending", "PodResizeInProgress")
 DISRUPTION = "DisruptionTarget"
 OWN = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
 
@@ -22,11 +23,13 @@ class ConditionInputs:
     previous: Sequence[Object]  # the Pod's last conditions, other controllers' included
     now: str
     disruption: str = ""  # why the node itself ends the Pod
+    resize: tuple[str, str, str] | None = None  # condition, reason, message of one that is not done
 
 
 def compute_conditions(inputs: ConditionInputs) -> list[Object]:
     """Return all conditions: other controllers' first, as they are, then the kubelet's own."""
-    others = [dict(each) for each in inputs.previous if each["type"] not in OWN]
+    ours = (*OWN, *RESIZE)
+    others = [dict(each) for each in inputs.previous if each["type"] not in ours]
     containers_ready = _containers_ready(inputs)
     verdicts = {
         "PodReadyToStartContainers": (inputs.sandbox_ready, "", ""),
@@ -36,6 +39,9 @@ def compute_conditions(inputs: ConditionInputs) -> list[Object]:
         "PodScheduled": (True, "", ""),
     }
     known = {each["type"]: each for each in inputs.previous}
+    if inputs.resize:
+        name, reason, message = inputs.resize
+        others.append(_condition(inputs, name, (True, reason, message), known.get(name)))
     if inputs.disruption:  # pod failure policies of Jobs look for it (KEP-3329)
         others = [each for each in others if each["type"] != DISRUPTION]
         verdict = (True, "TerminationByKubelet", inputs.disruption)

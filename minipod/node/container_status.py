@@ -6,7 +6,7 @@ stays in its status (kubelet convertToAPIContainerStatuses).
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from minipod.client import Object
 from minipod.clock import format_time
@@ -37,6 +37,7 @@ class StatusInputs:
     waiting: Mapping[str, Waiting]  # by container name
     probes: Mapping[str, ProbeResult]  # by container ID
     terminal: bool  # the Pod's work is over: what is not known to have ended is lost
+    granted: Mapping[str, Object] = field(default_factory=dict)  # resources by container ID
 
 
 def compute_ephemeral_statuses(inputs: StatusInputs) -> list[Object]:
@@ -85,6 +86,7 @@ def _status(
     latest = attempts[0] if attempts else None
     _set_readiness(status, container, latest, inputs.probes, init=init)
     _add_spec_fields(status, container)
+    _set_resources(status, container, known, inputs.granted)
     return status
 
 
@@ -245,18 +247,32 @@ def _set_readiness(
 
 
 def _add_spec_fields(status: Object, container: Object) -> None:
-    """Add what this host has granted: it grants what was asked for."""
-    resources = {key: value for key, value in (container.get("resources") or {}).items() if value}
-    if "running" in status["state"] and resources:
-        status["resources"] = copy.deepcopy(resources)
-        if resources.get("requests"):
-            status["allocatedResources"] = copy.deepcopy(resources["requests"])
+    """Add what the spec says and the host has done."""
     stop_signal = (container.get("lifecycle") or {}).get("stopSignal")
     if stop_signal and "running" in status["state"]:
         status["stopSignal"] = stop_signal  # KEP-4960
     mounts = [_volume_mount(each) for each in container.get("volumeMounts") or ()]
     if mounts:
         status["volumeMounts"] = mounts
+
+
+def _set_resources(
+    status: Object, container: Object, known: Object | None, granted: Mapping[str, Object]
+) -> None:
+    """Show what the running container was granted: what its spec asked for when it was started, or resized to."""
+    status.pop("resources", None)
+    status.pop("allocatedResources", None)
+    if "running" not in status["state"]:
+        return
+    identifier = status.get("containerID", "")
+    same = known is not None and known.get("containerID") == identifier
+    asked = container.get("resources") or {}
+    former = (known or {}).get("resources", {}) if same else asked
+    given = granted.get(identifier.partition("://")[2], former)
+    resources = {key: value for key, value in given.items() if value}
+    status["resources"] = copy.deepcopy(resources)
+    if resources.get("requests"):
+        status["allocatedResources"] = copy.deepcopy(resources["requests"])
 
 
 def _volume_mount(mount: Object) -> Object:

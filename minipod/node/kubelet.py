@@ -65,6 +65,7 @@ class Kubelet:
         self._syncer, self._terminator = Syncer(self._parts), Terminator(self._parts)
         self._workers = PodWorkers(self, clock)
         self._parts.watches.on_change = self._parts.tokens.on_due = self._on_reference
+        self._parts.node_pods = self.pods
         self._limits = SizeLimits(self._parts, self._workers)
         self._prober = Prober(self._parts, self._on_probe)
         self._registration = Registration(client, config, clock)

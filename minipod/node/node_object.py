@@ -49,7 +49,7 @@ def compute_node(config: NodeConfig, now: float, ready: bool) -> Object:
 
 def compute_status(config: NodeConfig, now: float, ready: bool, previous: Object) -> Object:
     """Return the Node's status; transition times are kept from `previous`."""
-    amounts = _amounts(config)
+    amounts = compute_amounts(config)
     return {
         "capacity": amounts,
         "allocatable": amounts,
@@ -68,7 +68,8 @@ def architecture() -> str:
     return _ARCHITECTURES.get(machine, machine)
 
 
-def _amounts(config: NodeConfig) -> Object:
+def compute_amounts(config: NodeConfig) -> Object:
+    """Return what the node has, all of which it gives to Pods."""
     return {
         "cpu": str(os.cpu_count() or 1),
         "memory": f"{config.memory_bytes // 1024}Ki",

@@ -1,6 +1,6 @@
 """What the steps of a Pod's life work with, and what they remember of each Pod between two looks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface
 from typing import Protocol
@@ -20,7 +20,7 @@ from minipod.node.profiles import SeccompProfiles
 from minipod.node.pulling import Puller
 from minipod.node.reference_watches import ReferenceWatches
 from minipod.node.running import Running
-from minipod.node.status import NodeFacts, Waiting, compute_pod_status
+from minipod.node.status import NodeFacts, Resize, Waiting, compute_pod_status
 from minipod.node.status_writer import StatusWriter
 from minipod.node.tokens import Tokens
 from minipod.node.traces import Traces
@@ -64,6 +64,8 @@ class Memory:
     messages: set[str] = field(default_factory=set)  # containers whose message has been read
     leased: dict[str, str] = field(default_factory=dict)  # container -> manifest digest
     names: Names | None = None
+    granted: dict[str, Object] = field(default_factory=dict)  # resources by container ID
+    resize: Resize | None = None  # one that waits or has failed
     failure: tuple[str, str] | None = None  # (reason, message): the node has failed the Pod
 
 
@@ -98,6 +100,7 @@ class Parts:
         self.profiles = SeccompProfiles(config.seccomp_profiles)
         self.traces = Traces(config.pod_directory)
         self.probe_results: dict[tuple[str, ProbeKind], bool] = {}  # by container ID and kind
+        self.node_pods: Callable[[], list[Object]] = list  # all Pods of this node
         self._memories: dict[str, Memory] = {}
 
     def memory(self, uid: str) -> Memory:
@@ -137,6 +140,8 @@ class Parts:
             probes=self.probes(current),
             terminal=terminal,
             failure=memory.failure,
+            granted=dict(memory.granted),
+            resize=memory.resize,
         )
         status = compute_pod_status(current, self.observe(pod), self.clock.now(), facts=facts)
         self.statuses.set(pod, status, urgent=urgent)

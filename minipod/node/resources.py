@@ -50,6 +50,12 @@ def compute_pod_resources(pod: Object, pids: int | None) -> Resources:
     )
 
 
+def compute_total_request(pod: Object, name: str) -> Fraction:
+    """Return what a Pod asks for of one resource."""
+    own = ((pod["spec"].get("resources") or {}).get("requests") or {}).get(name)
+    return parse(own) if own is not None else _total(pod, name, "requests")
+
+
 def compute_oom_score(pod: Object, container: Object, qos: str, memory_bytes: int) -> int:
     """Return whom to kill first when memory runs out: those who asked for little of it (kubelet qos policy)."""
     if pod["spec"].get("priorityClassName") == "system-node-critical" or qos == "Guaranteed":

@@ -5,6 +5,7 @@ The same inputs give an equal status, so that it is written only when something 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from minipod.client import Object
 from minipod.clock import format_time
@@ -28,6 +29,15 @@ __all__ = ["NodeFacts", "Waiting", "compute_pod_status"]
 
 
 @dataclass(frozen=True)
+class Resize:
+    """A resize that is not done: which condition tells of it, and why (KEP-1287)."""
+
+    condition: Literal["PodResizePending", "PodResizeInProgress"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
 class NodeFacts:
     """What only the node knows of a Pod."""
 
@@ -35,6 +45,8 @@ class NodeFacts:
     waiting: Mapping[str, Waiting] = field(default_factory=dict)  # why a container does not start
     probes: Mapping[str, ProbeResult] = field(default_factory=dict)  # by container ID
     terminal: bool = False  # the Pod's work is over: nothing will be started or restarted
+    granted: Mapping[str, Object] = field(default_factory=dict)  # resources by container ID
+    resize: Resize | None = None
     failure: tuple[str, str] | None = (
         None  # (reason, message): the node has failed the Pod (evicted, rejected)
     )
@@ -53,7 +65,13 @@ def compute_pod_status(
     """Return the Pod's status; `previous_status` (the Pod's own by default) is what must not be forgotten."""
     previous = previous_status if previous_status is not None else pod.get("status") or {}
     inputs = StatusInputs(
-        pod, observed, previous, facts.waiting, facts.probes, terminal=facts.terminal
+        pod,
+        observed,
+        previous,
+        facts.waiting,
+        facts.probes,
+        terminal=facts.terminal,
+        granted=facts.granted,
     )
     inits = compute_container_statuses(inputs, init=True)
     apps = compute_container_statuses(inputs, init=False)
@@ -73,6 +91,7 @@ def compute_pod_status(
             previous=previous.get("conditions") or (),
             now=format_time(now),
             disruption=_disruption(facts),
+            resize=_resize(facts),
         )
     )
     if message:
@@ -89,6 +108,11 @@ def compute_pod_status(
         status["ephemeralContainerStatuses"] = ephemeral
     status["qosClass"] = compute_qos(pod)
     return status
+
+
+def _resize(facts: NodeFacts) -> tuple[str, str, str] | None:
+    found = facts.resize
+    return (found.condition, found.reason, found.message) if found else None
 
 
 def _disruption(facts: NodeFacts) -> str:

@@ -20,6 +20,8 @@ from minipod.node.errors import StepError
 from minipod.node.messages import attach_messages
 from minipod.node.parts import Memory, Parts
 from minipod.node.pods import find_container, full_name, spec_grace, uid_of
+from minipod.node.resizing import RETRY as RESIZE_RETRY
+from minipod.node.resizing import Resizer
 from minipod.node.starting import Starter
 from minipod.node.status import Waiting
 from minipod.node.stopping import GRACE_MIN, Stopper
@@ -41,6 +43,7 @@ class Syncer:
         self._parts = parts
         self._starter = Starter(parts)
         self._stopper = Stopper(parts)
+        self._resizer = Resizer(parts)
 
     async def sync(self, work: Work) -> Outcome:
         """Bring the Pod closer to its spec."""
@@ -52,6 +55,8 @@ class Syncer:
             if actions.finished:
                 return self._finish(work, actions)
             if work.stopping or not _has_work(actions):
+                if not work.stopping and await self._resize(work):
+                    continue  # a container was ended, to be started with other resources
                 return await self._rest(work, actions, memory, outcome)
             if actions.create_sandbox and (refusal := _compute_refusal(work.pod)):
                 return self._refuse(work, memory, refusal)
@@ -59,6 +64,22 @@ class Syncer:
             if outcome.failed or outcome.retry_at:
                 return await self._rest(work, actions, memory, outcome)
         return Outcome(failed=True)
+
+    async def _resize(self, work: Work) -> bool:
+        """Bring running containers to resources that have changed; return whether one was ended for it."""
+        pod = self._parts.current(work.pod)
+        restarts = await self._resizer.resize(pod)
+        kills = [
+            Kill(each.observed.id, name, f"Container {name} resize requires restart")
+            for each in restarts
+            for name in [each.container["name"]]
+        ]
+        try:
+            await self._kill(work, tuple(kills))
+        except RuntimeFailure as failure:
+            self._parts.event(pod, "Warning", "FailedKillPod", f"error killing pod: {failure}")
+            return False
+        return bool(kills)
 
     def _decide(self, work: Work, memory: Memory) -> PodActions:
         parts = self._parts
@@ -109,6 +130,8 @@ class Syncer:
         self._parts.report(work.pod, urgent=bool(started) or failed)
         self._parts.traces.save(work.uid)
         times = [each for each in (outcome.retry_at, actions.retry_at) if each is not None]
+        if memory.resize:
+            times.append(self._parts.clock.now() + RESIZE_RETRY)
         return Outcome(failed=failed, retry_at=min(times, default=None))
 
     async def _refresh(self, work: Work, memory: Memory) -> bool:

@@ -23,8 +23,8 @@ WORKS = {
     "ConfigMapProjection": "items name optional",
     "ConfigMapVolumeSource": "defaultMode items name optional",
     "Container": """
-        args command env envFrom image imagePullPolicy lifecycle livenessProbe name ports readinessProbe resources
-        restartPolicy restartPolicyRules securityContext startupProbe stdin stdinOnce terminationMessagePath
+        args command env envFrom image imagePullPolicy lifecycle livenessProbe name ports readinessProbe resizePolicy
+        resources restartPolicy restartPolicyRules securityContext startupProbe stdin stdinOnce terminationMessagePath
         terminationMessagePolicy tty volumeMounts workingDir
     """,
     "ContainerPort": "containerPort hostIP hostPort name protocol",
@@ -65,8 +65,9 @@ WORKS = {
         supplementalGroupsPolicy sysctls
     """,
     "EphemeralContainer": """
-        args command env envFrom image imagePullPolicy lifecycle livenessProbe name ports readinessProbe resources
-        restartPolicy restartPolicyRules securityContext startupProbe stdin stdinOnce targetContainerName
+        args command env envFrom image imagePullPolicy lifecycle livenessProbe name ports readinessProbe
+        resizePolicy resources restartPolicy restartPolicyRules securityContext startupProbe stdin stdinOnce
+        targetContainerName
         terminationMessagePath terminationMessagePolicy tty volumeMounts workingDir
     """,
     "PodSpec": """
@@ -83,6 +84,7 @@ WORKS = {
         terminationGracePeriodSeconds timeoutSeconds
     """,
     "ProjectedVolumeSource": "defaultMode sources",
+    "ContainerResizePolicy": "resourceName restartPolicy",
     "ResourceFieldSelector": "containerName divisor resource",
     "ResourceRequirements": "limits requests",
     "SeccompProfile": "localhostProfile type",

@@ -1,0 +1,188 @@
+"""In-place resize of cpu and memory (KEP-1287): what was granted, what is asked for now, and the way there.
+
+What a container was granted last is in its status, so that a restarted daemon goes on from there. A resize that does
+not fit the node is kept waiting (`PodResizePending`), one that fails halfway says why (`PodResizeInProgress`).
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Literal
+
+from minipod.api.quantity import parse
+from minipod.client import Object
+from minipod.linux import cgroup
+from minipod.node.node_object import compute_amounts
+from minipod.node.observed import ObservedContainer, ObservedPod
+from minipod.node.parts import Parts
+from minipod.node.pods import containers_of, is_finished, uid_of
+from minipod.node.resources import (
+    compute_container_resources,
+    compute_pod_resources,
+    compute_total_request,
+)
+from minipod.node.status import Resize
+from minipod.runtime.service import RuntimeFailure
+from minipod.runtime.spec import Resources
+
+RETRY = 30.0  # seconds until a resize that had to wait is tried again
+_MILLI = 1000
+
+Fit = Literal["", "Infeasible", "Deferred"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One running container whose resources are to become others."""
+
+    container: Object
+    observed: ObservedContainer
+    granted: Object
+
+    @property
+    def restarts(self) -> bool:
+        """Whether a resource changes that the container has asked to be restarted for."""
+        wanted = self.container.get("resources") or {}
+        policies = {
+            each["resourceName"]: each["restartPolicy"]
+            for each in self.container.get("resizePolicy") or ()
+        }
+        return any(
+            policies.get(name) == "RestartContainer"
+            and _amounts(wanted, name) != _amounts(self.granted, name)
+            for name in ("cpu", "memory")
+        )
+
+
+def compute_changes(pod: Object, observed: ObservedPod) -> list[Change]:
+    """Return the running containers that were granted something else than their spec asks for. Pure."""
+    known = {
+        each.get("containerID", "").partition("://")[2]: each.get("resources")
+        for group in ("initContainerStatuses", "containerStatuses")
+        for each in (pod.get("status") or {}).get(group) or ()
+    }
+    return [
+        Change(container, latest, known[latest.id] or {})
+        for container, latest in _running(pod, observed)
+        if known.get(latest.id) is not None
+        and _comparable(known[latest.id]) != _comparable(container.get("resources"))
+    ]
+
+
+def _running(pod: Object, observed: ObservedPod) -> Iterator[tuple[Object, ObservedContainer]]:
+    for kind, container in containers_of(pod):
+        latest = observed.latest(container["name"])
+        if kind != "init" and latest and latest.running:
+            yield container, latest
+
+
+def _comparable(resources: Object | None) -> Object:
+    found = resources or {}
+    return {name: _amounts(found, name) for name in ("cpu", "memory")}
+
+
+def _amounts(resources: Object, name: str) -> tuple[object, object]:
+    """Return (request, limit) as numbers: "1" and "1000m" are the same."""
+    parts = [(resources.get(part) or {}).get(name) for part in ("requests", "limits")]
+    request, limit = (None if each is None else parse(str(each)) for each in parts)
+    return request, limit
+
+
+def compute_fit(pod: Object, others: Sequence[Object], allocatable: Object) -> tuple[Fit, str]:
+    """Return whether the node has room for the Pod's new requests, and the kubelet's sentence when not. Pure."""
+    for name in ("cpu", "memory"):
+        scale = _MILLI if name == "cpu" else 1
+        capacity = ceil(parse(allocatable[name]) * scale)
+        asked = ceil(compute_total_request(pod, name) * scale)
+        if asked > capacity:
+            text = f"{name}, requested: {asked}, capacity: {capacity}"
+            return "Infeasible", f"Node didn't have enough capacity: {text}"
+        used = sum(ceil(compute_total_request(each, name) * scale) for each in others)
+        if asked and asked + used > capacity:
+            text = f"{name}, requested: {asked}, used: {used}, capacity: {capacity}"
+            return "Deferred", f"Node didn't have enough resource: {text}"
+    return "", ""
+
+
+class Resizer:
+    """Brings the cgroups of running containers to what the spec asks for."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def resize(self, pod: Object) -> list[Change]:
+        """Resize what can be resized in place; return what must be restarted for it."""
+        parts, memory = self._parts, self._parts.memory(uid_of(pod))
+        observed = parts.observe(pod)
+        changes = compute_changes(pod, observed)
+        if not changes:
+            memory.resize = None
+            return []
+        others = [each for each in parts.node_pods() if uid_of(each) != uid_of(pod)]
+        alive = [each for each in others if not is_finished(each)]
+        fit, message = compute_fit(pod, alive, compute_amounts(parts.config))
+        if fit:
+            self._tell(pod, Resize("PodResizePending", fit, message))
+            return []
+        restarts = [each for each in changes if each.restarts]
+        try:
+            await self._apply(pod, [each for each in changes if not each.restarts])
+        except (RuntimeFailure, OSError) as error:
+            self._tell(pod, Resize("PodResizeInProgress", "Error", str(error)))
+            return []
+        if not restarts:
+            memory.resize = None
+            generation = pod["metadata"].get("generation", 0)
+            parts.event(
+                pod, "Normal", "ResizeCompleted", f"Pod resize completed: generation {generation}"
+            )
+        return restarts
+
+    def _tell(self, pod: Object, resize: Resize) -> None:
+        memory = self._parts.memory(uid_of(pod))
+        if memory.resize != resize:
+            reason = f"Resize{resize.reason}"
+            self._parts.event(
+                pod, "Warning", reason, f"Pod resize {resize.reason}: {resize.message}"
+            )
+        memory.resize = resize
+
+    async def _apply(self, pod: Object, changes: Sequence[Change]) -> None:
+        """The Pod's cgroup is widened before the containers', and narrowed after them."""
+        path = f"{self._parts.config.layout.instance}/pod{uid_of(pod)}"
+        whole = compute_pod_resources(pod, self._parts.config.pod_pids_limit)
+        await asyncio.to_thread(_limit, path, whole, widen=True)
+        for change in changes:
+            wanted = compute_container_resources(change.container)
+            _check_usage(f"{path}/{change.observed.id}", wanted, change.container["name"])
+            await self._parts.runtime.update_resources(change.observed.id, wanted)
+            granted = change.container.get("resources") or {}
+            self._parts.memory(uid_of(pod)).granted[change.observed.id] = granted
+        await asyncio.to_thread(_limit, path, whole, widen=False)
+
+
+def _check_usage(path: str, wanted: Resources, name: str) -> None:
+    """A limit below what is in use would kill the container at once: it is not set (kubelet validateMemoryResize)."""
+    usage = cgroup.stats(cgroup.this_host(), path).memory_usage_bytes
+    if wanted.memory_bytes is not None and usage is not None and usage > wanted.memory_bytes:
+        raise OSError(
+            f'attempting to set container "{name}" memory limit ({wanted.memory_bytes}) '
+            f"below current usage ({usage})"
+        )
+
+
+def _limit(path: str, resources: Resources, *, widen: bool) -> None:
+    """Write the Pod's own limits; while widening, only those that are wider than before (blocking)."""
+    layout = cgroup.this_host()
+    limits = cgroup.settings(
+        layout,
+        cpu_shares=resources.cpu_shares,
+        cpu_quota_us=resources.cpu_quota_us if resources.cpu_quota_us is not None else -1,
+        cpu_period_us=resources.cpu_period_us,
+        memory_bytes=resources.memory_bytes,
+    )
+    for controller, file, content in limits:
+        place = f"{layout.directory(controller, path)}/{file}"
+        if not widen or cgroup.is_wider(place, content):
+            cgroup.write(place, content)

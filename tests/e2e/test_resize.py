@@ -1,0 +1,105 @@
+"""In-place resize: the container's cgroup changes under its running program, or the status says why not."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from minipod.linux import cgroup
+from tests.e2e.instance import Instance, wait_until
+from tests.e2e.pods import container, container_pid, pod, status_of, wait_pod
+
+
+def resize(instance: Instance, name: str, check: bool = True, **resources: Any) -> str:
+    body = {"spec": {"containers": [{"name": "c0", "resources": resources}]}}
+    done = instance.run(
+        *("patch", "pod", name, "--subresource", "resize", "-p", json.dumps(body)), check=check
+    )
+    return done.stderr
+
+
+def amounts(cpu: str, memory: str) -> dict[str, dict[str, str]]:
+    return {
+        "requests": {"cpu": cpu, "memory": memory},
+        "limits": {"cpu": cpu, "memory": memory},
+    }
+
+
+def limits(instance: Instance, name: str) -> tuple[str, str]:
+    """What the kernel allows the container: cpu quota, bytes of memory."""
+    uid = instance.get("pod", name)["metadata"]["uid"]
+    status = status_of(instance.get("pod", name), "c0")
+    path = f"{instance.layout.instance}/pod{uid}/{status['containerID'].partition('://')[2]}"
+    layout = cgroup.this_host()
+    cpu, memory = (Path(str(layout.directory(each, path))) for each in ("cpu", "memory"))
+    v2 = layout.is_v2("cpu")
+    quota = (cpu / ("cpu.max" if v2 else "cpu.cfs_quota_us")).read_text().split()[0]
+    v2 = layout.is_v2("memory")
+    allowed = (memory / ("memory.max" if v2 else "memory.limit_in_bytes")).read_text().strip()
+    return quota, allowed
+
+
+def test_cpu_and_memory_change_under_a_running_program(shared: Instance) -> None:
+    policy = [{"resourceName": "memory", "restartPolicy": "NotRequired"}]
+    sized = container("c0", resources=amounts("100m", "64Mi"), resizePolicy=policy)
+    shared.apply(pod("grows", sized), options=("--until-ready",))
+    pid = container_pid(shared, "grows")
+    assert limits(shared, "grows") == ("10000", str(64 << 20))
+    resize(shared, "grows", **amounts("200m", "128Mi"))
+    wait_until(lambda: limits(shared, "grows") == ("20000", str(128 << 20)), "the new limits")
+    found = wait_pod(
+        shared,
+        "grows",
+        lambda p: status_of(p, "c0")["resources"] == amounts("200m", "128Mi"),
+        "the status",
+    )
+    status = status_of(found, "c0")
+    assert status["allocatedResources"] == {"cpu": "200m", "memory": "128Mi"}
+    assert (status["restartCount"], container_pid(shared, "grows")) == (0, pid)
+    resize(shared, "grows", **amounts("50m", "32Mi"))
+    wait_until(lambda: limits(shared, "grows") == ("5000", str(32 << 20)), "the smaller limits")
+    assert container_pid(shared, "grows") == pid
+    shared.run("delete", "pod", "grows", "--now")
+
+
+def test_a_container_that_asks_for_it_is_restarted(shared: Instance) -> None:
+    policy = [{"resourceName": "memory", "restartPolicy": "RestartContainer"}]
+    sized = container("c0", resources=amounts("100m", "64Mi"), resizePolicy=policy)
+    shared.apply(pod("anew", sized), options=("--until-ready",))
+    resize(shared, "anew", **amounts("100m", "128Mi"))
+    found = wait_pod(shared, "anew", lambda p: status_of(p, "c0")["restartCount"] == 1, "restart")
+    wait_pod(
+        shared,
+        "anew",
+        lambda p: status_of(p, "c0").get("resources") == amounts("100m", "128Mi"),
+        "the status",
+    )
+    assert limits(shared, "anew")[1] == str(128 << 20)
+    assert found["status"]["phase"] == "Running"
+    shared.run("delete", "pod", "anew", "--now")
+
+
+def test_what_does_not_fit_waits_and_what_may_not_be_is_refused(shared: Instance) -> None:
+    sized = container("c0", resources=amounts("100m", "64Mi"))
+    shared.apply(pod("greedy", sized), options=("--until-ready",))
+    resize(shared, "greedy", **amounts("4000", "64Mi"))
+    found = wait_pod(
+        shared,
+        "greedy",
+        lambda p: any(c["type"] == "PodResizePending" for c in p["status"]["conditions"]),
+        "the condition",
+    )
+    told = next(c for c in found["status"]["conditions"] if c["type"] == "PodResizePending")
+    assert (told["status"], told["reason"]) == ("True", "Infeasible")
+    assert told["message"].startswith("Node didn't have enough capacity: cpu, requested: 4000000,")
+    assert status_of(found, "c0")["resources"] == amounts("100m", "64Mi")
+    assert limits(shared, "greedy")[0] == "10000"
+    resize(shared, "greedy", **amounts("200m", "64Mi"))
+    wait_pod(
+        shared,
+        "greedy",
+        lambda p: not any(c["type"] == "PodResizePending" for c in p["status"]["conditions"]),
+        "the condition's end",
+    )
+    said = resize(shared, "greedy", check=False, limits=None)
+    assert "Pod QOS Class may not change as a result of resizing" in said
+    shared.run("delete", "pod", "greedy", "--now")
