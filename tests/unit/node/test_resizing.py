@@ -1,0 +1,92 @@
+"""In-place resize, decided purely: what changes, what needs a restart, what fits the node."""
+
+from typing import Any
+
+import pytest
+
+from minipod.client import Object
+from minipod.node.resizing import compute_changes, compute_fit
+from tests.unit.node.pod_builders import attempt, container, make_pod, seen
+
+
+def sized(cpu: str = "100m", memory: str = "64Mi", limit: str = "") -> Object:
+    made: Object = {"requests": {"cpu": cpu, "memory": memory}}
+    return {**made, "limits": {"cpu": limit}} if limit else made
+
+
+def granted(pod: Object, resources: Object | None) -> Object:
+    status: Object = {"name": "app", "containerID": "minipod://app-0", "state": {"running": {}}}
+    if resources is not None:
+        status["resources"] = resources
+    return {**pod, "status": {"containerStatuses": [status]}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changes"),
+    [
+        (sized("100m"), sized("100m"), 0),
+        (sized("1"), sized("1000m"), 0),  # the same, written in another way
+        (sized("100m"), sized("200m"), 1),
+        (sized("100m"), sized("100m", limit="1"), 1),
+        ({}, {}, 0),
+        (None, sized("100m"), 0),  # nothing is known of what it was granted: nothing to change
+    ],
+)
+def test_only_a_difference_is_a_change(before: Any, after: Object, changes: int) -> None:
+    pod = granted(make_pod(container("app", resources=after)), before)
+    assert len(compute_changes(pod, seen(attempt("app")))) == changes
+
+
+def test_a_container_that_does_not_run_is_not_resized() -> None:
+    pod = granted(make_pod(container("app", resources=sized("200m"))), sized("100m"))
+    assert compute_changes(pod, seen(attempt("app", exit_code=1))) == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "after", "restarts"),
+    [
+        ("RestartContainer", sized("100m", "128Mi"), True),
+        ("NotRequired", sized("100m", "128Mi"), False),
+        ("RestartContainer", sized("200m", "64Mi"), False),  # the other resource has changed
+    ],
+)
+def test_the_changed_resources_policy_decides_over_a_restart(
+    policy: str, after: Object, restarts: bool
+) -> None:
+    policies = [{"resourceName": "memory", "restartPolicy": policy}]
+    app = container("app", resources=after, resizePolicy=policies)
+    [change] = compute_changes(granted(make_pod(app), sized()), seen(attempt("app")))
+    assert change.restarts is restarts
+
+
+NODE = {"cpu": "2", "memory": "1Gi"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "used", "fit", "message"),
+    [
+        (sized("1"), sized("500m"), "", ""),
+        (
+            sized("3"),
+            sized("0"),
+            "Infeasible",
+            "Node didn't have enough capacity: cpu, requested: 3000, capacity: 2000",
+        ),
+        (
+            sized("1500m"),
+            sized("1"),
+            "Deferred",
+            "Node didn't have enough resource: cpu, requested: 1500, used: 1000, capacity: 2000",
+        ),
+        (
+            sized("1", "2Gi"),
+            sized("0"),
+            "Infeasible",
+            "Node didn't have enough capacity: memory, requested: 2147483648, capacity: 1073741824",
+        ),
+    ],
+)
+def test_what_fits_the_node(asked: Object, used: Object, fit: str, message: str) -> None:
+    pod = make_pod(container("app", resources=asked))
+    other = make_pod(container("other", resources=used))
+    assert compute_fit(pod, [other], NODE) == (fit, message)
