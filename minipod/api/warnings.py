@@ -52,10 +52,6 @@ def _is(*values: Any) -> Applies:
     return lambda value: value in values
 
 
-def _unlimited(limits: Any) -> bool:
-    return any(name == "ephemeral-storage" or name.startswith("hugepages-") for name in limits)
-
-
 @dataclass(frozen=True)
 class Rule:
     """One thing that is not done. `path` has `[]` for every element of a list."""
@@ -76,11 +72,6 @@ def _container_rules(path: str) -> tuple[Rule, ...]:
         ),
         Rule(f"{path}.env[].valueFrom.fileKeyRef"),
         Rule(f"{path}.resources.claims"),
-        Rule(
-            f"{path}.resources.limits",
-            "limits of ephemeral-storage and huge pages are stored, but not enforced",
-            _unlimited,
-        ),
         Rule(f"{path}.securityContext.seLinuxOptions", _NO_LABELS),
         Rule(f"{path}.securityContext.windowsOptions"),
         Rule(f"{path}.volumeDevices"),

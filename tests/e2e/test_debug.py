@@ -13,10 +13,10 @@ def ephemeral(found: dict[str, Any], name: str) -> dict[str, Any]:
     return next((each for each in statuses if each["name"] == name), {})
 
 
-def debug(instance: Instance, name: str, **fields: Any) -> None:
+def debug(instance: Instance, pod_name: str, **fields: Any) -> None:
     body = {"spec": {"ephemeralContainers": [fields]}}
     instance.run(
-        *("patch", "pod", name, "--subresource", "ephemeralcontainers", "-p", json.dumps(body))
+        *("patch", "pod", pod_name, "--subresource", "ephemeralcontainers", "-p", json.dumps(body))
     )
 
 

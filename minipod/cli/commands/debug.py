@@ -7,7 +7,7 @@ import click
 
 from minipod.cli import options as flags
 from minipod.cli.completion import complete_containers
-from minipod.cli.errors import CliError
+from minipod.cli.errors import CliError, SilentExit
 from minipod.cli.invocation import Invocation
 from minipod.cli.pods import get_pod, pod_name
 from minipod.cli.resources import PODS
@@ -114,18 +114,29 @@ def _attach(invocation: Invocation, pod: Object, container: Object, given: dict[
 
     name = container["name"]
     target = Target(PODS, invocation.namespace, pod["metadata"]["name"], object=pod)
-    state = wait_for(invocation.api, target, lambda p: _state(p, name), Deadline(0))
-    if "terminated" in state:
-        print_log(invocation, target, {"container": name})
+    state = wait_for(invocation.api, target, lambda found: _state(found, name), Deadline(0))
+    if not given["stdin"] or "terminated" in state:
+        print_log(invocation, target, {"container": name, "follow": "true"})  # all that it says
         return
-    attach(
-        invocation,
-        target.name,
-        container,
-        stdin=given["stdin"],
-        tty=given["tty"],
-        quiet=given["quiet"],
-    )
+    try:
+        attach(
+            invocation,
+            target.name,
+            container,
+            stdin=given["stdin"],
+            tty=given["tty"],
+            quiet=given["quiet"],
+        )
+    except SilentExit:
+        raise
+    except CliError:
+        if "terminated" not in (
+            _state(invocation.api.get(PODS, target.namespace, target.name), name) or {}
+        ):
+            raise
+        print_log(
+            invocation, target, {"container": name}
+        )  # it had ended before anybody could attach
 
 
 def _state(pod: Object | None, name: str) -> Object | None:

@@ -203,10 +203,6 @@ SE_LINUX = {"seLinuxOptions": {"level": "s0"}}
             ["spec.containers[0].lifecycle.preStop.tcpSocket"],
         ),
         (
-            {"containers": [container(resources={"limits": {"ephemeral-storage": "1Gi"}})]},
-            ["spec.containers[0].resources.limits"],
-        ),
-        (
             {"containers": [container(securityContext={"seLinuxOptions": {"level": "s0"}})]},
             ["spec.containers[0].securityContext.seLinuxOptions"],
         ),
