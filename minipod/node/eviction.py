@@ -1,4 +1,4 @@
-"""Limits of disk: emptyDir's `sizeLimit` and `ephemeral-storage`. A Pod that outgrows one is evicted, as by the kubelet.
+"""Limits of disk: emptyDir's `sizeLimit` and `ephemeral-storage`. Who outgrows one is evicted, as by the kubelet.
 
 No quota stops the writer; the usage is measured every ten seconds, and only of Pods that have such a limit. What counts
 for a container is what it wrote beside its image, and its logs (kubelet eviction manager, localStorageEviction).
