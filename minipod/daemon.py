@@ -106,6 +106,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-pods", type=int, default=500)
     parser.add_argument("--pod-max-pids", type=int, default=None)
     parser.add_argument(
+        "--system-reserved",
+        default="",
+        metavar="NAME=QUANTITY,...",
+        help="cpu, memory and ephemeral-storage that Pods cannot ask for",
+    )
+    parser.add_argument(
         "--secure-port",
         type=int,
         default=None,
@@ -422,6 +428,7 @@ async def _kubelet(
     from minipod.network import bridge
     from minipod.node.config import NetworkPlace, NodeConfig
     from minipod.node.kubelet import Kubelet
+    from minipod.node.node_object import parse_reserved
     from minipod.node.pulling import ProcessPuller
 
     config = NodeConfig(
@@ -436,6 +443,7 @@ async def _kubelet(
         cluster_domain=CLUSTER_DOMAIN,
         cluster_dns=resolvers,
         max_pods=options.max_pods,
+        reserved=parse_reserved(options.system_reserved),
         pod_pids_limit=options.pod_max_pids,
     )
     images, pool = ImageStore(place.images), bridge.open_pool(place, facts.prefix)

@@ -25,6 +25,12 @@ def daemon_flags(function: Any) -> Any:
             help="How many processes one Pod may have [default: as many as the host]",
         ),
         click.option(
+            "--system-reserved",
+            default="",
+            metavar="NAME=QUANTITY,...",
+            help="cpu, memory and ephemeral-storage that Pods cannot ask for [default: none]",
+        ),
+        click.option(
             "--node-name", default="", metavar="NAME", help="The node's name [default: the host's]"
         ),
         click.option(
@@ -108,7 +114,7 @@ def daemon_arguments(given: dict[str, Any]) -> list[str]:
     arguments: list[str] = []
     for name in (
         *("pod_cidr", "service_cidr", "backoff_base", "backoff_max", "node_name"),
-        *("max_pods", "pod_max_pids", "token_auth_file"),
+        *("max_pods", "pod_max_pids", "token_auth_file", "system_reserved"),
         *("audit_policy_file", "audit_log_path", "audit_log_maxsize"),
     ):
         if given.get(name):

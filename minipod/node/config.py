@@ -1,6 +1,7 @@
 """What a node is told when it starts."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,6 +37,7 @@ class NodeConfig:
     cluster_dns: tuple[str, ...] = ()
     pod_pids_limit: int | None = None  # kubelet --pod-max-pids
     max_pods: int = 250
+    reserved: Mapping[str, str] = field(default_factory=dict)  # kept from Pods (--system-reserved)
     log_max_bytes: int = 10 * 1024 * 1024  # kubelet containerLogMaxSize
     log_max_files: int = 5
     memory_bytes: int = field(default_factory=_memory_bytes)

@@ -3,15 +3,18 @@
 import os
 import platform
 import socket
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
 from minipod import __version__
+from minipod.api.quantity import in_binary, in_decimal, is_quantity, parse
 from minipod.client import Object
 from minipod.clock import format_time
 from minipod.node.config import NodeConfig
 
 KUBERNETES_VERSION = "v1.36.0"  # whose API and behaviour this node follows
+RESERVABLE = ("cpu", "memory", "ephemeral-storage")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 _FINE = (
     ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
@@ -49,10 +52,9 @@ def compute_node(config: NodeConfig, now: float, ready: bool) -> Object:
 
 def compute_status(config: NodeConfig, now: float, ready: bool, previous: Object) -> Object:
     """Return the Node's status; transition times are kept from `previous`."""
-    amounts = compute_amounts(config)
     return {
-        "capacity": amounts,
-        "allocatable": amounts,
+        "capacity": compute_capacity(config),
+        "allocatable": compute_allocatable(config),
         "conditions": _conditions(now, ready, previous),
         "addresses": [
             {"type": "InternalIP", "address": config.host_ip},
@@ -68,8 +70,30 @@ def architecture() -> str:
     return _ARCHITECTURES.get(machine, machine)
 
 
-def compute_amounts(config: NodeConfig) -> Object:
-    """Return what the node has, all of which it gives to Pods."""
+def compute_allocatable(config: NodeConfig) -> Object:
+    """Return what Pods may ask for: what the node has, less what is reserved for the host (node allocatable)."""
+    amounts = compute_capacity(config)
+    for name, kept in config.reserved.items():
+        left = max(parse(amounts[name]) - parse(kept), Fraction())
+        amounts[name] = in_binary(left) if name != "cpu" else in_decimal(left)
+    return amounts
+
+
+def parse_reserved(text: str) -> dict[str, str]:
+    """Parse "cpu=100m,memory=200Mi". ValueError says what is wrong with it."""
+    found = {}
+    for each in filter(None, text.split(",")):
+        name, _, amount = each.partition("=")
+        if name not in RESERVABLE or not is_quantity(amount):
+            raise ValueError(
+                f'--system-reserved "{each}" is not NAME=QUANTITY with a NAME of {[*RESERVABLE]}'
+            )
+        found[name] = amount
+    return found
+
+
+def compute_capacity(config: NodeConfig) -> Object:
+    """Return what the node has."""
     return {
         "cpu": str(os.cpu_count() or 1),
         "memory": f"{config.memory_bytes // 1024}Ki",

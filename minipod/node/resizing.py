@@ -13,7 +13,7 @@ from typing import Literal
 from minipod.api.quantity import parse
 from minipod.client import Object
 from minipod.linux import cgroup
-from minipod.node.node_object import compute_amounts
+from minipod.node.node_object import compute_allocatable
 from minipod.node.observed import ObservedContainer, ObservedPod
 from minipod.node.parts import Parts
 from minipod.node.pods import containers_of, is_finished, uid_of
@@ -121,7 +121,7 @@ class Resizer:
             return []
         others = [each for each in parts.node_pods() if uid_of(each) != uid_of(pod)]
         alive = [each for each in others if not is_finished(each)]
-        fit, message = compute_fit(pod, alive, compute_amounts(parts.config))
+        fit, message = compute_fit(pod, alive, compute_allocatable(parts.config))
         if fit:
             self._tell(pod, Resize("PodResizePending", fit, message))
             return []

@@ -1,0 +1,30 @@
+"""What the node has, and what of it Pods may ask for."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from minipod.api.quantity import parse
+from minipod.node.node_object import compute_allocatable, compute_capacity, parse_reserved
+from tests.unit.node.pods import make_config
+
+
+def test_what_is_reserved_is_not_allocatable(tmp_path: Path) -> None:
+    reserved = parse_reserved("cpu=100m,memory=200Mi")
+    config = dataclasses.replace(make_config(tmp_path), reserved=reserved)
+    capacity, allocatable = compute_capacity(config), compute_allocatable(config)
+    assert parse(capacity["cpu"]) - parse(allocatable["cpu"]) == parse("100m")
+    assert parse(capacity["memory"]) - parse(allocatable["memory"]) == parse("200Mi")
+    assert allocatable["pods"] == capacity["pods"]
+
+
+def test_without_reservation_all_is_allocatable(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    assert compute_allocatable(config) == compute_capacity(config)
+
+
+@pytest.mark.parametrize("text", ["cpu", "cpu=much", "pods=3"])
+def test_a_reservation_that_makes_no_sense_is_refused_by_name(text: str) -> None:
+    with pytest.raises(ValueError, match=f'--system-reserved "{text}"'):
+        parse_reserved(text)
