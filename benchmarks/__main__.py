@@ -18,6 +18,7 @@ from pathlib import Path
 from benchmarks.clock import Row, beside, now_ms, repeat, table
 from benchmarks.containers import Containers
 from benchmarks.minipod_side import Minipod, cpu_seconds, pod, pss_kb
+from benchmarks.namespaces import enter_own_namespaces
 from benchmarks.peers import Peers, available
 from minipod.linux import cgroup
 
@@ -345,16 +346,6 @@ def _command(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
 
 
-def _enter_own_namespaces() -> None:
-    """Run again inside network and mount namespaces made for this run."""
-    if os.environ.get("MINIPOD_BENCHMARK_NAMESPACES"):
-        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        return
-    os.environ["MINIPOD_BENCHMARK_NAMESPACES"] = "1"
-    again = [sys.executable, "-m", "benchmarks", *sys.argv[1:]]
-    os.execvp("unshare", ["unshare", "--net", "--mount", "--propagation", "slave", *again])
-
-
 def main() -> None:
     """Measure everything, print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -368,7 +359,7 @@ def main() -> None:
         sys.exit("benchmarks: must run as root")
     if set(available()) != {"podman", "crun"} and not options.no_install:
         subprocess.run(["apt-get", "install", "-qq", "-y", "podman", "crun"], check=True)
-    _enter_own_namespaces()
+    enter_own_namespaces("benchmarks")
     bench = Bench(options.count)
     parts: dict[str, Callable[[], None]] = {
         "pods": bench.pods,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks.clock import Row, now_ms, repeat, table
 from benchmarks.minipod_side import Minipod, cpu_seconds, pod
+from benchmarks.namespaces import enter_own_namespaces
 from benchmarks.peers import Peers, available
 
 NOTE = "read now rest < /proc/uptime; echo $now >> /bench/$HOSTNAME"
@@ -106,15 +107,6 @@ def _uptime() -> float:
     return float(Path("/proc/uptime").read_text().split()[0])
 
 
-def _enter_own_namespaces() -> None:
-    if os.environ.get("MINIPOD_BENCHMARK_NAMESPACES"):
-        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        return
-    os.environ["MINIPOD_BENCHMARK_NAMESPACES"] = "1"
-    again = [sys.executable, "-m", "benchmarks.probes", *sys.argv[1:]]
-    os.execvp("unshare", ["unshare", "--net", "--mount", "--propagation", "slave", *again])
-
-
 def main() -> None:
     """Measure, print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.probes", description=__doc__)
@@ -124,7 +116,7 @@ def main() -> None:
     options = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("benchmarks: must run as root")
-    _enter_own_namespaces()
+    enter_own_namespaces("benchmarks.probes")
     directory = Path(tempfile.mkdtemp(prefix="probes", dir="/tmp"))
     minipod = Minipod()
     try:
