@@ -12,6 +12,7 @@ import platform
 _MACHINE_NUMBERS: dict[str, dict[str, int]] = {
     "x86_64": {
         "rt_sigaction": 13,
+        "rt_sigprocmask": 14,
         "pivot_root": 155,
         "keyctl": 250,
         "seccomp": 317,
@@ -20,6 +21,7 @@ _MACHINE_NUMBERS: dict[str, dict[str, int]] = {
     },
     "aarch64": {
         "rt_sigaction": 134,
+        "rt_sigprocmask": 135,
         "pivot_root": 41,
         "keyctl": 219,
         "seccomp": 277,

@@ -40,6 +40,9 @@ PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 PR_SET_NAME = 15
 
+ALL_SIGNALS = b"\xff" * 8  # as a mask; the kernel leaves SIGKILL and SIGSTOP out
+_SIG_SETMASK = 2
+
 SECCOMP_SET_MODE_FILTER = 1
 KEYCTL_JOIN_SESSION_KEYRING = 1
 CLOSE_RANGE_CLOEXEC = 4
@@ -95,6 +98,23 @@ def reset_signals() -> None:
     for number in range(1, 65):
         if number not in (signal.SIGKILL, signal.SIGSTOP):
             system_call("rt_sigaction", number, default, None, 8)
+
+
+def signal_mask(*numbers: int) -> bytes:
+    """Return the mask of some signals, as `set_signal_mask` takes it."""
+    return struct.pack("=Q", sum(1 << (number - 1) for number in numbers))
+
+
+def set_signal_mask(mask: bytes) -> bytes:
+    """Block exactly the signals of a mask (8 bytes) and return the mask before (rt_sigprocmask(2)).
+
+    signal.pthread_sigmask makes an object of each signal in it, sixty of them twice with every clone.
+    """
+    import ctypes
+
+    former = ctypes.create_string_buffer(8)
+    system_call("rt_sigprocmask", _SIG_SETMASK, mask, ctypes.addressof(former), 8)
+    return former.raw
 
 
 def pidfd_open(pid: int) -> int:

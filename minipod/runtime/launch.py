@@ -24,12 +24,14 @@ from typing import Any
 
 from minipod.linux import cgroup
 from minipod.linux.process import (
+    ALL_SIGNALS,
     PR_GET_DUMPABLE,
     PR_SET_DUMPABLE,
     clone3,
     namespace_flags,
     pidfd_open,
     prctl,
+    set_signal_mask,
 )
 from minipod.runtime import execute, launch_child, pause, spawn
 from minipod.runtime.operations import (
@@ -211,8 +213,7 @@ def _clone(clone: Clone, child: "launch_child.Child") -> tuple[int, int, socket.
             held.callback(os.close, directory)
         try:
             # Signals stay blocked until the child has its own handlers, and none is lost to the parent.
-            previous = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-            held.callback(signal.pthread_sigmask, signal.SIG_SETMASK, previous)
+            held.callback(set_signal_mask, set_signal_mask(ALL_SIGNALS))
             pid, pidfd = clone3(flags, directory)
         except OSError:
             ours.close()

@@ -35,8 +35,10 @@ from minipod.linux.process import (
     prctl,
     reset_signals,
     seccomp_set_mode_filter,
+    set_signal_mask,
     sethostname,
     setns,
+    signal_mask,
     unshare,
 )
 from minipod.runtime import spawn
@@ -343,7 +345,7 @@ def _exec_pause(_operation: ExecPause, child: Child) -> NoReturn:
     _before_exec(child)
     # Blocked already, as the program will have them: as PID 1 it would lose a signal that comes before it is ready.
     awaited = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
-    signal.pthread_sigmask(signal.SIG_SETMASK, awaited)
+    set_signal_mask(signal_mask(*awaited))
     for descriptor in (0, 1, 2):  # it has nothing to read and nothing to say
         os.close(descriptor)
     os.execve(child.program, ["/pause"], {})
@@ -358,7 +360,7 @@ def _exec(operation: Exec, child: Child) -> NoReturn:
     if operation.spawn:
         _exec_spawn(operation, child, path, environment)
     _before_exec(child)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    set_signal_mask(signal_mask())
     try:
         os.execve(path, operation.args, environment)
     except OSError as failure:
@@ -383,7 +385,7 @@ def _exec_spawn(operation: Exec, child: Child, path: str, environment: dict[str,
         child.channel.set_inheritable(True)
     else:
         os.dup2(child.channel.fileno(), spawn.CHANNEL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    set_signal_mask(signal_mask())
     arguments = spawn.arguments(path, operation.args, terminal=child.terminal >= 0)
     os.execve(ours, arguments, environment)
 
