@@ -506,7 +506,18 @@ async def _take_down(place: Layout) -> None:
         await runtime.open()
         await runtime.shutdown()
         await runtime.close()
+    await asyncio.to_thread(_remove_pods, place)
     await asyncio.to_thread(bridge.remove_network, place)
+
+
+def _remove_pods(place: Layout) -> None:
+    """Take down what Pods that were forced away still had mounted: no daemon is there to finish that."""
+    from minipod.node.termination import removal_of
+    from minipod.runtime.execute import perform
+
+    for directory in place.pods.iterdir() if place.pods.exists() else ():
+        for operation in removal_of(str(directory)):
+            perform(operation)
 
 
 if __name__ == "__main__":

@@ -193,3 +193,13 @@ def test_a_pod_preset_reaches_into_the_container_and_a_conflict_leaves_it_alone(
     assert "annotations" not in found["metadata"]
     shared.run("delete", "podpresets", "--all")
     shared.run("delete", "pod", "website", "conflicting", "--now")
+
+
+def test_taking_all_down_takes_down_what_was_forced_away(fresh: Instance) -> None:
+    stubborn = "trap '' TERM; while :; do sleep 1; done"
+    names = [f"forced{number}" for number in range(4)]
+    fresh.apply(*(pod(name, stubborn) for name in names), options=("--until-ready",))
+    assert str(fresh.layout.pods) in Path("/proc/self/mountinfo").read_text()
+    fresh.run("delete", "pod", *names, "--force", "--grace-period=0")
+    fresh.down()
+    assert str(fresh.layout.pods) not in Path("/proc/self/mountinfo").read_text()
