@@ -80,16 +80,11 @@ class Instance:
 
     def daemon_pid(self) -> int:
         """Return the daemon's process id, as the kernel has it behind the API socket."""
-        import socket
-        import struct
+        return _peer_pid(self.layout.api_socket)
 
-        with socket.socket(socket.AF_UNIX) as peer:
-            peer.connect(str(self.layout.api_socket))
-            size = struct.calcsize("3i")
-            pid, _, _ = struct.unpack(
-                "3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-            )
-        return int(pid)
+    def shim_pid(self) -> int:
+        """Return the shim's process id, as the kernel has it behind its socket."""
+        return _peer_pid(self.layout.shim_socket)
 
     def kill_daemon(self) -> None:
         """Kill the daemon with SIGKILL and wait until it is gone."""
@@ -107,6 +102,17 @@ class Instance:
     def remove(self) -> None:
         """Remove the root from the disk."""
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+def _peer_pid(path: Path) -> int:
+    """Return who listens at a Unix socket (SO_PEERCRED, unix(7))."""
+    import socket
+    import struct
+
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.connect(str(path))
+        credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[0])
 
 
 def wait_readable(descriptor: int, seconds: float = 10) -> None:

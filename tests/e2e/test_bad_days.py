@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -28,14 +27,6 @@ from tests.e2e.pods import (
 )
 
 COUNTING = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done"
-
-
-def _shim_pid(instance: Instance) -> int:
-    with socket.socket(socket.AF_UNIX) as peer:
-        peer.connect(str(instance.layout.shim_socket))
-        return int.from_bytes(
-            peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[:4], "little"
-        )
 
 
 def test_a_killed_daemon_loses_no_pod_no_exit_code_and_no_log_line(fresh: Instance) -> None:
@@ -82,7 +73,7 @@ def test_a_stopped_daemon_leaves_pods_running_and_starts_once(fresh: Instance) -
 def test_a_killed_shim_has_its_containers_restarted_by_policy(fresh: Instance) -> None:
     fresh.apply(pod("always"), pod("never", restartPolicy="Never"), options=("--until-ready",))
     old = container_pid(fresh, "always")
-    shim = os.pidfd_open(_shim_pid(fresh))
+    shim = os.pidfd_open(fresh.shim_pid())
     signal.pidfd_send_signal(shim, signal.SIGKILL)
     wait_readable(shim)
     os.close(shim)
@@ -103,7 +94,7 @@ def test_a_rebooted_host_starts_its_pods_again(fresh: Instance) -> None:
     fresh.apply(pod("boots"), pod("done", "exit 0", restartPolicy="Never"))
     wait_phase(fresh, "boots", "Running")
     wait_phase(fresh, "done", "Succeeded")
-    shim = os.pidfd_open(_shim_pid(fresh))
+    shim = os.pidfd_open(fresh.shim_pid())
     fresh.kill_daemon()
     signal.pidfd_send_signal(shim, signal.SIGKILL)
     wait_readable(shim)
@@ -124,13 +115,13 @@ def test_a_rebooted_host_starts_its_pods_again(fresh: Instance) -> None:
 
 def test_the_shim_upgrades_itself_in_place(fresh: Instance) -> None:
     fresh.apply(pod("counts", COUNTING), options=("--until-ready",))
-    pid, shim = container_pid(fresh, "counts"), _shim_pid(fresh)
+    pid, shim = container_pid(fresh, "counts"), fresh.shim_pid()
     os.kill(shim, signal.SIGHUP)
     before = len(fresh.out("logs", "counts").split())
     wait_until(
         lambda: len(fresh.out("logs", "counts").split()) > before + 10, "lines after the upgrade"
     )
-    assert _shim_pid(fresh) == shim
+    assert fresh.shim_pid() == shim
     assert container_pid(fresh, "counts") == pid
     lines = [int(line) for line in fresh.out("logs", "counts").split()]
     assert lines == list(range(1, len(lines) + 1))
@@ -201,7 +192,7 @@ def test_a_shim_killed_at_a_fault_point_leaves_nothing_half_made(
 ) -> None:
     instance = make_instance(options=("--backoff-base", "0.1"))
     instance.up(MINIPOD_SHIM_FAULT=point)
-    shim = os.pidfd_open(_shim_pid(instance))
+    shim = os.pidfd_open(instance.shim_pid())
     instance.apply(_victim())
     wait_phase(instance, "victim", "Running")
     assert inside(instance, "victim", "cat /v/x") == "x"

@@ -15,13 +15,6 @@ from tests.e2e.leftovers import wait_nothing_left
 from tests.e2e.pods import container, inside, pod, status_of, wait_phase, wait_pod
 
 
-def _shim_pid(instance: Instance) -> int:
-    with socket.socket(socket.AF_UNIX) as peer:
-        peer.connect(str(instance.layout.shim_socket))
-        credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    return int.from_bytes(credentials[:4], "little")
-
-
 @contextmanager
 def _few_descriptors(pid: int, more: int) -> Iterator[None]:
     """Let a process open at most `more` further files."""
@@ -36,7 +29,7 @@ def _few_descriptors(pid: int, more: int) -> Iterator[None]:
 
 def test_a_shim_without_descriptors_says_so_and_recovers(fresh: Instance) -> None:
     fresh.apply(pod("before"), options=("--until-ready",))
-    with _few_descriptors(_shim_pid(fresh), 2):
+    with _few_descriptors(fresh.shim_pid(), 2):
         fresh.apply(pod("victim"))
         wait_until(
             lambda: "oo many open files" in fresh.out("events", "--for", "pod/victim"), "the event"

@@ -5,7 +5,6 @@
 
 import os
 import re
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,19 +40,12 @@ class Process:
         return cls(len(os.listdir(f"/proc/{pid}/fd")), int(threads), sum(map(int, private)))
 
 
-def _peer(path: Path) -> int:
-    with socket.socket(socket.AF_UNIX) as peer:
-        peer.connect(str(path))
-        credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    return int.from_bytes(credentials[:4], "little")
-
-
 def test_many_pods_come_and_go_without_a_trace(make_instance: Callable[..., Instance]) -> None:
     instance = make_instance(options=("--backoff-base", "0.5"))
     instance.up()
     settle(instance)
     _round(instance)  # the second time is like every other
-    pids = {"daemon": instance.daemon_pid(), "shim": _peer(instance.layout.shim_socket)}
+    pids = {"daemon": instance.daemon_pid(), "shim": instance.shim_pid()}
     leftovers.wait_nothing_left(instance)
     host = leaks.look()
     before = {name: Process.look(pid) for name, pid in pids.items()}
