@@ -36,9 +36,17 @@ def decode_object(kind: Kind, body: Any, request: Request, warnings: list[str]) 
     _complain(kind, complaints, request, warnings)
     kept = schema.normalize(kind.schema_name, given.value)
     obj = {**kept, "kind": kind.kind, "apiVersion": kind.api_version}
-    obj["metadata"] = dict(kept.get("metadata") or {})
+    obj["metadata"] = _without_empty(kept.get("metadata") or {})
     _check_identity(kind, obj["metadata"], request)
     return {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": obj["metadata"], **obj}
+
+
+_EMPTY_IS_NONE = ("labels", "annotations", "finalizers", "ownerReferences")
+
+
+def _without_empty(metadata: Object) -> Object:
+    """Return metadata as upstream keeps it: a list or map of nothing is not there."""
+    return {name: value for name, value in metadata.items() if value or name not in _EMPTY_IS_NONE}
 
 
 def _check_type(kind: Kind, body: Object) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 from minipod.client import Object
 from minipod.store import Entry
 
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
 
 def encode(obj: Any) -> bytes:
     """Return compact JSON. Lone surrogates (undecodable bytes of a file name, say) become question marks."""
-    text = json.dumps(obj, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", "replace")
+    return _encode(obj).encode("utf-8", "replace")
 
 
 def decode(data: bytes) -> Any:

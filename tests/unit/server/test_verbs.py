@@ -349,3 +349,18 @@ def test_a_binding_puts_a_pod_on_a_node_once(tmp_path: Path) -> None:
 
 def names(listed: dict[str, Any]) -> list[str]:
     return [item["metadata"]["name"] for item in listed["items"]]
+
+
+def test_a_list_of_nothing_in_metadata_is_not_there(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        await api.make(CONFIG_MAPS, config_map("x", labels={"a": "b"}))
+        empty = {"metadata": {"labels": {}, "finalizers": [], "ownerReferences": []}}
+        merge = "application/merge-patch+json"
+        patch = [{"op": "remove", "path": "/metadata/labels/a"}]
+        answer = await api("PATCH", f"{CONFIG_MAPS}/x", empty, Content_Type=merge)
+        assert not {"finalizers", "ownerReferences"} & answer.body["metadata"].keys()
+        json_patch = "application/json-patch+json"
+        answer = await api("PATCH", f"{CONFIG_MAPS}/x", patch, Content_Type=json_patch)
+        assert "labels" not in answer.body["metadata"]
+
+    serve(tmp_path, body)
