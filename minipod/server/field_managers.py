@@ -3,8 +3,6 @@
 The name is the request's `fieldManager`, or what the client's User-Agent begins with.
 """
 
-from datetime import UTC, datetime
-
 from minipod.api import field, schema
 from minipod.api.errors import bad_request, conflict, invalid, not_decodable
 from minipod.api.field import Cause
@@ -42,8 +40,7 @@ def check_options(request: Request) -> None:
 def writer_of(request: Request, kind: Kind) -> managers.Writer:
     """Return who writes."""
     name = request.options.get("fieldManager") or _of_agent(request.user_agent) or UNKNOWN
-    now = metadata.timestamp(datetime.now(UTC))
-    return managers.Writer(name, kind, request.subresource, now)
+    return managers.Writer(name, kind, request.subresource, metadata.present())
 
 
 def _of_agent(agent: str) -> str:
