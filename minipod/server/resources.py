@@ -23,6 +23,7 @@ from minipod.server.answers import Answer, One
 from minipod.server.authorization import Authorizer
 from minipod.server.deletion import Deleter
 from minipod.server.escalation import EscalationGuard
+from minipod.server.eviction import evict
 from minipod.server.first_objects import first_objects
 from minipod.server.identity import Identity
 from minipod.server.policy import ensure_policy
@@ -109,7 +110,7 @@ class Resources:
                 return self._reader.list_objects(request, kind)
             case "create", "" if not request.name:
                 return await self._create(request, kind)
-            case "create", "token" | "binding" if request.name:
+            case "create", "token" | "binding" | "eviction" if request.name:
                 return await self._create_below(request, kind)
             case "update", "" | "status" | "ephemeralcontainers" | "resize" if request.name:
                 return await self._writer.update(request, kind)
@@ -128,9 +129,11 @@ class Resources:
         raise method_not_supported(kind, request.verb)
 
     async def _create_below(self, request: Request, kind: Kind) -> One:
-        """Create what lies below an object: a token, a binding."""
+        """Create what lies below an object: a token, a binding, an eviction."""
         if request.subresource == "token":
             return self._token_requests.create(request, kind)
+        if request.subresource == "eviction":
+            return await evict(self._writer, self._deleter, self._reader, request, kind)
         return await subresources.bind(self._writer, request, kind)
 
     async def _create(self, request: Request, kind: Kind) -> One:

@@ -130,7 +130,7 @@ def test_discovery_lists_what_is_served(tmp_path: Path) -> None:
         "/apis/none",
         "/x",
         "/api/v1/pods/a/b/c",
-        "/api/v1/namespaces/default/pods/x/eviction",
+        "/api/v1/namespaces/default/pods/x/nothing",
         "/api/v1/namespaces/a/b/c/d/e",
         "/openapi/v1",
     ],
