@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import fcntl
+import gc
 import logging
 import os
 import signal
@@ -188,6 +189,7 @@ async def _run(place: Layout, options: argparse.Namespace) -> None:
         _tell_ready()
         print("minipod is ready", file=sys.stderr, flush=True)
         logger.info("ready after %.0f ms", (time.monotonic() - began) * 1000)
+        _settle_memory()
         await stopping.wait()
         _notify("STOPPING=1")
     logger.info("stopped; Pods keep running")
@@ -355,6 +357,16 @@ def _serving(
 def first_address(cidr: str) -> str:
     """Return a range's first address: the gateway's of Pods, the Service `kubernetes`'s of Services."""
     return str(ip_network(cidr)[1])
+
+
+def _settle_memory() -> None:
+    """Spare what is here to stay (modules, schemas, caches) from being searched for garbage over and over.
+
+    A search of all there is takes 40 ms, in which no Pod starts; what comes and goes is a small part of it.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 class _Readiness:
