@@ -58,7 +58,11 @@ def select(keyring: Keyring, reference: Reference) -> list[Credential]:
 
 
 def to_config(keyring: Keyring) -> str:
-    """Return a config.json that `parse_auths` reads again."""
+    """Return a config.json that `parse_auths` reads again.
+
+    Several credentials may have the same key, and an object has each member once: further ones are spelled with
+    slashes at the end, which mean nothing.
+    """
     auths: dict[str, dict[str, str]] = {}
     for key, each in keyring:
         fields = {
@@ -67,7 +71,9 @@ def to_config(keyring: Keyring) -> str:
             "identitytoken": each.identity_token,
             "registrytoken": each.registry_token,
         }
-        auths.setdefault(key, {name: value for name, value in fields.items() if value})
+        while key in auths:
+            key += "/"
+        auths[key] = {name: value for name, value in fields.items() if value}
     return json.dumps({"auths": auths})
 
 

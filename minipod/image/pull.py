@@ -5,14 +5,16 @@ import os
 import secrets
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from yarl import URL
 
 from .. import fault
 from . import model
 from .archive import NESTING
 from .contents import add_bytes, ensure_layers, publish_blob
-from .credentials import Keyring, merge, parse_auths, select
+from .credentials import Credential, Keyring, merge, parse_auths, select
 from .durable import sync_file
 from .errors import ImageError
 from .model import Descriptor, Image, Json
@@ -63,24 +65,27 @@ def pull(
     """
     reference = parse_reference(name)
     registry = _registry(state / REGISTRIES, reference)
-    keyring = _keyring(authfile, state)
+    keyrings = _keyrings(authfile, state)
     with store.writing():
-        return asyncio.run(_pull(store, reference, registry, keyring, progress, limits or Limits()))
+        return asyncio.run(
+            _pull(store, reference, registry, keyrings, progress, limits or Limits())
+        )
 
 
 async def _pull(
     store: ImageStore,
     reference: Reference,
     registry: Registry,
-    keyring: Keyring,
+    keyrings: Sequence[Keyring],
     progress: Progress,
     limits: Limits,
 ) -> Pulled:
     name = str(reference)
     async with connected(registry.ca) as session:
         clients = [
-            RegistryClient(session, address, reference, select(keyring, reference))
+            RegistryClient(session, address, reference, _credentials(keyrings, reference, mirror))
             for address in endpoints(reference.domain, registry)
+            for mirror in [address if address in registry.mirrors else ""]
         ]
         known = store.pulled_digest(name)
         client, digest = await _first_answer(clients, reference)
@@ -199,12 +204,23 @@ def _registry(path: Path, reference: Reference) -> Registry:
     return configured.get(reference.domain, Registry())
 
 
-def _keyring(authfile: str | None, state: Path) -> Keyring:
-    """Return the credentials of `authfile`, or else those of minipod's own file and of docker's."""
-    if authfile == "-":
-        return parse_auths(sys.stdin.buffer.read(), "standard input")
-    if authfile:
-        return parse_auths(Path(authfile).read_bytes(), f'"{authfile}"')
+def _credentials(
+    keyrings: Sequence[Keyring], reference: Reference, mirror: str = ""
+) -> list[Credential]:
+    """Return what an address is shown: a mirror what is meant for the mirror, never what is the registry's."""
+    if mirror:
+        reference = replace(reference, domain=URL(mirror).authority.rpartition("@")[2])
+    found = [each for keyring in keyrings for each in select(keyring, reference)]
+    return list(dict.fromkeys(found))
+
+
+def _keyrings(authfile: str | None, state: Path) -> list[Keyring]:
+    """Return the credentials of `authfile`, or else those of minipod's own file and of docker's.
+
+    Those on standard input (a Pod's) go before the host's, as with the kubelet; both are tried.
+    """
+    if authfile and authfile != "-":
+        return [parse_auths(Path(authfile).read_bytes(), f'"{authfile}"')]
     docker = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / AUTHFILE
     found = []
     for path in (state / AUTHFILE, docker):
@@ -212,4 +228,5 @@ def _keyring(authfile: str | None, state: Path) -> Keyring:
             found.append(parse_auths(path.read_bytes(), f'"{path}"'))
         except (FileNotFoundError, NotADirectoryError):
             continue
-    return merge(found)
+    given = [parse_auths(sys.stdin.buffer.read(), "standard input")] if authfile else []
+    return [*given, merge(found)]

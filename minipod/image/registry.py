@@ -8,6 +8,7 @@ token service that it names, never to where it redirects.
 import asyncio
 import base64
 import hashlib
+import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -35,6 +36,7 @@ MANIFEST_TYPES = (
     model.DOCKER_MANIFEST_TYPE,
 )
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+_NUMBER = re.compile("[0-9]{1,9}")
 _TOKEN_LIMIT = 1 << 20
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 
@@ -188,14 +190,24 @@ class RegistryClient:
                 method, f"{self._base}/{path}", headers=sent
             ) as answer:
                 if answer.status in (401, 403) and tried < len(self._credentials):
-                    credential = self._credentials[tried]
-                    tried += 1
-                    if await self._authenticate(answer, credential):
+                    tried = await self._authenticate_with(answer, tried)
+                    if tried:
                         continue
                 if answer.status >= 400:
                     raise await self._refusal(answer, path)
                 yield answer
                 return
+
+    async def _authenticate_with(self, answer: aiohttp.ClientResponse, first: int) -> int:
+        """Take the next credential that can be shown; return how many are used up then, 0 when none was left."""
+        for number, credential in enumerate(self._credentials[first:], first + 1):
+            try:
+                if await self._authenticate(answer, credential):
+                    return number
+            except RegistryError as error:  # the token service's word on this one alone
+                if error.status not in (401, 403) or number == len(self._credentials):
+                    raise
+        return 0
 
     async def _authenticate(self, answer: aiohttp.ClientResponse, credential: Credential) -> bool:
         """Answer a challenge (RFC 9110, distribution's token specification); False when there is nothing to say."""
@@ -215,9 +227,10 @@ class RegistryClient:
 
     async def _token(self, challenge: dict[str, str], credential: Credential) -> str:
         """Fetch a token for pulling from this repository."""
-        realm = URL(challenge.get("realm", ""))
-        if realm.scheme not in ("http", "https"):
-            raise RegistryError(f'{self._where()}: its token service "{realm}" is no URL')
+        realm = _realm(challenge.get("realm", ""))
+        if realm is None:
+            what = challenge.get("realm", "")[:200]
+            raise RegistryError(f'{self._where()}: its token service "{what}" is no URL')
         if realm.scheme == "http" and self._base.startswith("https:"):
             raise RegistryError(f'{self._where()}: its token service "{realm}" is without TLS')
         scope = challenge.get("scope") or f"repository:{self._reference.path}:pull"
@@ -228,16 +241,25 @@ class RegistryClient:
                 "client_id": "minipod",
                 "refresh_token": credential.identity_token,
             }
-            request = self._session.post(realm, data=form)
+            # a redirect (307, 308) would carry the body, and the credential in it, to somebody else
+            request = self._session.post(realm, data=form, allow_redirects=False)
         else:
             shown = {"Authorization": _basic(credential)} if credential.username else {}
             request = self._session.get(realm.update_query(parameters), headers=shown)
         async with request as answer:
             if answer.status >= 400:
                 raise await self._refusal(answer, "token")
+            if answer.status >= 300:
+                message = f'its token service "{realm}" leads elsewhere: it is shown nothing there'
+                raise RegistryError(f"{self._where()}: {message}", answer.status)
             found = model.parse_object(await _read(answer, _TOKEN_LIMIT, str(realm)), str(realm))
         token = found.get("token") or found.get("access_token")
-        if not isinstance(token, str) or not token:
+        if (
+            not isinstance(token, str)
+            or not token.isascii()
+            or not token.isprintable()
+            or not token
+        ):
             raise RegistryError(f'{self._where()}: its token service "{realm}" gives no token')
         return token
 
@@ -247,7 +269,7 @@ class RegistryClient:
         if status in _PASSING:
             pause = answer.headers.get("Retry-After", "")
             return _Retry(
-                f"HTTP {status} {answer.reason}", float(pause) if pause.isdigit() else None
+                f"HTTP {status} {answer.reason}", float(pause) if _NUMBER.fullmatch(pause) else None
             )
         words = {
             401: "authentication required: the registry accepts none of the credentials",
@@ -272,7 +294,13 @@ async def connected(ca: str = "") -> AsyncIterator[aiohttp.ClientSession]:
 
     context = ssl.create_default_context()
     if ca:
-        context.load_verify_locations(ca)
+        try:
+            context.load_verify_locations(ca)
+        except OSError as error:  # which names no file
+            raise ImageError(f'"{ca}" (ca): {error.strerror or error}') from None
+    # With `trust_env` aiohttp reads ~/.netrc too, and shows what is there to every host that it fits (its "default"
+    # entry: to all), those that a registry redirects to among them. This process needs nobody else's credentials.
+    os.environ["NETRC"] = os.devnull
     timeout = aiohttp.ClientTimeout(
         total=None, sock_connect=CONNECT_SECONDS, sock_read=STALL_SECONDS
     )
@@ -303,6 +331,15 @@ async def _detail(answer: aiohttp.ClientResponse) -> str:
         return " ".join(f"{first['code']}: {first['message']}".split())[:200]
     except (ImageError, LookupError, TypeError, aiohttp.ClientError):
         return ""
+
+
+def _realm(text: str) -> URL | None:
+    """Return a token service's address; None when it is none. A user in it would go before the credential: left out."""
+    try:
+        realm = URL(text)
+    except ValueError:
+        return None
+    return realm.with_user(None) if realm.scheme in ("http", "https") and realm.host else None
 
 
 def _basic(credential: Credential) -> str:

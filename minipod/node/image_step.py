@@ -81,10 +81,13 @@ class ImageStep:
         keyring = await self._keyring(pod, reference)
         pulling = asyncio.ensure_future(parts.puller.pull(reference, keyring))
         killed = asyncio.ensure_future(work.killed.wait())
-        await asyncio.wait({pulling, killed}, return_when=asyncio.FIRST_COMPLETED)
-        killed.cancel()
-        if not pulling.done():
+        try:
+            await asyncio.wait({pulling, killed}, return_when=asyncio.FIRST_COMPLETED)
+        finally:  # this work may itself be abandoned
+            given_up = not pulling.done()
+            killed.cancel()
             pulling.cancel()
+        if given_up:
             raise StepError("ErrImagePull", f'Failed to pull image "{reference}": context canceled')
         try:
             size = pulling.result()

@@ -60,7 +60,16 @@ class ProcessPuller:
 
     async def _pull(self, reference: str, keyring: Keyring) -> int:
         async with self._turns:
-            code, said, complaint = await self._run(reference, to_config(keyring))
+            try:
+                code, said, complaint = await self._run(reference, to_config(keyring))
+            except OSError as error:
+                reason = f"the pulling process could not be started: {error.strerror or error}"
+                raise PullFailure(reason) from None
+        if code < 0:
+            ended = signal.Signals(-code).name
+            raise PullFailure(
+                f"the pulling process was ended by {ended}; is the host short of memory?"
+            )
         if code:
             lines = [line for line in complaint.splitlines() if line.startswith(_ERROR)]
             raise PullFailure(

@@ -80,21 +80,28 @@ class FaultyProxy:
 
     upstream: str
     token: str = ""  # ask for this bearer token, given out at /token for USER and PASSWORD
+    moved: str = ""  # where the token service sends its clients (307)
+    realm: str = ""  # what is named as the token service, instead of this one
     faults: list[str] = field(default_factory=list)
     seen: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)  # that came with the requests
     address: str = ""
     passes_authorization: bool = False
     silent: bool = False  # take requests, and never answer
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.seen.append((request.method, request.path, dict(request.headers)))
+        self.bodies.append(await request.read())
         if self.silent:
             await asyncio.Event().wait()
+        if request.path == "/token" and self.moved:
+            return web.Response(status=307, headers={"Location": self.moved})
         if request.path == "/token":
             return self._give_token(request)
         if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
-            realm = f'Bearer realm="http://{self.address}/token",service="lab",scope="pull"'
-            return web.Response(status=401, headers={"WWW-Authenticate": realm})
+            realm = self.realm or f"http://{self.address}/token"
+            challenge = f'Bearer realm="{realm}",service="lab",scope="pull"'
+            return web.Response(status=401, headers={"WWW-Authenticate": challenge})
         blob = request.method == "GET" and "/blobs/" in request.path
         fault = self.faults.pop(0) if blob and self.faults else ""
         if fault in ("busy", "sick"):

@@ -189,6 +189,67 @@ def test_token_authentication_shows_the_password_to_the_token_service_alone(
         assert shown == {"/token"}
 
 
+def test_each_credential_is_tried_though_the_token_service_refuses_the_first(
+    store: ImageStore, host: str, tmp_path: Path
+) -> None:
+    with registries.faulty_proxy(host, token="let-me-in") as proxy:
+        wrong, right = (
+            {"username": USER, "password": "old"},
+            {"username": USER, "password": PASSWORD},
+        )
+        auths = {f"{proxy.address}/team": wrong, proxy.address: right}
+        authfile = tmp_path / "auth.json"
+        authfile.write_text(json.dumps({"auths": auths}))
+        assert get(store, f"{proxy.address}/{NAME}", tmp_path, authfile=str(authfile))
+
+
+def test_nothing_is_shown_to_where_a_token_service_redirects(
+    store: ImageStore, host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login someone password in-netrc\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    with (
+        registries.faulty_proxy(host) as other,
+        registries.faulty_proxy(host, token="x", moved=f"http://{other.address}/token") as proxy,
+    ):
+        for number, entry in enumerate(({"identitytoken": "tell-nobody"}, {"auth": "dTpw"})):
+            authfile = tmp_path / f"{number}.json"
+            authfile.write_text(json.dumps({"auths": {proxy.address: entry}}))
+            with pytest.raises(ImageError) as refused:
+                get(store, f"{proxy.address}/{NAME}", tmp_path, authfile=str(authfile))
+            assert "tell-nobody" not in str(refused.value)
+        assert b"refresh_token=tell-nobody" in b"".join(proxy.bodies)
+        assert not any("Authorization" in headers for _, _, headers in other.seen)
+        assert b"tell-nobody" not in b"".join(other.bodies)
+
+
+@pytest.mark.parametrize("realm", ["http://[", "file:///etc/passwd", "http://", "x"])
+def test_a_token_service_that_is_none_is_named(
+    store: ImageStore, host: str, tmp_path: Path, realm: str
+) -> None:
+    with (
+        registries.faulty_proxy(host, token="x", realm=realm) as proxy,
+        pytest.raises(ImageError, match=r"its token service .* is no URL"),
+    ):
+        get(store, f"{proxy.address}/{NAME}", tmp_path)
+
+
+def test_a_mirror_is_shown_its_own_credentials_only(
+    store: ImageStore, host: str, tmp_path: Path
+) -> None:
+    with registries.faulty_proxy(host, token="let-me-in") as mirror:
+        text = f'["registry.example.com"]\nmirrors = ["http://{mirror.address}"]\nonly_mirrors = true\n'
+        (tmp_path / "registries.toml").write_text(text)
+        name = f"registry.example.com/{NAME}"
+        authfile = _authfile(tmp_path / "auth.json", "registry.example.com", PASSWORD)
+        with pytest.raises(ImageError, match="authentication required"):
+            get(store, name, tmp_path, authfile=str(authfile))
+        assert not any("Authorization" in headers for _, _, headers in mirror.seen)
+        _authfile(authfile, mirror.address, PASSWORD)
+        assert get(store, name, tmp_path, authfile=str(authfile))
+
+
 def test_a_mirror_goes_before_the_registry_itself(
     store: ImageStore, host: str, tmp_path: Path
 ) -> None:
@@ -240,6 +301,7 @@ def test_documents_have_bounds(store: ImageStore, host: str, tmp_path: Path) -> 
     ("text", "complaint"),
     [
         ("[", "registries.toml"),
+        ('["docker.io"]\nca = "/none.pem"\n', '"/none.pem"'),
         ('["docker.io"]\nmirror = "x"\n', 'has no "mirror"; it has mirrors'),
         ('["docker.io"]\nmirrors = ["x"]\n', 'mirror "x" is no http'),
         ('["docker.io"]\nplain_http = "yes"\n', "plain_http is not a bool"),

@@ -39,6 +39,13 @@ def test_the_longest_key_comes_first_and_survives_the_way_to_the_process() -> No
     assert parse_auths(to_config(keyring), "f") == keyring
 
 
+def test_all_that_fit_are_handed_on_though_their_keys_are_the_same() -> None:
+    each = [Credential("one", "1"), Credential("two", "2"), Credential(registry_token="3")]
+    keyring = tuple(("r.example:5000", credential) for credential in each)
+    again = parse_auths(to_config(keyring), "f")
+    assert select(again, parse_reference("r.example:5000/app")) == each
+
+
 @pytest.mark.parametrize(
     "text",
     ["{", "[]", '{"auths": [1]}', '{"auths": {"a": 5}}', '{"auths": {"a": {"auth": "geheim"}}}'],
