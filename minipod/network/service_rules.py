@@ -102,7 +102,9 @@ def _endpoints(slices: list[Object], port_name: str, protocol: str) -> tuple[End
         numbers = [
             port["port"]
             for port in each.get("ports") or ()
-            if (port.get("name") or "") == port_name and port.get("protocol", "TCP") == protocol
+            if (port.get("name") or "") == port_name
+            and port.get("protocol", "TCP") == protocol
+            and port.get("port")  # without a number it means every port: nothing to translate to
         ]
         for endpoint in each.get("endpoints") or ():
             conditions = endpoint.get("conditions") or {}
@@ -195,19 +197,24 @@ def _protocol(target: Target) -> str:
 
 
 def _element_lines(table: str, targets: list[Target], ranges: list[str]) -> list[str]:
-    addressed = [
-        f"{address} . {target.protocol} . {port} : goto {target.chain}"
-        for target in targets
-        for address, port in target.keys
-    ]
-    ports = [
-        f"{target.protocol} . {target.node_port} : goto {target.chain}"
-        for target in targets
-        if target.node_port
-    ]
-    lists = (("service_ports", addressed), ("node_ports", ports), ("service_ranges", ranges))
+    addressed: dict[str, str] = {}
+    ports: dict[str, str] = {}
+    # Services may share an external address: two goals for one key would fail the transaction, everybody's with it.
+    # A Service's own address goes first, then the first by name.
+    for place in range(max((len(each.keys) for each in targets), default=0)):
+        for target in targets:
+            for address, port in target.keys[place : place + 1]:
+                addressed.setdefault(f"{address} . {target.protocol} . {port}", target.chain)
+    for target in targets:
+        if target.node_port:
+            ports.setdefault(f"{target.protocol} . {target.node_port}", target.chain)
+    lists = (
+        ("service_ports", [f"{key} : goto {chain}" for key, chain in addressed.items()]),
+        ("node_ports", [f"{key} : goto {chain}" for key, chain in ports.items()]),
+        ("service_ranges", list(dict.fromkeys(ranges))),
+    )
     return [
-        f"add element inet {table} {name} {{ {', '.join(dict.fromkeys(elements))} }}"
+        f"add element inet {table} {name} {{ {', '.join(elements)} }}"
         for name, elements in lists
         if elements
     ]

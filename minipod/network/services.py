@@ -53,8 +53,9 @@ class ServiceProxy:
             await asyncio.sleep(TOGETHER)
             try:
                 await self._write()
-            except OSError as failure:
-                logger.warning("service rules: %s; trying again", failure)
+            except Exception as failure:  # one Service's trouble must not end the following of all
+                known = isinstance(failure, OSError)
+                logger.warning("service rules: %s; trying again", failure, exc_info=not known)
                 self._clock.call_at(self._clock.now() + _RETRY, self._changed.set)
 
     async def _write(self) -> None:

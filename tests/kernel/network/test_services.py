@@ -181,6 +181,30 @@ def test_session_affinity_survives_other_changes(network: Instance, cluster: Clu
     assert second != first
 
 
+def test_a_shared_external_address_and_a_port_without_number_break_nothing(
+    network: Instance, cluster: Cluster
+) -> None:
+    [pod] = serving_pods(network, "one")
+    client, shared = network.pod("client"), "192.0.2.9"
+    cluster.service(externalIPs=[shared])
+    cluster.endpoints(pod.address)
+    [port] = cluster.api.objects["services", "default", "web"]["spec"]["ports"]
+    for name, address, external in (("a", "10.111.0.20", ADDRESS), ("z", "10.111.0.21", shared)):
+        spec = {"clusterIP": address, "externalIPs": [external], "ports": [port]}
+        cluster.put("services", name, spec=spec)
+        labels = {"kubernetes.io/service-name": name}
+        ports = [{"name": "", "port": 9999, "protocol": "TCP"}]
+        made = [{"addresses": ["10.111.255.1"], "conditions": {"ready": True}}]
+        fields = {"addressType": "IPv4", "endpoints": made, "ports": ports}
+        resource = "endpointslices.discovery.k8s.io"
+        cluster.put(resource, name, metadata={"labels": labels}, **fields)
+        anywhere = {**fields, "ports": [{"name": "", "protocol": "TCP"}]}
+        cluster.put(resource, f"{name}-any", metadata={"labels": labels}, **anywhere)
+    cluster.write()
+    assert client.ask(ADDRESS, PORT) == "one"  # its own, whoever else names it
+    assert client.ask(shared, PORT) == "one"  # the first by name
+
+
 def test_node_ports_are_reached_from_outside_and_from_the_host(
     network: Instance, cluster: Cluster, host: Place
 ) -> None:
