@@ -9,19 +9,23 @@ import importlib
 import logging
 import os
 import random
+from collections import Counter
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from minipod.network.dns_records import TTL, Record, Zone
+from minipod.network.dns_records import TTL, Record, Reply, Zone
 
 logger = logging.getLogger(__name__)
 
 PORT = 53
 PLAIN_SIZE, LARGEST_SIZE = 512, 4096  # bytes over UDP, without and with EDNS (RFC 6891)
+LARGEST_TCP = 65535
 FORWARD_SECONDS, FORWARD_TRIES = 2.0, 2  # of each of the host's servers
-IDLE_SECONDS = 10.0  # of a TCP connection
+IDLE_SECONDS = 10.0  # of a TCP connection, in either direction
+MOST_CONNECTIONS, PER_CLIENT = 500, 32  # over TCP: each takes a descriptor of the daemon's
+MOST_ALIASES = 8  # one after another
 MOST_FORWARDED = 500  # questions at a time
 
 
@@ -36,6 +40,7 @@ class DnsServer:
         self._udp: asyncio.DatagramTransport | None = None
         self._tcp: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._connections: Counter[str] = Counter()  # by client
 
     async def start(self, port: int = PORT) -> None:
         """Listen."""
@@ -74,8 +79,35 @@ class DnsServer:
             self._udp.sendto(answer, peer)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        client = str((writer.get_extra_info("peername") or [""])[0])  # it may be gone already
         try:
-            while self._is_allowed(writer.get_extra_info("peername")[0]):
+            if self._admits(client):
+                await self._serve_client(client, reader, writer)
+        finally:
+            writer.close()
+            try:
+                async with asyncio.timeout(IDLE_SECONDS):
+                    await writer.wait_closed()
+            except (TimeoutError, OSError):
+                writer.transport.abort()  # who does not read shall not hold the descriptor
+
+    def _admits(self, client: str) -> bool:
+        if not client or not self._is_allowed(client):
+            return False
+        return self._connections.total() < MOST_CONNECTIONS and (
+            self._connections[client] < PER_CLIENT
+        )
+
+    async def _serve_client(
+        self, client: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._connections[client] += 1
+        try:
+            while True:
                 async with asyncio.timeout(IDLE_SECONDS):
                     size = int.from_bytes(await reader.readexactly(2), "big")
                     data = await reader.readexactly(size)
@@ -83,11 +115,16 @@ class DnsServer:
                 if not answer:
                     break
                 writer.write(len(answer).to_bytes(2, "big") + answer)
-                await writer.drain()
-        except (TimeoutError, OSError, asyncio.IncompleteReadError):
+                async with asyncio.timeout(IDLE_SECONDS):
+                    await writer.drain()
+        except TimeoutError:
+            writer.transport.abort()
+        except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
-            writer.close()
+            self._connections[client] -= 1
+            if not self._connections[client]:
+                del self._connections[client]
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -111,29 +148,75 @@ class DnsServer:
             return _packed(question, question.reply(ra=1, aa=0), RCODE.NOTIMP, tcp=tcp)
         asked = question.questions[0]
         name = str(asked.qname).rstrip(".")
-        reply = self._zone.answer(name, str(QTYPE.get(asked.qtype)))
+        kind = str(QTYPE.get(asked.qtype))
+        reply = self._zone.answer(name, kind)
         if not reply.mine:
             found = await self._forwarder.ask(data, tcp=tcp)
             return found or _packed(question, question.reply(ra=1, aa=0), RCODE.SERVFAIL, tcp=tcp)
         message = question.reply(ra=1, aa=1)
         for record in reply.records:
             message.add_answer(_resource(record))
+        if alias := _alias(reply, kind):
+            code, found_records = await self._resolve(alias, asked.qtype, tcp=tcp)
+            message.add_answer(*found_records)
+            return _packed(question, message, code, tcp=tcp)
         for record in reply.additional:
             message.add_ar(_resource(record))
         if not reply.records:
             message.add_auth(_authority(self._zone.zone))
         return _packed(question, message, 0 if reply.exists else RCODE.NXDOMAIN, tcp=tcp)
 
+    async def _resolve(self, name: str, kind: int, *, tcp: bool) -> tuple[int, list[Any]]:
+        """Return the code and the records of what an alias stands for.
+
+        Resolvers in Pods take what they are given: they do not follow an alias themselves (RFC 1034, 3.6.2 and 5.3.1),
+        so CoreDNS does it for them, and so do we.
+        """
+        from dnslib import QTYPE, RCODE
+
+        records: list[Any] = []
+        for _ in range(MOST_ALIASES):
+            reply = self._zone.answer(name, str(QTYPE.get(kind)))
+            if not reply.mine:
+                code, found = await self._ask_others(name, kind, tcp=tcp)
+                return code, [*records, *found]
+            records += map(_resource, reply.records)
+            name = _alias(reply, str(QTYPE.get(kind)))
+            if not name:
+                return RCODE.NOERROR if reply.exists else RCODE.NXDOMAIN, records
+        return RCODE.SERVFAIL, records
+
+    async def _ask_others(self, name: str, kind: int, *, tcp: bool) -> tuple[int, list[Any]]:
+        from dnslib import RCODE, DNSError, DNSQuestion, DNSRecord
+
+        asking = DNSRecord(q=DNSQuestion(name, kind)).pack()
+        for over_tcp in (tcp, True):
+            data = await self._forwarder.ask(asking, tcp=over_tcp)
+            try:
+                answer = DNSRecord.parse(data)
+            except (DNSError, ValueError, IndexError):
+                break
+            if not answer.header.tc:
+                return answer.header.rcode, answer.rr
+        return RCODE.SERVFAIL, []
+
+
+def _alias(reply: Reply, kind: str) -> str:
+    """Return what is to be looked up next for an address, "" for nothing."""
+    if kind not in ("A", "AAAA") or len(reply.records) != 1 or reply.records[0].type != "CNAME":
+        return ""
+    return reply.records[0].value.rstrip(".")
+
 
 def _packed(question: Any, message: Any, code: int, *, tcp: bool) -> bytes:
     """Return the message as bytes, cut to what its asker takes over UDP."""
     message.header.rcode = code
     packed: bytes = message.pack()
-    limit = PLAIN_SIZE
+    limit = LARGEST_TCP if tcp else PLAIN_SIZE
     for each in question.ar:
-        if each.rtype == 41:  # OPT
+        if each.rtype == 41 and not tcp:  # OPT
             limit = min(max(each.rclass, PLAIN_SIZE), LARGEST_SIZE)
-    if tcp or len(packed) <= limit:
+    if len(packed) <= limit:
         return packed
     short = question.reply(ra=1, aa=message.header.aa)
     short.header.tc, short.header.rcode = 1, code

@@ -146,6 +146,74 @@ def test_other_names_are_asked_of_the_hosts_servers(
     play(tmp_path, scene)
 
 
+def test_an_alias_comes_with_its_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dns, "FORWARD_SECONDS", 0.5)
+
+    async def scene(ask: Ask, api: FakeApi) -> None:
+        targets = (
+            "example.com.",
+            "web.default.svc.cluster.local",
+            "gone.default.svc.cluster.local",
+        )
+        for name, target in zip(("away", "near", "lost"), targets, strict=True):
+            metadata = {"namespace": "default", "name": name}
+            spec = {"type": "ExternalName", "externalName": target}
+            api._store("services", {"metadata": metadata, "spec": spec}, "ADDED")
+        metadata = {"namespace": "default", "name": "self"}
+        spec = {"type": "ExternalName", "externalName": "self.default.svc.cluster.local"}
+        api._store("services", {"metadata": metadata, "spec": spec}, "ADDED")
+        for name, address in (("away", "192.0.2.7"), ("near", "10.96.0.10")):
+            with Upstream():
+                reply = await ask(f"{name}.default.svc.cluster.local")
+            assert [str(each.rdata) for each in reply.rr][1:] == [address]
+            assert reply.rr[0].rtype == 5  # CNAME
+            alone = await ask(f"{name}.default.svc.cluster.local", "CNAME")
+            assert len(alone.rr) == 1
+        assert (await ask("lost.default.svc.cluster.local")).header.rcode == 3
+        assert (await ask("self.default.svc.cluster.local")).header.rcode == 2
+        assert (await ask("away.default.svc.cluster.local")).header.rcode == 2  # nobody there now
+
+    play(tmp_path, scene)
+
+
+def test_connections_are_bounded_and_end_when_nobody_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dns, "IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(dns, "PER_CLIENT", 2)
+    Path("/proc/sys/net/ipv4/tcp_wmem").write_text("4096 16384 16384")  # this namespace's: soon full
+
+    def greedy() -> None:
+        """Ask for much without reading it, until the server has had enough."""
+        question = DNSRecord.question(HEADLESS).pack()
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.settimeout(8)
+            client.bind(("127.0.0.2", 0))
+            client.connect((OURS, 53))
+            while True:
+                client.sendall((len(question).to_bytes(2, "big") + question) * 100)
+
+    def third() -> bytes:
+        with (
+            socket.create_connection((OURS, 53), 8, ("127.0.0.2", 0)),
+            socket.create_connection((OURS, 53), 8, ("127.0.0.2", 0)),
+            socket.create_connection((OURS, 53), 8, ("127.0.0.2", 0)) as last,
+        ):
+            last.settimeout(4)
+            return last.recv(1)
+
+    async def scene(ask: Ask, api: FakeApi) -> None:
+        with pytest.raises(ConnectionError):
+            await asyncio.to_thread(greedy)
+        assert (await ask("web.default.svc.cluster.local", tcp=True)).rr  # others are served
+        monkeypatch.setattr(dns, "IDLE_SECONDS", 8)
+        assert await asyncio.to_thread(third) == b""  # closed at once, not after eight seconds
+        assert (await ask("web.default.svc.cluster.local", tcp=True)).rr
+
+    play(tmp_path, scene)
+
+
 def test_nonsense_and_strangers_get_no_answer_and_do_no_harm(tmp_path: Path) -> None:
     async def scene(ask: Ask, api: FakeApi) -> None:
         reply = DNSRecord.question("web.default.svc.cluster.local").reply().pack()
