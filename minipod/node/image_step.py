@@ -88,12 +88,11 @@ class ImageStep:
             killed.cancel()
             pulling.cancel()
         if given_up:
-            raise StepError("ErrImagePull", f'Failed to pull image "{reference}": context canceled')
+            raise StepError("ErrImagePull", "context canceled")
         try:
             size = pulling.result()
         except PullFailure as failure:
-            message = f'Failed to pull image "{reference}": {failure}'
-            raise StepError("ErrImagePull", message) from None
+            raise StepError("ErrImagePull", str(failure)) from None
         took = format_duration(round(parts.clock.now() - began, 3))
         message = f'Successfully pulled image "{reference}" in {took} ({took} including waiting)'
         message += f". Image size: {size} bytes."
@@ -155,8 +154,10 @@ class ImageStep:
         if memory.waiting.get(name) == Waiting(error.reason, error.message):
             return
         memory.waiting[name] = Waiting(error.reason, error.message)
-        reason = _INSPECT_REASONS.get(error.reason, "Failed")
-        self._parts.event(pod, "Warning", reason, error.message, name)
+        reason, told = _INSPECT_REASONS.get(error.reason, "Failed"), error.message
+        if error.reason == "ErrImagePull":  # in the Event alone, as upstream has it
+            told = f'Failed to pull image "{container["image"]}": {told}'
+        self._parts.event(pod, "Warning", reason, told, name)
         self._parts.event(pod, "Warning", "Failed", f"Error: {error.reason}", name)
 
 

@@ -110,10 +110,11 @@ def test_failures_back_off_doubling_with_the_kubelets_words(
         waiting = world.state()["waiting"]
         assert waiting["reason"] == "ImagePullBackOff"
         assert waiting["message"] == (
-            f'Back-off pulling image "{REMOTE}": ErrImagePull: '
-            f'Failed to pull image "{REMOTE}": {REMOTE}: not found'
+            f'Back-off pulling image "{REMOTE}": ErrImagePull: {REMOTE}: not found'
         )
         await world.events_written()
+        told = f'Failed to pull image "{REMOTE}": {REMOTE}: not found'
+        assert ("Failed", told) in world.api.events()
         assert ("BackOff", f'Back-off pulling image "{REMOTE}"') in world.api.events()
         assert ("Failed", "Error: ImagePullBackOff") in world.api.events()
 
