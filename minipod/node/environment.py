@@ -28,6 +28,9 @@ class References:
     services: Mapping[str, str] = field(default_factory=dict)  # variables made from Services
     # service account tokens, by audience ("" for the API server) and seconds
     tokens: Mapping[tuple[str, int], str] = field(default_factory=dict, repr=False)
+    token_failures: Mapping[tuple[str, int], str] = field(
+        default_factory=dict
+    )  # why one is missing
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:

@@ -84,7 +84,11 @@ def _token(pod: Object, source: Object, mode: int, references: References) -> Pa
     """A token is its user's alone where that is one user, or a group owns the volume (KEP-2451)."""
     user, group = compute_common_user(pod), pod_context(pod).get("fsGroup")
     own = user is not None or group is not None
-    content = references.tokens[wanted_token(source)].encode()
+    wanted = wanted_token(source)
+    if wanted not in references.tokens:
+        reason = references.token_failures.get(wanted, "it was not asked for")
+        raise StepError("FailedMount", f"failed to fetch token: {reason}")
+    content = references.tokens[wanted].encode()
     file = ProjectedFile(content, 0o600 if own else mode, user or 0)
     return {_safe(source["path"]): file}
 

@@ -29,7 +29,7 @@ class ReferenceWatches:
         self._ending: set[asyncio.Task[None]] = set()
         self._keys: dict[str, frozenset[Key]] = {}  # by Pod
         self._uids: dict[Key, set[str]] = defaultdict(set)
-        self._used: dict[tuple[str, Key], str] = {}  # the version that a Pod was made from
+        self._used: dict[str, dict[Key, str]] = {}  # by Pod: the versions that it was made from
 
     def follow(self, pod: Object) -> None:
         """Watch what the Pod refers to, and nothing that only it referred to before."""
@@ -45,14 +45,16 @@ class ReferenceWatches:
     def note(self, pod: Object, references: References) -> None:
         """Remember which versions the Pod's volumes and environment were made from."""
         uid, namespace = uid_of(pod), pod["metadata"]["namespace"]
+        used = self._used.setdefault(uid, {})
         found = {"secrets": references.secrets, "configmaps": references.config_maps}
         for resource, objects in found.items():
             for name, obj in objects.items():
-                self._used[uid, (resource, namespace, name)] = _version(obj)
+                used[resource, namespace, name] = _version(obj)
 
     def forget(self, uid: str) -> None:
         """Watch nothing for a Pod that is gone."""
         self._drop(uid, self._keys.pop(uid, frozenset()))
+        self._used.pop(uid, None)  # of one that came and went before it was followed, too
 
     def watched(self) -> set[Key]:
         """Return what is watched now."""
@@ -75,13 +77,13 @@ class ReferenceWatches:
         informer.begin()
 
     def _report(self, key: Key, new: Object | None) -> None:
-        for uid in list(self._uids[key]):
-            if self._used.get((uid, key)) != _version(new):
+        for uid in list(self._uids.get(key, ())):
+            if self._used.get(uid, {}).get(key) != _version(new):
                 self.on_change(uid)
 
     def _drop(self, uid: str, keys: frozenset[Key]) -> None:
         for key in keys:
-            self._used.pop((uid, key), None)
+            self._used.get(uid, {}).pop(key, None)
             self._uids[key].discard(uid)
             if not self._uids[key]:
                 del self._uids[key]

@@ -38,6 +38,7 @@ from minipod.node.references import fetch_references, find_tokens
 from minipod.node.service_variables import compute_service_variables
 from minipod.node.status import Waiting
 from minipod.node.stopping import Stopper
+from minipod.node.tokens import Wanted
 from minipod.node.translate import (
     ContainerInputs,
     compute_container_files,
@@ -46,9 +47,14 @@ from minipod.node.translate import (
     compute_sandbox_spec,
 )
 from minipod.node.turns import Turn, TurnNeverCame
-from minipod.node.volumes import PreparedVolume, compute_volumes, mount_failure
+from minipod.node.volumes import (
+    PreparedVolume,
+    compute_available_volumes,
+    compute_volumes,
+    mount_failure,
+)
 from minipod.node.workers import Work
-from minipod.runtime.operations import Operation
+from minipod.runtime.operations import KeepOnly, Operation
 from minipod.runtime.service import PreparedContainer, RuntimeFailure
 from minipod.runtime.spec import ContainerSpec, ContainerStatus, SandboxSpec
 
@@ -81,7 +87,9 @@ class Starter:
         """Do what `actions` wants started; return whether all of it was. StepError for what concerns the whole Pod."""
         memory = self._parts.memory(uid_of(pod))
         images = self._images.find(pod, actions.starts, memory)
+        prepared = memory.prepared and not actions.create_sandbox
         references = await self._fetch(pod, memory)
+        memory.stale |= prepared  # its volumes are made from something older; `refresh` comes next
         sandbox = await self._begin_sandbox(pod, actions, memory, images, references)
         started = await self._start_in_turn(work, pod, actions.starts, images, sandbox)
         return work.stopping or (len(started) == len(actions.starts) and all(started))
@@ -124,29 +132,37 @@ class Starter:
         return False
 
     async def refresh(self, pod: Object) -> None:
-        """Bring volumes that follow API objects to what these are now. StepError, the files staying as they were."""
+        """Bring volumes that follow API objects to what these are now.
+
+        StepError for the first that cannot be: it stays as it was, and the others are brought up to date. A token that
+        cannot be had leaves the Pod stale, since nothing will tell of it; what is missing is told of when it comes.
+        """
         memory = self._parts.memory(uid_of(pod))
         references = await self._fetch(pod, memory)
         directory = self._parts.config.pod_directory(uid_of(pod))
-        volumes = compute_volumes(pod, directory, references)
+        volumes, failures = compute_available_volumes(pod, directory, references)
+        memory.stale |= bool(references.token_failures)
         for volume in volumes.values():
             if not _is_current(volume):
                 fault.point("node.volumes.refreshing")
                 await bounded(self._parts.runtime.perform(volume.operations))
                 memory.volumes[volume.name] = volume
+        if failures:
+            raise failures[0]
 
     async def _fetch(self, pod: Object, memory: Memory) -> References:
         """Return what the Pod refers to, as it is now. What changes from here on makes it stale again."""
         parts, memory.stale = self._parts, False
         references = await fetch_references(parts.client, pod)
         parts.watches.note(pod, references)
-        try:
-            tokens = {each: await parts.tokens.get(pod, each) for each in find_tokens(pod)}
-        except StatusError as error:
-            message = f"failed to fetch token: {error}"
-            raise StepError("FailedMount", message) from error
+        tokens, failures = dict[Wanted, str](), dict[Wanted, str]()
+        for each in find_tokens(pod):
+            try:
+                tokens[each] = await parts.tokens.get(pod, each)
+            except StatusError as error:
+                failures[each] = str(error)
         services = compute_service_variables(pod, parts.services)
-        return replace(references, tokens=tokens, services=services)
+        return replace(references, tokens=tokens, token_failures=failures, services=services)
 
     # -- images ----------------------------------------------------------------------------------
 
@@ -436,9 +452,13 @@ def compute_files(
 
 
 def _is_current(volume: PreparedVolume) -> bool:
-    """Whether the files of a volume are those that it shows already (always, for one that follows no objects)."""
+    """Whether a volume shows its files already, and holds no others (always, for one that follows no objects)."""
+    if not volume.version:
+        return True
+    kept = [each.names for each in volume.operations if isinstance(each, KeepOnly)]
     try:
-        return not volume.version or os.readlink(f"{volume.path}/{DATA}") == volume.version
+        shown = os.readlink(f"{volume.path}/{DATA}") == volume.version
+        return shown and set(os.listdir(volume.path)) == {name for names in kept for name in names}
     except OSError:
         return False
 

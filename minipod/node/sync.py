@@ -142,6 +142,7 @@ class Syncer:
             await self._starter.refresh(work.pod)
         except StepError as error:  # what is missing will be told of when it comes
             self._parts.event(work.pod, "Warning", error.reason, error.message)
+            return not memory.stale
         except (StatusError, RuntimeFailure) as failure:
             memory.stale = True
             message = f"error updating volumes: {failure}"

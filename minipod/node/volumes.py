@@ -56,13 +56,23 @@ def compute_volumes(
     pod: Object, directory: Path, references: References
 ) -> dict[str, PreparedVolume]:
     """Return the Pod's volumes by name. StepError("FailedMount") names what cannot be had."""
-    found = {}
+    found, failures = compute_available_volumes(pod, directory, references)
+    if failures:
+        raise failures[0]
+    return found
+
+
+def compute_available_volumes(
+    pod: Object, directory: Path, references: References
+) -> tuple[dict[str, PreparedVolume], list[StepError]]:
+    """Return the volumes that can be had, and why the others cannot: one does not hold up another."""
+    found, failures = {}, []
     for volume in pod["spec"].get("volumes") or ():
         try:
             found[volume["name"]] = _compute_volume(pod, volume, directory, references)
         except StepError as error:
-            raise mount_failure(volume["name"], error.message) from None
-    return found
+            failures.append(mount_failure(volume["name"], error.message))
+    return found, failures
 
 
 def mount_failure(name: str, message: str) -> StepError:

@@ -181,7 +181,9 @@ def test_connections_are_bounded_and_end_when_nobody_reads(
 ) -> None:
     monkeypatch.setattr(dns, "IDLE_SECONDS", 0.3)
     monkeypatch.setattr(dns, "PER_CLIENT", 2)
-    Path("/proc/sys/net/ipv4/tcp_wmem").write_text("4096 16384 16384")  # this namespace's: soon full
+    Path("/proc/sys/net/ipv4/tcp_wmem").write_text(
+        "4096 16384 16384"
+    )  # this namespace's: soon full
 
     def greedy() -> None:
         """Ask for much without reading it, until the server has had enough."""

@@ -59,6 +59,19 @@ def test_one_watch_serves_all_pods_and_ends_with_the_last() -> None:
     _run(check)
 
 
+def test_nothing_is_kept_of_a_pod_that_ended_before_it_was_followed() -> None:
+    async def check(api: FakeApi, watches: ReferenceWatches, told: list[str]) -> None:
+        watches.note(_pod("short"), References(config_maps={"c": None}))
+        watches.forget("uid-short")
+        assert not watches._used
+        watches.follow(_pod("long"))
+        watches.forget("uid-long")
+        assert not watches._uids
+        assert not watches._used
+
+    _run(check)
+
+
 def test_a_pod_is_told_of_news_only() -> None:
     async def check(api: FakeApi, watches: ReferenceWatches, told: list[str]) -> None:
         made = await _create(api)

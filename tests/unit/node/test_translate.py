@@ -7,6 +7,7 @@ import pytest
 
 from minipod.client import Object
 from minipod.linux import capabilities
+from minipod.node import starting
 from minipod.node.admission import compute_refusal
 from minipod.node.environment import References
 from minipod.node.errors import StepError
@@ -447,3 +448,17 @@ def test_sub_paths_and_propagation():
     found = {mount.destination: mount for mount in translate(pod).mounts}
     assert found["/a"].source_subpath == "1/x"
     assert (found["/b"].propagation, found["/b"].read_only) == ("rslave", True)
+
+
+def test_a_volume_with_something_of_an_earlier_version_is_not_current(tmp_path: Path) -> None:
+    pod = make_pod("web", volumes=[{"name": "v", "secret": {"secretName": "s"}}])
+    secret = {"data": {"k": "bmV3"}}
+    [volume] = compute_volumes(pod, tmp_path, References(secrets={"s": secret})).values()
+    place = Path(volume.path)
+    (place / volume.version).mkdir(parents=True)
+    (place / "k").symlink_to("..data/k")
+    assert not starting._is_current(volume)
+    (place / "..data").symlink_to(volume.version)
+    assert starting._is_current(volume)
+    (place / "..0123456789abcdef").mkdir()  # a kill came between the new link and the removal
+    assert not starting._is_current(volume)
