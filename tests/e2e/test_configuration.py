@@ -138,7 +138,9 @@ def _reason(found: dict[str, Any]) -> str:
 
 def test_a_change_while_the_daemon_is_away_arrives_when_it_returns(fresh: Instance) -> None:
     fresh.apply(_config_map("kept", key="before"))
-    fresh.apply(_mounting("stays", {"configMap": {"name": "kept"}}), options=("--until-ready",))
+    stays = _mounting("stays", {"configMap": {"name": "kept"}})
+    stays["spec"]["automountServiceAccountToken"] = False  # a new one would be the first refreshing
+    fresh.apply(stays, options=("--until-ready",))
     place, pid = _root(fresh, "stays") / "etc/config", container_pid(fresh, "stays")
     version = _versions(place)
     fresh.kill_daemon()
