@@ -93,11 +93,23 @@ def canonical_ip(value: str) -> list[str]:
 def cidr(value: str) -> list[str]:
     """Check a range of addresses: `10.9.8.0/24`."""
     try:
-        if "/" not in value:
+        if not value.rpartition("/")[2].isdecimal() or "/" not in value:
             raise ValueError(value)
         ip_network(value, strict=False)
     except ValueError:
         return ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
+    return []
+
+
+def canonical_cidr(value: str) -> list[str]:
+    """Check a range of a field that takes one form only (upstream's IsValidCIDR)."""
+    if problems := cidr(value):
+        return problems
+    network = ip_network(value, strict=False)
+    if ip_address(value.rpartition("/")[0]) != network.network_address:
+        return ["must not have bits set beyond the prefix length"]
+    if value != str(network):
+        return [f'must be in canonical form ("{network}")']
     return []
 
 

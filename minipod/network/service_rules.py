@@ -8,6 +8,7 @@ affinity each endpoint has a chain of its own and remembers its clients in a set
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import IPv4Network, collapse_addresses
 
 from minipod.client import Object
 
@@ -211,7 +212,8 @@ def _element_lines(table: str, targets: list[Target], ranges: list[str]) -> list
     lists = (
         ("service_ports", [f"{key} : goto {chain}" for key, chain in addressed.items()]),
         ("node_ports", [f"{key} : goto {chain}" for key, chain in ports.items()]),
-        ("service_ranges", list(dict.fromkeys(ranges))),
+        # one may lie within another, which the set would refuse
+        ("service_ranges", list(map(str, collapse_addresses(map(IPv4Network, ranges))))),
     )
     return [
         f"add element inet {table} {name} {{ {', '.join(elements)} }}"

@@ -1,6 +1,7 @@
 """What the node's network knows of Services: one watch of each resource, shared by the packet rules and by DNS."""
 
 from collections.abc import Callable, Iterator
+from ipaddress import IPv4Network
 
 from minipod.client import Client, Object
 from minipod.informer import Informer
@@ -61,4 +62,4 @@ class ServiceView:
 
 def _ipv4_ranges(service_cidr: Object) -> list[str]:
     cidrs = (service_cidr.get("spec") or {}).get("cidrs") or ()
-    return [cidr for cidr in cidrs if ":" not in cidr]
+    return [str(IPv4Network(cidr, strict=False)) for cidr in cidrs if ":" not in cidr]

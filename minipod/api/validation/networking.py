@@ -323,7 +323,7 @@ def _service_cidr(cidrs: list[str], path: str) -> Iterator[Cause]:
         yield invalid(path, cidrs, why)
         return
     for index, cidr in enumerate(cidrs):
-        yield from causes_of(names.cidr(cidr), f"{path}[{index}]", cidr)
+        yield from causes_of(names.canonical_cidr(cidr), f"{path}[{index}]", cidr)
     found = [_network(each) for each in cidrs]
     if len({each.version for each in found if each is not None}) < len(cidrs):
         yield invalid(

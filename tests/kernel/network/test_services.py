@@ -205,6 +205,20 @@ def test_a_shared_external_address_and_a_port_without_number_break_nothing(
     assert client.ask(shared, PORT) == "one"  # the first by name
 
 
+def test_ranges_may_lie_within_one_another(network: Instance, cluster: Cluster) -> None:
+    [pod] = serving_pods(network, "one")
+    client = network.pod("client")
+    cluster.put("servicecidrs.networking.k8s.io", "part", spec={"cidrs": ["10.111.0.128/25"]})
+    cluster.put("servicecidrs.networking.k8s.io", "other", spec={"cidrs": ["10.112.0.9/24"]})
+    cluster.service()
+    cluster.endpoints(pod.address)
+    cluster.write()
+    assert client.ask(ADDRESS, PORT) == "one"
+    for address in ("10.111.0.200", "10.112.0.3"):
+        with pytest.raises(ConnectionRefusedError):
+            client.ask(address, PORT, patience=PATIENCE)
+
+
 def test_node_ports_are_reached_from_outside_and_from_the_host(
     network: Instance, cluster: Cluster, host: Place
 ) -> None:

@@ -585,3 +585,17 @@ def test_every_kind_names_its_definition_and_has_columns_for_it():
         assert kind.scale is None or kind.subresource("scale"), kind
         if kind.hooks.cells is not None:
             assert len(kind.hooks.columns) > 1, kind
+
+
+@pytest.mark.parametrize(
+    ("cidr", "why"),
+    [
+        ("10.1.0.5/24", "must not have bits set beyond the prefix length"),
+        ("10.1.0.0/024", 'must be in canonical form ("10.1.0.0/24")'),
+        ("10.1.0.0/255.255.255.0", "must be a valid CIDR value, (e.g. 10.9.8.0/24"),
+        ("10.1.0.0", "must be a valid CIDR value, (e.g. 10.9.8.0/24"),
+    ],
+)
+def test_a_range_of_services_has_one_form(cidr, why):
+    [problem] = refused("servicecidrs.networking.k8s.io", spec={"cidrs": [cidr]})
+    assert problem.startswith(f'spec.cidrs[0]: Invalid value: "{cidr}": {why}')
