@@ -22,7 +22,7 @@ _RETRY = 1.0
 
 
 class ServiceProxy:
-    """One instance's Services. `await start()` returns once the rules are as the API says."""
+    """One instance's Services. `await start()` returns once the rules are as the API says, or their writing failed."""
 
     def __init__(
         self, view: ServiceView, clock: Clock, layout: Layout, facts: NetworkFacts
@@ -36,9 +36,9 @@ class ServiceProxy:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Write the rules, and follow the view. OSError when they cannot be written at all."""
+        """Write the rules, and follow the view. A failure is told of and tried again: it keeps no daemon down."""
         self._view.on_change(self._changed.set)
-        await self._write()
+        await self._try()
         self._task = asyncio.create_task(self._follow(), name="service rules")
 
     async def stop(self) -> None:
@@ -51,12 +51,15 @@ class ServiceProxy:
         while True:
             await self._changed.wait()
             await asyncio.sleep(TOGETHER)
-            try:
-                await self._write()
-            except Exception as failure:  # one Service's trouble must not end the following of all
-                known = isinstance(failure, OSError)
-                logger.warning("service rules: %s; trying again", failure, exc_info=not known)
-                self._clock.call_at(self._clock.now() + _RETRY, self._changed.set)
+            await self._try()
+
+    async def _try(self) -> None:
+        try:
+            await self._write()
+        except Exception as failure:  # one Service's trouble must not end the following of all
+            known = isinstance(failure, OSError)
+            logger.warning("service rules: %s; trying again", failure, exc_info=not known)
+            self._clock.call_at(self._clock.now() + _RETRY, self._changed.set)
 
     async def _write(self) -> None:
         self._changed.clear()

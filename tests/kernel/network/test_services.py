@@ -66,7 +66,7 @@ class Cluster:
         resource = "endpointslices.discovery.k8s.io"
         self.put(resource, "web-1", metadata={"labels": labels}, **fields)
 
-    def write(self) -> None:
+    def write(self, *, failing: bool = False) -> None:
         """Bring the kernel up to date, as a daemon's start does."""
 
         async def once() -> None:
@@ -75,13 +75,39 @@ class Cluster:
             view = ServiceView(self.api.client())
             await view.start()
             proxy = ServiceProxy(view, clock, place.layout, place.facts)
+            if failing:
+                await fail_once(view, proxy, clock)
             proxy._behind = self.behind
-            await proxy.start()
+            if not failing:
+                await proxy.start()
             await proxy.stop()
             await view.stop()
             self.behind = proxy._behind
 
         asyncio.run(once())
+
+
+async def fail_once(view: ServiceView, proxy: ServiceProxy, clock: FakeClock) -> None:
+    """Start with a failure; return once the next attempt, when it is due, is over."""
+    loop, done, ranges, apply = (
+        asyncio.get_running_loop(),
+        asyncio.Event(),
+        view.ranges,
+        proxy._apply,
+    )
+
+    def failing() -> list[str]:
+        raise ValueError("no range")
+
+    def applied(*given: Any) -> None:
+        apply(*given)
+        loop.call_soon_threadsafe(done.set)
+
+    view.ranges, proxy._apply = failing, applied  # type: ignore[method-assign]
+    await proxy.start()
+    view.ranges = ranges  # type: ignore[method-assign]
+    clock.advance(1)
+    await done.wait()
 
 
 @pytest.fixture
@@ -203,6 +229,14 @@ def test_a_shared_external_address_and_a_port_without_number_break_nothing(
     cluster.write()
     assert client.ask(ADDRESS, PORT) == "one"  # its own, whoever else names it
     assert client.ask(shared, PORT) == "one"  # the first by name
+
+
+def test_a_failure_at_the_start_is_made_good_later(network: Instance, cluster: Cluster) -> None:
+    [pod] = serving_pods(network, "one")
+    cluster.service()
+    cluster.endpoints(pod.address)
+    cluster.write(failing=True)
+    assert network.pod("client").ask(ADDRESS, PORT) == "one"
 
 
 def test_ranges_may_lie_within_one_another(network: Instance, cluster: Cluster) -> None:
