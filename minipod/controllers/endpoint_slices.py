@@ -168,10 +168,23 @@ class EndpointSliceController:
         for each in changes.create:
             self._keep(await client.create(SLICES, namespace, each))
         for each in changes.update:
-            self._keep(await client.update(SLICES, namespace, each))
+            try:
+                self._keep(await client.update(SLICES, namespace, each))
+            except StatusError as error:
+                self._forget(namespace, each["metadata"]["name"], error)
+                self._waiting.add(key)
         for name in changes.delete:
-            await client.delete(SLICES, namespace, name)
+            try:
+                await client.delete(SLICES, namespace, name)
+            except StatusError as error:
+                self._forget(namespace, name, error)
             self._slices.objects.pop((namespace, name), None)
+
+    def _forget(self, namespace: str, name: str, error: StatusError) -> None:
+        """Forget a slice that somebody deleted before its creation was noted; any other error is raised again."""
+        if error.code != 404:
+            raise error
+        self._slices.objects.pop((namespace, name), None)
 
     def _keep(self, written: Object) -> None:
         """See at once what was written, or the next look would write it again."""

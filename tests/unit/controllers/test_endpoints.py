@@ -122,6 +122,31 @@ def test_the_controller_keeps_slices_in_step_and_mends_them() -> None:
     asyncio.run(body())
 
 
+def test_a_slice_that_is_not_there_is_made_again() -> None:
+    async def body() -> None:
+        clock = FakeClock()
+        api = FakeApi(clock)
+        client = api.client()
+        controller = EndpointSliceController(client, client, client, clock)
+        await controller.start()
+        await client.create("services", "default", _service())
+        await client.create("pods", "default", _pod("a", "10.0.0.1"))
+        assert await _addresses(api, controller) == [["10.0.0.1"]]
+        [key] = [key for key in api.objects if key[0] == SLICES]
+        del api.objects[key]  # and the controller has not heard of it
+        await client.create("pods", "default", _pod("b", "10.0.0.2"))
+        assert await _addresses(api, controller) == [["10.0.0.1", "10.0.0.2"]]
+        [key] = [key for key in api.objects if key[0] == SLICES]
+        del api.objects[key]
+        await client.delete("pods", "default", "b", grace_period_seconds=0)
+        await client.delete("pods", "default", "a", grace_period_seconds=0)
+        assert await _addresses(api, controller) == []
+        assert [each.get("subsets") for each in api.all("endpoints")] == [[]]
+        await controller.stop()
+
+    asyncio.run(body())
+
+
 def test_endpoints_made_by_hand_are_mirrored() -> None:
     async def body() -> None:
         clock = FakeClock()
