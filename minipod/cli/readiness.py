@@ -21,6 +21,8 @@ def compute_waiting(pod: Object) -> str:
     ready = condition(pod, "Ready")
     if phase in ("Succeeded", "Failed") or (ready and ready.get("status") == "True"):
         return ""
+    if _has_all_it_will_have(pod):
+        return ""
     for each in [
         *(status.get("initContainerStatuses") or []),
         *(status.get("containerStatuses") or []),
@@ -32,6 +34,21 @@ def compute_waiting(pod: Object) -> str:
     if scheduled and scheduled.get("status") == "False":
         return str(scheduled.get("message") or scheduled.get("reason") or "not scheduled")
     return str(status.get("message") or (ready or {}).get("message") or f"phase {phase}")
+
+
+def _has_all_it_will_have(pod: Object) -> bool:
+    """Whether each container is ready, or has ended well and will not run again: no more is to be waited for."""
+    spec, statuses = pod.get("spec") or {}, (pod.get("status") or {}).get("containerStatuses") or []
+    if spec.get("restartPolicy") not in ("Never", "OnFailure"):
+        return False
+    if not statuses or len(statuses) < len(spec.get("containers") or ()):
+        return False
+    return all(each.get("ready") or _ended_well(each) for each in statuses)
+
+
+def _ended_well(status: Object) -> bool:
+    ended = (status.get("state") or {}).get("terminated")
+    return ended is not None and ended.get("exitCode") == 0
 
 
 def _container_waits(status: Object) -> str:

@@ -1,0 +1,35 @@
+"""When a Pod has all that it will ever have."""
+
+from typing import Any
+
+import pytest
+
+from minipod.cli.readiness import compute_waiting
+
+Object = dict[str, Any]
+RUNS = {"name": "web", "ready": True, "state": {"running": {}}}
+UNREADY = {"name": "web", "ready": False, "state": {"running": {}}}
+DONE = {"name": "job", "ready": False, "state": {"terminated": {"exitCode": 0}}}
+BROKEN = {"name": "job", "ready": False, "state": {"terminated": {"exitCode": 3}}}
+
+
+def _pod(policy: str, *statuses: Object) -> Object:
+    spec = {"restartPolicy": policy, "containers": [{"name": "web"}, {"name": "job"}]}
+    condition = {"type": "Ready", "status": "False", "message": "containers with unready status"}
+    status = {"phase": "Running", "conditions": [condition], "containerStatuses": list(statuses)}
+    return {"metadata": {"name": "p"}, "spec": spec, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("pod", "waits"),
+    [
+        (_pod("Never", RUNS, DONE), ""),
+        (_pod("OnFailure", RUNS, DONE), ""),
+        (_pod("Always", RUNS, DONE), "containers with unready status"),
+        (_pod("Never", UNREADY, DONE), 'container "web": running, not ready yet'),
+        (_pod("Never", RUNS, BROKEN), 'container "job": Error, exit code 3'),
+        (_pod("Never", RUNS), "containers with unready status"),
+    ],
+)
+def test_what_has_ended_well_is_waited_for_no_longer(pod: Object, waits: str) -> None:
+    assert compute_waiting(pod) == waits
