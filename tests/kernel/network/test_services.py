@@ -146,9 +146,9 @@ def test_nobody_behind_and_nobody_at_all_are_refused_at_once_and_stay_here(
 ) -> None:
     outside = make_outside()
     run(f"ip route add default via {outside.address}")
+    client = network.pod("client")
     cluster.service()
     cluster.write()
-    client = network.pod("client")
     for place in (client, host):
         for address in (ADDRESS, "10.111.0.77"):
             with pytest.raises(ConnectionRefusedError):
