@@ -2,7 +2,10 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -16,16 +19,30 @@ STOP_ALL = "while :; do kill -STOP -1; done"
 SECONDS = 10.0  # far below a request's own bound (120); a machine at work needs some
 
 
+A = TypeVar("A")
+
+
+async def in_the_end(again: Callable[[], Awaitable[A]]) -> A:
+    """Do as a node does: what the attacker held too long is reported in good time, and tried again."""
+    for _ in range(5):
+        try:
+            async with asyncio.timeout(SECONDS):
+                return await again()
+        except RuntimeFailure as failure:
+            if "holds the program before its first instruction" not in str(failure):
+                raise
+    raise AssertionError("held five times in a row")
+
+
 @asynchronous
 async def test_a_container_that_stops_all_others_holds_up_nothing(shim: ShimWorld) -> None:
     await shim.sandbox(pid="pod")
     attackers = [await shim.shell(STOP_ALL, name=f"attacker{number}") for number in range(2)]
-    for _ in range(15):
-        began = time.monotonic()
-        started = await shim.start("sleep", "60")
+    look = partial(shim.runtime.exec, attackers[0].id, ExecSpec(("true",)))
+    for _ in range(8):
+        started = await in_the_end(lambda: shim.start("sleep", "60"))
         assert started.state == "running"
-        streams = await shim.runtime.exec(attackers[0].id, ExecSpec(("true",)))
-        assert time.monotonic() - began < 2 * SECONDS
+        streams = await in_the_end(look)
         await streams.close()
 
     began = time.monotonic()
@@ -64,8 +81,8 @@ async def test_one_pods_stalled_start_is_nobody_elses(shim: ShimWorld) -> None:
     await shim.sandbox("other")
     await shim.shell(STOP_ALL, name="attacker")
     starts = [
-        asyncio.create_task(shim.start("sleep", "60", tty=True, name=f"tty{number}"))
-        for number in range(5)
+        asyncio.create_task(in_the_end(partial(shim.start, "sleep", "60", tty=True)))
+        for _ in range(5)
     ]
     for _ in range(10):
         async with asyncio.timeout(SECONDS):

@@ -220,7 +220,9 @@ def test_ctrl_c_is_silent(server: FakeApiServer, root: Path) -> None:
 def test_who_is_not_root_is_told_so(
     server: FakeApiServer, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code = "import os, sys; from minipod.cli.main import run; os.setuid(65534); sys.exit(run(sys.argv[1:]))"
+    # all is imported before: somebody else may not be able to read this checkout
+    imports = "import os, sys, minipod.cli.completion, minipod.cli.commands.get"
+    code = f"{imports}; from minipod.cli.main import run; os.setuid(65534); sys.exit(run(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "--root", str(root), "get", "pods"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     assert ended.returncode == 1
