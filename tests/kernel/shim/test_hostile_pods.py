@@ -24,22 +24,22 @@ A = TypeVar("A")
 
 async def in_the_end(again: Callable[[], Awaitable[A]]) -> A:
     """Do as a node does: what the attacker held too long is reported in good time, and tried again."""
-    for _ in range(5):
+    for _ in range(8):
         try:
             async with asyncio.timeout(SECONDS):
                 return await again()
         except RuntimeFailure as failure:
             if "holds the program before its first instruction" not in str(failure):
                 raise
-    raise AssertionError("held five times in a row")
+    raise AssertionError("held eight times in a row")
 
 
 @asynchronous
 async def test_a_container_that_stops_all_others_holds_up_nothing(shim: ShimWorld) -> None:
     await shim.sandbox(pid="pod")
-    attackers = [await shim.shell(STOP_ALL, name=f"attacker{number}") for number in range(2)]
-    look = partial(shim.runtime.exec, attackers[0].id, ExecSpec(("true",)))
-    for _ in range(8):
+    attacker = await shim.shell(STOP_ALL, name="attacker")
+    look = partial(shim.runtime.exec, attacker.id, ExecSpec(("true",)))
+    for _ in range(5):
         started = await in_the_end(lambda: shim.start("sleep", "60"))
         assert started.state == "running"
         streams = await in_the_end(look)
