@@ -78,7 +78,7 @@ def test_always_asks_the_registry_at_each_start(shared: Instance, protected: str
 
 
 def _stall(shared: Instance, proxy: FaultyProxy, image: str) -> None:
-    """A registry that says nothing more does not hold up a deletion, and the pull ends with its last Pod."""
+    """A registry that says nothing more does not hold up a deletion."""
     proxy.silent = True
     proxy.seen.clear()
     shared.apply(_pod("stalled", image, "Always"))

@@ -1,6 +1,7 @@
 """What stands behind a Service, and keeping it so."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from minipod.client import Object
@@ -99,13 +100,27 @@ def test_endpoints_leave_out_what_is_ending() -> None:
     assert subset["ports"] == [{"name": "http", "protocol": "TCP", "port": 8080}]
 
 
-def test_the_controller_keeps_slices_in_step_and_mends_them() -> None:
+Scene = Callable[[FakeApi, EndpointSliceController], Awaitable[None]]
+
+
+def play(scene: Scene) -> None:
+    """Run a scene beside a controller over a fake API."""
+
     async def body() -> None:
         clock = FakeClock()
         api = FakeApi(clock)
         client = api.client()
         controller = EndpointSliceController(client, client, client, clock)
         await controller.start()
+        await scene(api, controller)
+        await controller.stop()
+
+    asyncio.run(body())
+
+
+def test_the_controller_keeps_slices_in_step_and_mends_them() -> None:
+    async def scene(api: FakeApi, controller: EndpointSliceController) -> None:
+        client = api.client()
         await client.create("services", "default", _service())
         await client.create("pods", "default", _pod("a", "10.0.0.1"))
         assert await _addresses(api, controller) == [["10.0.0.1"]]
@@ -117,18 +132,13 @@ def test_the_controller_keeps_slices_in_step_and_mends_them() -> None:
         assert await _addresses(api, controller) == [["10.0.0.1", "10.0.0.2"]]
         await client.delete("services", "default", "web")
         assert await _addresses(api, controller) == []
-        await controller.stop()
 
-    asyncio.run(body())
+    play(scene)
 
 
 def test_a_slice_that_is_not_there_is_made_again() -> None:
-    async def body() -> None:
-        clock = FakeClock()
-        api = FakeApi(clock)
+    async def scene(api: FakeApi, controller: EndpointSliceController) -> None:
         client = api.client()
-        controller = EndpointSliceController(client, client, client, clock)
-        await controller.start()
         await client.create("services", "default", _service())
         await client.create("pods", "default", _pod("a", "10.0.0.1"))
         assert await _addresses(api, controller) == [["10.0.0.1"]]
@@ -142,18 +152,13 @@ def test_a_slice_that_is_not_there_is_made_again() -> None:
         await client.delete("pods", "default", "a", grace_period_seconds=0)
         assert await _addresses(api, controller) == []
         assert [each.get("subsets") for each in api.all("endpoints")] == [[]]
-        await controller.stop()
 
-    asyncio.run(body())
+    play(scene)
 
 
 def test_endpoints_made_by_hand_are_mirrored() -> None:
-    async def body() -> None:
-        clock = FakeClock()
-        api = FakeApi(clock)
+    async def scene(api: FakeApi, controller: EndpointSliceController) -> None:
         client = api.client()
-        controller = EndpointSliceController(client, client, client, clock)
-        await controller.start()
         await client.create("services", "default", _service(selector=None))
         subset = {"addresses": [{"ip": "192.0.2.9"}], "ports": [{"port": 1}]}
         endpoints = {"metadata": {"name": "web"}, "subsets": [subset]}
@@ -161,9 +166,8 @@ def test_endpoints_made_by_hand_are_mirrored() -> None:
         assert await _addresses(api, controller) == [["192.0.2.9"]]
         await client.delete("endpoints", "default", "web")
         assert await _addresses(api, controller) == []
-        await controller.stop()
 
-    asyncio.run(body())
+    play(scene)
 
 
 async def _addresses(api: FakeApi, controller: EndpointSliceController) -> list[list[str]]:
