@@ -5,6 +5,7 @@ shell. Operations are immutable values of JSON-able members, so that they travel
 only known at run time is a reference, "$NAME": the pid of a `Clone` named "pause" is "$pause_pid".
 """
 
+import shlex
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -28,7 +29,26 @@ class Operation:
 
     def summary(self) -> str:
         """Return the operation in one line."""
-        return self.summary_format.format(**vars(self))
+        return self.summary_format.format_map(_Words(self))
+
+
+class _Words:
+    """The members of an operation as a sentence has them."""
+
+    def __init__(self, operation: Operation) -> None:
+        self._operation = operation
+
+    def __getitem__(self, name: str) -> object:
+        value = getattr(self._operation, name)
+        return (", ".join(map(str, value)) or "none") if isinstance(value, tuple) else value
+
+
+def _joined(source: str, subpath: str) -> str:
+    return f"{source}/{subpath}" if subpath else source
+
+
+def _below(root: str, path: str) -> str:
+    return root.rstrip("/") + path
 
 
 def kinds() -> dict[str, type[Operation]]:
@@ -272,7 +292,7 @@ class SetPropagation(Operation, summary="make {path} {propagation}"):
 
 
 @dataclass(frozen=True)
-class OpenMountTree(Operation, summary="take mount {source}/{subpath} as {name}"):
+class OpenMountTree(Operation):
     """Take a detached copy of a mount, to be attached later by a `BindMount` of this `tree` name.
 
     From the host while it is still its peer (propagation rshared), or from the mount namespace of `target`, where
@@ -285,6 +305,10 @@ class OpenMountTree(Operation, summary="take mount {source}/{subpath} as {name}"
     target: str = ""
     recursive: bool = True
     covered: bool = False
+
+    def summary(self) -> str:
+        """Return the operation in one line."""
+        return f"take mount {_joined(self.source, self.subpath)} as {self.name}"
 
 
 @dataclass(frozen=True)
@@ -299,7 +323,7 @@ class MountOverlay(Operation, summary="mount overlay of {layers} at {target}"):
 
 
 @dataclass(frozen=True)
-class MountFilesystem(Operation, summary="mount {type} at {root}{target}"):
+class MountFilesystem(Operation):
     """Mount a new filesystem at `target` inside `root`, making the directory where missing."""
 
     type: str
@@ -308,9 +332,13 @@ class MountFilesystem(Operation, summary="mount {type} at {root}{target}"):
     source: str = ""
     options: tuple[str, ...] = ()  # as in mount(8): "nosuid", "ro", "size=65536k"
 
+    def summary(self) -> str:
+        """Return the operation in one line."""
+        return f"mount {self.type} at {_below(self.root, self.target)}"
+
 
 @dataclass(frozen=True)
-class BindMount(Operation, summary="bind {source}{tree}/{subpath} at {root}{target}"):
+class BindMount(Operation):
     """Mount a directory or file of the host (or a taken `tree`) at `target` inside `root`.
 
     `subpath` is resolved beneath `source` and made as a directory when missing, `target` within `root`.
@@ -325,6 +353,11 @@ class BindMount(Operation, summary="bind {source}{tree}/{subpath} at {root}{targ
     read_only: bool = False
     propagation: Propagation = "private"
     options: tuple[str, ...] = ()  # "nosuid", "nodev", "noexec"
+
+    def summary(self) -> str:
+        """Return the operation in one line."""
+        source = self.tree or _joined(self.source, self.subpath)
+        return f"bind {source} at {_below(self.root, self.target)}"
 
 
 @dataclass(frozen=True)
@@ -430,7 +463,7 @@ class LoadSeccomp(Operation, summary="load the seccomp filter"):
 
 
 @dataclass(frozen=True)
-class Exec(Operation, summary="execute {args}"):
+class Exec(Operation):
     """Execute the program, args[0] searched in the environment's PATH. HOME is the user's unless `env` has it.
 
     With `spawn` in a child, which is in the PID namespace that was joined, and holds nothing but what the program gets.
@@ -439,6 +472,10 @@ class Exec(Operation, summary="execute {args}"):
     args: tuple[str, ...]
     env: tuple[str, ...] = ()
     spawn: bool = False
+
+    def summary(self) -> str:
+        """Return the operation in one line."""
+        return f"execute {shlex.join(self.args)}"
 
 
 @dataclass(frozen=True)

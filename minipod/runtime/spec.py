@@ -31,6 +31,10 @@ class PortMapping:
     protocol: Literal["tcp", "udp", "sctp"] = "tcp"
     host_ip: str = ""  # "" and "0.0.0.0": every local address
 
+    def __str__(self) -> str:
+        """Return HOST:CONTAINER/PROTOCOL."""
+        return f"{self.host_port}:{self.container_port}/{self.protocol}"
+
 
 @dataclass(frozen=True)
 class SandboxNetwork:
@@ -106,6 +110,13 @@ class User:
     gid: int | None = None
     supplementary: tuple[int, ...] = ()
     merge_image_groups: bool = True  # supplementaryGroupsPolicy: Merge
+
+    def __str__(self) -> str:
+        """Return USER[:GROUP], as a person would type it, with further groups in brackets."""
+        user = self.name if self.uid is None else str(self.uid)
+        group = "" if self.gid is None else f":{self.gid}"
+        further = f" ({', '.join(map(str, self.supplementary))})" if self.supplementary else ""
+        return (user or "root") + group + further
 
 
 @dataclass(frozen=True)

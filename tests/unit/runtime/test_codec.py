@@ -5,16 +5,24 @@ import pytest
 
 from minipod.runtime import codec
 from minipod.runtime.operations import (
+    AddNftElements,
+    BindMount,
     CheckHostPath,
+    Clone,
     Exec,
     LoadSeccomp,
     MakeDirectory,
+    MountFilesystem,
     MountTmpfs,
+    OpenMountTree,
+    Operation,
+    SetCapabilities,
+    SetUser,
     WriteFile,
     kinds,
 )
 from minipod.runtime.plan import compute_container_plan, compute_exec_plan, compute_sandbox_plan
-from minipod.runtime.spec import ExecSpec
+from minipod.runtime.spec import ExecSpec, PortMapping, User
 from tests.unit.runtime.plans import CONTAINER, POD, SANDBOX, V1
 
 STEPS = (
@@ -70,7 +78,32 @@ def test_traces_hold_no_secrets_and_no_bulk() -> None:
     assert '"PASSWORD"' in shown
 
 
-def test_every_operation_has_a_summary_of_its_own() -> None:
-    assert MakeDirectory("/a/b").summary() == "make directory /a/b"
+@pytest.mark.parametrize(
+    ("operation", "words"),
+    [
+        (MakeDirectory("/a/b"), "make directory /a/b"),
+        (Clone("pause", ("net", "ipc")), "clone pause with new namespaces net, ipc"),
+        (Clone("exec"), "clone exec with new namespaces none"),
+        (BindMount("/etc/hosts", "/root", source="/h"), "bind /h at /root/etc/hosts"),
+        (BindMount("/x", source="/v", subpath="a/b"), "bind /v/a/b at /x"),
+        (BindMount("/dev/shm", "/root", tree="shm"), "bind shm at /root/dev/shm"),
+        (OpenMountTree("v", "/v", "a"), "take mount /v/a as v"),
+        (MountFilesystem("proc", "/proc", "/root"), "mount proc at /root/proc"),
+        (SetUser(User("nginx")), "become user nginx"),
+        (SetUser(User(uid=1, gid=2, supplementary=(3, 4))), "become user 1:2 (3, 4)"),
+        (SetUser(User()), "become user root"),
+        (SetCapabilities(()), "keep capabilities none"),
+        (Exec(("sh", "-c", "echo $A")), "execute sh -c 'echo $A'"),
+        (
+            AddNftElements("t", "veth1", "10.0.0.2", (PortMapping(8080, 80),)),
+            "admit 10.0.0.2 at veth1, ports 8080:80/tcp",
+        ),
+    ],
+)
+def test_an_operation_reads_as_a_sentence(operation: Operation, words: str) -> None:
+    assert operation.summary() == words
+
+
+def test_no_sentence_shows_how_python_writes_things() -> None:
     for name, kind in kinds().items():
-        assert kind.summary_format, name
+        assert kind.summary is not Operation.summary or kind.summary_format != name
