@@ -69,7 +69,7 @@ class Commands:
         try:
             pipes = open_combined()
             references = {"container_pid": container.record.pid}
-            Launch(self._core, steps, pipes, references, done)
+            Launch(self._core, steps, pipes, references, done, pod=container.pod_cgroup)
         except LaunchFailure as failure:
             done(failure)
 

@@ -39,6 +39,11 @@ class Container:
         self.starters: list[Request] = []
         self.waiters: list[Request] = []
 
+    @property
+    def pod_cgroup(self) -> str:
+        """The cgroup of the container's Pod, which is above its own."""
+        return self.record.cgroup.rpartition("/")[0]
+
     def close_stdin(self) -> None:
         """End the program's standard input. Repeatable."""
         if self.stdin >= 0:
@@ -95,7 +100,8 @@ class Containers:
                 self._on_started(container, result, log, pipes)
 
         pipes = open_stdio(record.tty, record.stdin)
-        container.launch = Launch(self._core, steps, pipes, references, done, held=held)
+        pod = container.pod_cgroup
+        container.launch = Launch(self._core, steps, pipes, references, done, pod=pod, held=held)
 
     def release(self, request: Request) -> None:
         """Let a held container go on to its program; nothing when it has failed meanwhile."""

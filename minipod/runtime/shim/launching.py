@@ -13,6 +13,7 @@ from typing import NamedTuple
 from minipod.runtime.codec import step_from_json
 from minipod.runtime.launch import Launched, LaunchError, Stdio, Time, start
 from minipod.runtime.shim.core import Core
+from minipod.runtime.shim.holding import Hold, is_stopped
 from minipod.runtime.shim.loop import Timer
 from minipod.runtime.shim.processes import cgroups_of
 from minipod.runtime.shim.records import Plain
@@ -124,7 +125,7 @@ class Launch:
     """A process on its way to its program. The loop turns meanwhile: a child may take long over a slow volume.
 
     A program that is spawned among others can be stopped by them before its first instruction (`kill -STOP -1`, or a
-    tracer): it is continued until it runs, or killed after a while.
+    tracer): it is continued while the others are held, or killed after a while.
 
     Calls `done` once, with Started or LaunchFailure; after a failure nothing of the process is left.
     """
@@ -137,11 +138,13 @@ class Launch:
         references: Plain,
         done: Callable[[Started | LaunchFailure], None],
         *,
+        pod: str = "",
         held: bool = False,
     ) -> None:
         """Clone the process. Raises LaunchFailure when it comes to nothing at once; the pipes are closed then.
 
-        One that is `held` prepares itself, but does not go past the plan's `AwaitTurn` before `release`.
+        `pod` is the Pod's cgroup. One that is `held` prepares itself, but does not go past the plan's `AwaitTurn`
+        before `release`.
         """
         self._core = core
         self._pipes = pipes
@@ -163,6 +166,7 @@ class Launch:
         core.processes.expect(self.pid)
         if self._launching.spawns:
             core.processes.expect_unknown()
+        self._others = Hold(core.cgroups, pod)
         self._held_since = 0.0
         self._rescue: Timer | None = None
         pipes.close_child()
@@ -204,9 +208,12 @@ class Launch:
 
     def _continue(self) -> None:
         """Let a spawned program go on that somebody in its PID namespace has stopped; end what cannot be helped."""
-        held = self._core.processes.find_unknown(cgroups_of(self.pid))
+        processes = self._core.processes
+        held = processes.find_unknown(cgroups_of(self.pid))
         patient = time.monotonic() - self._held_since < PATIENCE_SECONDS
         for pid in held:
+            if patient and is_stopped(pid):
+                self._others.take(pid, lambda child: not processes.is_known(child))
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT if patient else signal.SIGKILL)
         if patient:
@@ -233,6 +240,7 @@ class Launch:
     def _let_go(self, program: int | None) -> None:
         """Stop waiting for the child; `program` is the process that runs, if one does."""
         self._core.busy -= 1
+        self._others.release()
         if self._rescue:
             self._rescue.cancel()
         if self._launching.spawns:

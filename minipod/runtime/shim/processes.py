@@ -48,6 +48,10 @@ class Processes:
             pid for pid in _children(os.getpid()) if pid not in known and cgroups_of(pid) == cgroups
         ]
 
+    def is_known(self, pid: int) -> bool:
+        """Whether somebody has asked about the child; one on its way to its program, spawned, is not known yet."""
+        return pid in self._waiting or pid in self._expected
+
     def expect(self, pid: int) -> None:
         """Keep the exit of a child that is on its way to its program, until it is watched or forgotten."""
         self._expected[pid] = None
