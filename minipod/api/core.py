@@ -12,6 +12,7 @@ Object = dict[str, Any]
 _CORE = "io.k8s.api.core.v1"
 
 _STATUS_VERBS = ("get", "patch", "update")
+_PROXY_VERBS = ("create", "delete", "get", "patch", "update")
 
 
 def _text(value: Any) -> str:
@@ -96,7 +97,7 @@ NODE = Kind(
     short_names=("no",),
     namespaced=False,
     subresources=(
-        Subresource("proxy", "NodeProxyOptions", ("create", "delete", "get", "patch", "update")),
+        Subresource("proxy", "NodeProxyOptions", _PROXY_VERBS),
         Subresource("status", "Node", _STATUS_VERBS),
     ),
     schema_name=f"{_CORE}.Node",
@@ -127,6 +128,7 @@ POD = Kind(
         Subresource("exec", "PodExecOptions", ("create", "get")),
         Subresource("log", "Pod", ("get",)),
         Subresource("portforward", "PodPortForwardOptions", ("create", "get")),
+        Subresource("proxy", "PodProxyOptions", _PROXY_VERBS),
         Subresource("resize", "Pod", _STATUS_VERBS),
         Subresource("status", "Pod", _STATUS_VERBS),
     ),

@@ -45,10 +45,12 @@ from minipod.server.http import HttpFrontend
 from minipod.server.metrics import Metrics
 from minipod.server.non_resources import NonResources, Sources
 from minipod.server.oversight import Oversight
+from minipod.server.proxying import BackendProxy
 from minipod.server.resources import Resources
 from minipod.server.responses import status_response
 from minipod.server.service_range import USUAL
 from minipod.server.serving import SecureServing
+from minipod.server.stream_requests import Streams
 from minipod.server.streams import NodeStreams
 from minipod.server.token_authentication import Credentials
 from minipod.server.transport import InProcessTransport
@@ -116,7 +118,8 @@ class ApiServer:
         self._service_cidr = service_cidr
         credentials = credentials or Credentials()
         self._resources = Resources(store, credentials)
-        self._streams = NodeStreams(layout.kubelet_socket)
+        node = NodeStreams(layout.kubelet_socket)
+        self._streams = Streams(self._resources, node, BackendProxy())
         metrics = Metrics(lambda: len(store))
         self._oversight = Oversight(metrics, credentials.clock, max_watches)
         authenticator = Authenticator(administrators, credentials.clock, self._resources.tokens)

@@ -28,7 +28,6 @@ from minipod.server.impersonation import impersonate
 from minipod.server.non_resources import NonResources
 from minipod.server.options import flag
 from minipod.server.oversight import Call, Oversight, make_call
-from minipod.server.pod_streams import exec_target, forward_target, log_target
 from minipod.server.representation import (
     JSON,
     PLAIN,
@@ -37,10 +36,10 @@ from minipod.server.representation import (
     render_bookmark,
     render_object,
 )
-from minipod.server.resources import Resources, find_kind
+from minipod.server.resources import Resources
 from minipod.server.responses import answer_response, status_response
 from minipod.server.routes import Target, parse_target
-from minipod.server.streams import NodeStreams
+from minipod.server.stream_requests import STREAMS, Streams
 from minipod.server.watching import Change, ResourceWatch
 
 logger = logging.getLogger(__name__)
@@ -52,12 +51,6 @@ _PATCH_TYPES: dict[str, PatchType] = {
     "application/strategic-merge-patch+json": "strategic",
     "application/apply-patch+yaml": "apply",
 }
-_STREAMS = ("log", "exec", "attach", "portforward", "proxy")
-_INTO_CONTAINERS = (
-    "exec",
-    "attach",
-    "portforward",
-)  # a GET, over WebSocket, takes leave to create as well
 _METHODS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -67,7 +60,7 @@ class HttpFrontend:
     def __init__(
         self,
         resources: Resources,
-        streams: NodeStreams,
+        streams: Streams,
         non_resources: NonResources,
         authenticator: Authenticator,
         oversight: Oversight,
@@ -154,10 +147,10 @@ class HttpFrontend:
             identity.extra,
         )
         kind = _kind(target)
-        if target.subresource in _STREAMS and kind.subresource(target.subresource):
+        if target.subresource in STREAMS and kind.subresource(target.subresource):
             with self._oversight.streams.hold(identity.user):
                 self._oversight.started(call)
-                return await self._stream(http, request, target, kind)
+                return await self._streams.answer(http, request, target, kind)
         accept = http.headers.get("Accept", "")
         if request.verb == "watch":
             representation = negotiate(accept, query, streaming=True)
@@ -171,30 +164,6 @@ class HttpFrontend:
             answer = await self._resources.perform(request)
             self._oversight.keep_response(call, lambda: answer.value)
             return await answer_response(answer, representation, http)
-
-    async def _stream(
-        self, http: web.BaseRequest, request: Request, target: Target, kind: Kind
-    ) -> web.StreamResponse:
-        """Find the Pod or node, then let its kubelet answer."""
-        find_kind(request)
-        if request.verb == "get" and target.subresource in _INTO_CONTAINERS:
-            self._resources.authorize(replace(request, verb="create"))
-        found = self._resources.get_object(kind.resource, target.namespace, target.name)
-        if target.subresource == "proxy":
-            query = http.rel_url.raw_query_string
-            rest = target.rest or "/"
-            return await self._streams.forward(http, f"{rest}?{query}" if query else rest)
-        pod, query_items = wire.decode(found.value), list(http.rel_url.query.items())
-        if target.subresource == "portforward":
-            return await self._streams.forward(http, forward_target(pod, query_items))
-        if target.subresource != "log":
-            return await self._streams.forward(
-                http, exec_target(pod, target.subresource, query_items)
-            )
-        where = log_target(pod, query_items)
-        if where is None:
-            return web.Response(body=b"", content_type="text/plain")
-        return await self._streams.forward(http, where)
 
     async def _watch(
         self, call: Call, request: Request, representation: Representation
@@ -256,7 +225,7 @@ def _call(http: web.BaseRequest) -> Call:
     if target is None:
         return make_call(http, None, "", False)
     verb = _verb(http.method, target, http.rel_url.query.get("watch", ""))
-    return make_call(http, target, verb, target.subresource in _STREAMS)
+    return make_call(http, target, verb, target.subresource in STREAMS)
 
 
 def _kind(target: Target) -> Kind:
@@ -269,6 +238,8 @@ def _kind(target: Target) -> Kind:
 
 def _verb(method: str, target: Target, watch: str) -> str:
     """Return the verb of a request on a resource. Raises MethodNotAllowed."""
+    if target.subresource == "proxy" and method == "OPTIONS":
+        return ""  # upstream has no verb for it: only who may do everything may do this
     if method in ("GET", "HEAD"):
         if watch and flag({"watch": watch}, "watch") and not target.of_one:
             return "watch"

@@ -59,7 +59,7 @@ _PARAMETERS: Mapping[str, tuple[str, str]] = {
     "follow": (_BOOLEAN, "Go on with what is logged from now on."),
     "insecureSkipTLSVerifyBackend": (_BOOLEAN, "Do not check the node's certificate."),
     "limitBytes": (_INTEGER, "End after so many bytes."),
-    "path": (_STRING, "The path to ask the node for."),
+    "path": (_STRING, "The path to ask for there."),
     "ports": (_INTEGER, "The ports to forward."),
     "previous": (_BOOLEAN, "The log of the container's run before this one."),
     "sinceSeconds": (_INTEGER, "Only what was logged in the last so many seconds."),

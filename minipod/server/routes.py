@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a path means. `rest` is what follows `.../proxy/`, undecoded, with its leading slash."""
+    """What a path means. `rest` is what follows `.../proxy`, undecoded, with its leading slash; "" for nothing."""
 
     group: str
     version: str
@@ -48,7 +48,8 @@ def _within(group: str, version: str, rest: list[str], raw: list[str]) -> Target
     name = rest[1] if len(rest) > 1 else ""
     subresource = rest[2] if len(rest) > 2 else ""
     if subresource == "proxy":
-        return Target(group, version, resource, namespace, name, "proxy", "/" + "/".join(raw[3:]))
+        below = "".join(f"/{part}" for part in raw[3:])
+        return Target(group, version, resource, namespace, name, "proxy", below)
     if len(rest) > 3 or "" in rest:
         return None
     return Target(group, version, resource, namespace, name, subresource)

@@ -13,7 +13,10 @@ SERVICE = Kind(
     plural="services",
     short_names=("svc",),
     categories=("all",),
-    subresources=(Subresource("status", "Service", _STATUS_VERBS),),
+    subresources=(
+        Subresource("proxy", "ServiceProxyOptions", ("create", "delete", "get", "patch", "update")),
+        Subresource("status", "Service", _STATUS_VERBS),
+    ),
     schema_name="io.k8s.api.core.v1.Service",
     has_status=True,
     name_rule="dns1035_label",

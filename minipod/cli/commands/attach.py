@@ -8,7 +8,8 @@ from minipod.cli import options as flags
 from minipod.cli.completion import complete_containers
 from minipod.cli.errors import CliError
 from minipod.cli.invocation import Invocation
-from minipod.cli.pods import choose_container, get_pod, pod_name
+from minipod.cli.pod_choice import choose_pod
+from minipod.cli.pods import choose_container
 from minipod.cli.resources import PODS
 
 if TYPE_CHECKING:
@@ -41,8 +42,10 @@ FINISHED = "cannot attach a container in a completed pod; current phase is {}"
 @flags.pass_invocation
 def command(invocation: Invocation, pod: str | None, **given: Any) -> None:
     """Connect to the streams of a container's own program: see what it prints and, with -i, type to it."""
-    name = pod_name(pod, "POD, TYPE/NAME, or TYPE NAME must be specified for attach")
-    found = get_pod(invocation, name)
+    chosen = choose_pod(
+        invocation, pod, "POD, TYPE/NAME, or TYPE NAME must be specified for attach"
+    )
+    found, name = chosen.pod, chosen.name
     phase = (found.get("status") or {}).get("phase")
     if phase in ("Succeeded", "Failed"):
         raise CliError(FINISHED.format(phase))

@@ -8,7 +8,8 @@ from minipod.cli import options as flags
 from minipod.cli.completion import complete_containers
 from minipod.cli.errors import CliError
 from minipod.cli.invocation import Invocation
-from minipod.cli.pods import choose_container, get_pod, pod_name
+from minipod.cli.pod_choice import choose_pod
+from minipod.cli.pods import choose_container
 from minipod.cli.resources import PODS
 
 NO_COMMAND = "you must specify at least one command for the container"
@@ -21,6 +22,7 @@ FINISHED = "cannot exec into a container in a completed pod; current phase is {}
     examples="""
     minipod exec nginx -- ls /
     minipod exec -it nginx -c shell -- sh
+    minipod exec deploy/web -- hostname
     echo hello | minipod exec -i nginx -- cat
     """,
 )
@@ -40,13 +42,13 @@ FINISHED = "cannot exec into a container in a completed pod; current phase is {}
 @flags.pass_invocation
 def command(invocation: Invocation, pod: str | None, words: tuple[str, ...], **given: Any) -> None:
     """Run a command in a running container; its exit code becomes this command's."""
-    arguments = flags.command_after_dashes()
+    arguments = flags.command_after_dashes() or []
     if words:
         raise CliError(NO_DASHES)
-    name = pod_name(pod, "pod or type/name must be specified")
-    if not arguments:
+    if pod and not arguments:
         raise CliError(NO_COMMAND)
-    found = get_pod(invocation, name)
+    chosen = choose_pod(invocation, pod, "pod or type/name must be specified")
+    found, name = chosen.pod, chosen.name
     phase = (found.get("status") or {}).get("phase")
     if phase in ("Succeeded", "Failed"):
         raise CliError(FINISHED.format(phase))

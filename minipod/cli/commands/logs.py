@@ -11,7 +11,8 @@ from minipod.cli import options as flags
 from minipod.cli.completion import complete_containers
 from minipod.cli.errors import CliError, ServerError, raise_all
 from minipod.cli.invocation import Invocation
-from minipod.cli.pods import choose_container, containers_of, get_pod, pod_name
+from minipod.cli.pod_choice import choose_pod
+from minipod.cli.pods import choose_container, containers_of
 from minipod.cli.resources import PODS
 from minipod.cli.selection import listed
 
@@ -180,7 +181,7 @@ def _sources(invocation: Invocation, options: LogOptions) -> Iterator[Source]:
         if not pods:
             print(f"No resources found in {invocation.namespace} namespace.", file=sys.stderr)
     else:
-        pods = [_pod(invocation, pod_name(options.pod, USAGE))]
+        pods = [_pod(invocation, options.pod)]
     wanted = options.container or options.in_pod or ""
     for pod in pods:
         if options.all_containers:
@@ -189,9 +190,9 @@ def _sources(invocation: Invocation, options: LogOptions) -> Iterator[Source]:
             yield Source(pod, choose_container(pod, wanted)["name"])
 
 
-def _pod(invocation: Invocation, name: str) -> Object:
+def _pod(invocation: Invocation, text: str | None) -> Object:
     try:
-        return get_pod(invocation, name)
+        return choose_pod(invocation, text, USAGE).pod
     except ServerError as failed:
         if failed.reason != "NotFound":
             raise

@@ -7,7 +7,8 @@ import click
 from minipod.cli import options as flags
 from minipod.cli.errors import CliError
 from minipod.cli.invocation import Invocation
-from minipod.cli.pods import get_pod, pod_name
+from minipod.cli.pod_choice import Chosen, choose_pod
+from minipod.cli.pods import get_pod
 from minipod.cli.resources import PODS
 
 Object = dict[str, Any]
@@ -20,6 +21,8 @@ NOT_RUNNING = "unable to forward port because pod is not running. Current status
     examples="""
     minipod port-forward pod/nginx 8080:80
     minipod port-forward nginx :80 8443:https
+    minipod port-forward svc/web 8080:http
+    minipod port-forward deploy/web 8080:80
     minipod port-forward --address 0.0.0.0 nginx 8888:80
     """,
 )
@@ -48,16 +51,17 @@ def command(
     address: str,
     pod_running_timeout: float,
 ) -> None:
-    """Make ports of a Pod reachable on this host, until interrupted."""
+    """Make ports of a Pod reachable on this host, until interrupted; of a Service or a workload, of one of its Pods."""
     from minipod.cli.forwarding import listen, parse_port, resolve_addresses
 
     if not pod or not ports:
         raise CliError(USAGE)
-    name = pod_name(pod, USAGE)
     addresses = resolve_addresses(address)
-    found = _wait_running(invocation, name, pod_running_timeout)
-    wanted = [parse_port(_with_number(found, text)) for text in ports]
-    forward(invocation, name, lambda: listen(wanted, addresses))
+    chosen = choose_pod(invocation, pod, USAGE, pod_running_timeout)
+    found = _wait_running(invocation, chosen.name, pod_running_timeout)
+    chosen = Chosen(found, chosen.owner)
+    wanted = [parse_port(_translated(chosen, text)) for text in ports]
+    forward(invocation, chosen.name, lambda: listen(wanted, addresses))
 
 
 def forward(invocation: Invocation, name: str, open_listeners: Any) -> None:
@@ -94,6 +98,34 @@ def _wait_running(invocation: Invocation, name: str, seconds: float) -> Object:
     except TimedOut:
         phase = get_pod(invocation, name)["status"].get("phase", "Unknown")
         raise CliError(NOT_RUNNING.format(phase)) from None
+
+
+def _translated(chosen: Chosen, text: str) -> str:
+    """Return a port as the Pod's: a Service's port stands for its target. Raises CliError."""
+    owner = chosen.owner
+    if owner is None or owner["kind"] != "Service":
+        return _with_number(chosen.pod, text)
+    local, colon, remote = text.rpartition(":")
+    port = _service_port(owner, remote)
+    if owner["spec"].get("clusterIP") == "None":
+        target: int | str = port["port"]  # nobody translates for those who look up its Pods
+    else:
+        target = port.get("targetPort") or port["port"]
+    number = str(target)
+    if not number.isdecimal():
+        number = _with_number(chosen.pod, number)
+    return f"{local}:{number}" if colon else f"{port['port']}:{number}"
+
+
+def _service_port(service: Object, wanted: str) -> Object:
+    name, ports = service["metadata"]["name"], service["spec"].get("ports") or ()
+    for each in ports:
+        if wanted.isdecimal() and each["port"] == int(wanted):
+            return dict(each)
+        if wanted and each.get("name") == wanted:
+            return dict(each)
+    what = "service port" if wanted.isdecimal() else "named port"
+    raise CliError(f"Service '{name}' does not have a {what} {wanted}".rstrip())
 
 
 def _with_number(pod: Object, text: str) -> str:

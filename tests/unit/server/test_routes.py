@@ -22,11 +22,15 @@ from minipod.server.routes import Target, parse_target
             Target("apps", "v1", "deployments.apps", "a", "x"),
         ),
         ("/apis/apps/v1/deployments", Target("apps", "v1", "deployments.apps")),
-        ("/api/v1/nodes/n/proxy", Target("", "v1", "nodes", "", "n", "proxy", "/")),
+        ("/api/v1/nodes/n/proxy", Target("", "v1", "nodes", "", "n", "proxy", "")),
         ("/api/v1/nodes/n/proxy/", Target("", "v1", "nodes", "", "n", "proxy", "/")),
         (
             "/api/v1/nodes/n/proxy/a%2Fb//c/",
             Target("", "v1", "nodes", "", "n", "proxy", "/a%2Fb//c/"),
+        ),
+        (
+            "/api/v1/namespaces/a/services/https:s:443/proxy/x",
+            Target("", "v1", "services", "a", "https:s:443", "proxy", "/x"),
         ),
         ("/api/v1", None),
         ("/api", None),
