@@ -93,7 +93,9 @@ def _is_understood(failure: Exception) -> bool:
     from minipod.runtime.service import RuntimeFailure
     from minipod.store import StoreError
 
-    return isinstance(failure, (StoreError, RuntimeFailure))
+    return isinstance(failure, (StoreError, RuntimeFailure)) or isinstance(
+        failure.__cause__, StoreError
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -129,6 +131,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--audit-log-maxsize", type=int, default=100, metavar="MEGABYTES")
     parser.add_argument("--audit-log-maxbackup", type=int, default=10, metavar="N")
     parser.add_argument("--token-auth-file", default="", help="CSV of token,user,uid,groups")
+    parser.add_argument(
+        "--encryption-provider-config",
+        default="",
+        help="an EncryptionConfiguration of apiserver.config.k8s.io/v1",
+    )
     parser.add_argument("--shutdown-shim", action="store_true", help="end the shim and the network")
     return parser
 
@@ -202,12 +209,14 @@ async def _start(
     from minipod.client import Client
     from minipod.network import bridge
     from minipod.server.app import ApiServer
+    from minipod.server.encryption import report_unreadable, seal_of
     from minipod.server.service_range import choose_service_range
     from minipod.store import Store
 
     runtime = await parts.enter_async_context(_runtime(place))
-    store = await Store.open(place.database)
+    store = await Store.open(place.database, seal=seal_of(options.encryption_provider_config))
     parts.push_async_callback(store.close)
+    report_unreadable(store.unreadable)
     state = _Readiness()
     cidr = bridge.choose_cidr(place, options.pod_cidr or None)
     services = choose_service_range(store, place.instance, options.service_cidr, cidr)

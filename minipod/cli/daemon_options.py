@@ -60,6 +60,12 @@ def daemon_flags(function: Any) -> Any:
             help="What the audit log keeps: a Policy of audit.k8s.io/v1 [default: changes, as metadata]",
         ),
         click.option(
+            "--encryption-provider-config",
+            default="",
+            metavar="FILE",
+            help="Encrypt objects on the disk: an EncryptionConfiguration [default: not at all]",
+        ),
+        click.option(
             "--token-auth-file",
             default="",
             metavar="FILE",
@@ -116,6 +122,7 @@ def daemon_arguments(given: dict[str, Any]) -> list[str]:
         *("pod_cidr", "service_cidr", "backoff_base", "backoff_max", "node_name"),
         *("max_pods", "pod_max_pids", "token_auth_file", "system_reserved"),
         *("audit_policy_file", "audit_log_path", "audit_log_maxsize"),
+        "encryption_provider_config",
     ):
         if given.get(name):
             value = given[name]

@@ -61,9 +61,12 @@ class AccountTokens:
         self._first_seen: dict[Key, float] = {}
 
     async def start(self) -> None:
-        """Follow ServiceAccounts and token Secrets."""
+        """Follow ServiceAccounts and token Secrets.
+
+        Secrets are not waited for: with one that no key opens there is no list of them, and all else shall go on.
+        """
         await self._accounts.start()
-        await self._secrets.start()
+        self._secrets.begin()
 
     async def stop(self) -> None:
         """End."""

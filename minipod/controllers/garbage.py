@@ -56,17 +56,21 @@ class GarbageCollector:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Read all there is, then follow it in the background."""
-        await asyncio.gather(*(self.follow(kind) for kind in all_kinds()))
-        self._task = asyncio.create_task(self._run(), name="garbage collector")
+        """Read all there is, and follow it, in the background."""
+        self._task = asyncio.create_task(self._begin(), name="garbage collector")
 
     async def stop(self) -> None:
         """End."""
-        await asyncio.gather(*(informer.stop() for informer in self._informers.values()))
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.gather(*(informer.stop() for informer in self._informers.values()))
         await self._recorder.stop()
+
+    async def _begin(self) -> None:
+        """Judge nothing before everything is known: while one kind cannot be read, what it owns is not to be seen."""
+        await asyncio.gather(*(self.follow(kind) for kind in all_kinds()))
+        await self._run()
 
     async def follow(self, kind: Kind) -> None:
         """Collect this kind from now on. Once is enough for all of its versions."""

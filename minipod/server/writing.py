@@ -129,11 +129,16 @@ class Writer:
     async def transform(
         self, request: Request, kind: Kind, compute: Callable[[Object], Object | None]
     ) -> Entry:
-        """Swap in `compute(newest)`, computed again when somebody was faster; None leaves it as it is."""
+        """Swap in `compute(newest)`, computed again when somebody was faster.
+
+        None leaves it as it is, unless its value on the disk is that of a key that was replaced.
+        """
         key = keys.object_key(kind, request.namespace, request.name)
         for _ in range(_SWAP_ATTEMPTS):
             entry = self._entry(kind, key, request.name)
             made = compute(wire.stored(entry))
+            if made is None and self._store.stale(key):  # written again, with the key of today
+                made = wire.stored(entry)
             if made is None or options.dry_run(request.options):
                 return entry if made is None else Entry(key, entry.revision, wire.encode(made))
             try:

@@ -7,13 +7,16 @@ from minipod.store.errors import (
     Conflict,
     InDoubt,
     StoreError,
+    Unreadable,
     Unusable,
 )
 from minipod.store.feed import Watch
 from minipod.store.model import Entry, Event, Page
+from minipod.store.sealing import MARK, Opened, Seal, Unopened
 from minipod.store.store import Guard, Limits, Store
 
 __all__ = [
+    "MARK",
     "Closed",
     "CommitFailed",
     "Compacted",
@@ -23,9 +26,13 @@ __all__ = [
     "Guard",
     "InDoubt",
     "Limits",
+    "Opened",
     "Page",
+    "Seal",
     "Store",
     "StoreError",
+    "Unopened",
+    "Unreadable",
     "Unusable",
     "Watch",
 ]

@@ -21,6 +21,7 @@ from pathlib import Path
 from minipod import fault
 from minipod.store.errors import InDoubt, Unusable
 from minipod.store.model import Entry, Event
+from minipod.store.sealing import Condition, NoSeal, Seal, Unopened
 
 APPLICATION_ID = 0x6D706F64  # "mpod" in the file's header tells our files from anybody else's
 SCHEMA_VERSION = 1
@@ -56,19 +57,21 @@ class Loaded:
     entries: list[Entry]
     revision: int
     compacted: int
+    condition: Condition
 
 
 class Database:
     """The writer's connection and the lock. Used by one thread at a time, except `replay`."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, lock: int) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, lock: int, seal: Seal) -> None:
         self._path = path
         self._connection = connection
         self._lock = lock
+        self._seal = seal
         self._settled = True  # the log ends with what was acknowledged
 
     @classmethod
-    def open(cls, path: Path) -> "Database":
+    def open(cls, path: Path, seal: Seal | None = None) -> "Database":
         """Lock and open the database at `path`, made if it is missing. Raises Unusable."""
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = _acquire_lock(path)
@@ -77,7 +80,11 @@ class Database:
         except BaseException:
             os.close(lock)
             raise
-        return cls(path, connection, lock)
+        if (
+            seal is not None
+        ):  # what was deleted is overwritten with zeroes, also in the file's free pages
+            connection.execute("PRAGMA secure_delete = ON").fetchall()
+        return cls(path, connection, lock, seal or NoSeal())
 
     def load(self) -> Loaded:
         """Read every key's newest version. Raises Unusable when the file is damaged."""
@@ -94,7 +101,22 @@ class Database:
                     entries[key] = Entry(key, revision, value)
         except sqlite3.DatabaseError as error:
             raise _unreadable(self._path, error) from error
-        return Loaded(list(entries.values()), max(revision, compacted), compacted)
+        opened, condition = self._open_all(entries.values())
+        return Loaded(opened, max(revision, compacted), compacted, condition)
+
+    def _open_all(self, stored: Iterable[Entry]) -> tuple[list[Entry], Condition]:
+        """Open what was stored; what cannot be opened is left where it is, and named."""
+        entries, condition = [], Condition()
+        for entry in stored:
+            try:
+                opened = self._seal.open(entry.key, entry.value)
+            except Unopened as reason:
+                condition.unreadable[entry.key] = str(reason)
+                continue
+            entries.append(Entry(entry.key, entry.revision, opened.value))
+            if opened.stale:
+                condition.stale.add(entry.key)
+        return entries, condition
 
     def append(self, rows: Iterable[Row]) -> None:
         """Commit all rows or none; they are on disk when this returns.
@@ -115,10 +137,16 @@ class Database:
         with self._transaction():
             self._connection.executemany(
                 "INSERT INTO log VALUES (?, ?, ?, ?, ?)",
-                ((row.revision, row.key, row.previous, row.deleted, row.value) for row in rows),
+                (
+                    (*(row.revision, row.key, row.previous, row.deleted), self._sealed(row))
+                    for row in rows
+                ),
             )
             fault.point("store.before-commit")
         fault.point("store.after-commit")
+
+    def _sealed(self, row: Row) -> bytes:
+        return self._seal.close(row.key, row.value)
 
     def _take_back(self, error: sqlite3.Error) -> None:
         """After a commit that may have reached the disk: see to it that it has not. Raises InDoubt when that fails too.
@@ -158,6 +186,8 @@ class Database:
             )
             self._connection.execute("UPDATE meta SET value = ? WHERE name = 'compacted'", (until,))
             fault.point("store.compaction")
+        if not isinstance(self._seal, NoSeal):  # the log beside the file has them too
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _make_room(self) -> None:
         """When the disk was full: fold the log into the file so that the next commit starts at its beginning.
@@ -179,7 +209,7 @@ class Database:
     def replay(self, since: int, limit: int) -> tuple[int, list[Event]]:
         """Return up to `limit` events after `since`, and the compacted revision of that same moment.
 
-        Opens its own connection: any thread may call this, and sees committed versions only.
+        Opens its own connection: any thread may call this, and sees committed versions only. Raises Unopened.
         """
         reader = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, isolation_level=None)
         try:
@@ -191,7 +221,7 @@ class Database:
                 " WHERE log.revision > ? ORDER BY log.revision LIMIT ?",
                 (since, limit),
             )
-            return compacted, [_event(row) for row in found]
+            return compacted, [self._event(row) for row in found]
         finally:
             reader.close()
 
@@ -203,6 +233,13 @@ class Database:
     def _compacted(self) -> int:
         (value,) = self._connection.execute(_COMPACTED).fetchone()
         return int(value)
+
+    def _event(self, row: tuple[int, str, int, bytes, int | None, bytes | None]) -> Event:
+        revision, key, deleted, value, old_revision, old_value = row
+        previous = None
+        if old_revision is not None and old_value is not None:
+            previous = Entry(key, old_revision, self._seal.open(key, old_value).value)
+        return Event(revision, key, self._seal.open(key, value).value, bool(deleted), previous)
 
     def _transaction(self) -> "_Transaction":
         return _Transaction(self._connection)
@@ -224,14 +261,6 @@ class _Transaction:
         finally:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-
-
-def _event(row: tuple[int, str, int, bytes, int | None, bytes | None]) -> Event:
-    revision, key, deleted, value, old_revision, old_value = row
-    previous = None
-    if old_revision is not None and old_value is not None:
-        previous = Entry(key, old_revision, old_value)
-    return Event(revision, key, value, bool(deleted), previous)
 
 
 def _acquire_lock(path: Path) -> int:

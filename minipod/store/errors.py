@@ -39,6 +39,14 @@ class Unusable(StoreError):
     """The database cannot be opened: locked by another daemon, corrupt, or not a store."""
 
 
+class Unreadable(StoreError):
+    """A stored value cannot be opened: it is kept as it is, neither read nor written over."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(f'unable to transform key "{key}": {reason}')
+        self.key = key
+
+
 class Closed(StoreError):
     """The store is closing: nothing of this write was stored."""
 

@@ -8,15 +8,16 @@ compare-and-swap never builds on a version that may yet fail.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from minipod.store.database import Database, Loaded, Row
-from minipod.store.errors import Closed, CommitFailed, Compacted, Conflict, InDoubt
+from minipod.store.errors import Closed, CommitFailed, Compacted, Conflict, InDoubt, Unreadable
 from minipod.store.feed import Feed, Watch
 from minipod.store.index import Index, undo
 from minipod.store.model import Entry, Event, Page
+from minipod.store.sealing import Seal, Unopened
 from minipod.store.writer import Writer
 
 Encode = Callable[[int], bytes]
@@ -53,6 +54,7 @@ class Store:
         self._index = Index(loaded.entries)
         self._allocated = loaded.revision
         self._compacted = loaded.compacted
+        self._condition = loaded.condition
         self._pending: dict[str, asyncio.Future[Entry]] = {}
         self._feed = Feed(
             loaded.revision, self._replay, events=limits.ring_events, size=limits.ring_bytes
@@ -63,9 +65,14 @@ class Store:
         self._timer = self._schedule_compaction()
 
     @classmethod
-    async def open(cls, path: Path, limits: Limits | None = None) -> "Store":
-        """Open or create the store at `path`, locked to this process. Raises Unusable."""
-        database = Database.open(path)
+    async def open(
+        cls, path: Path, limits: Limits | None = None, seal: Seal | None = None
+    ) -> "Store":
+        """Open or create the store at `path`, locked to this process. Raises Unusable.
+
+        `seal` closes what is written from now on; what it cannot open is `unreadable`.
+        """
+        database = Database.open(path, seal)
         try:
             loaded = database.load()
         except BaseException:
@@ -88,12 +95,23 @@ class Store:
         """History is kept after this revision."""
         return self._compacted
 
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """The keys whose values cannot be opened, and why."""
+        return self._condition.unreadable
+
     def __len__(self) -> int:
         return len(self._index)
 
     def get(self, key: str) -> Entry | None:
-        """Return the committed entry of `key`."""
+        """Return the committed entry of `key`. Raises Unreadable."""
+        if key in self.unreadable:
+            raise Unreadable(key, self.unreadable[key])
         return self._index.get(key)
+
+    def stale(self, key: str) -> bool:
+        """Return whether the value of `key` would be stored otherwise now, by another key or by none."""
+        return key in self._condition.stale
 
     def pending(self, key: str) -> bool:
         """Return whether a write of `key` is under way."""
@@ -109,8 +127,12 @@ class Store:
     def list(self, prefix: str, *, start: str = "", limit: int = 0, at: int = 0) -> Page:
         """Return the entries under `prefix` (ending in "/") in key order, `limit` (0: all) of them from `start` on.
 
-        `at` asks for an earlier revision, as the next page of a list does. Raises Compacted when it is too old.
+        `at` asks for an earlier revision, as the next page of a list does. Raises Compacted when it is too old,
+        and Unreadable for one value that cannot be opened: a list that leaves something out would be taken for all.
         """
+        for key, reason in self.unreadable.items():
+            if key.startswith(prefix):
+                raise Unreadable(key, reason)
         if not at or at == self.revision:
             entries, remaining = self._index.select(prefix, start, limit)
             return _page(entries, self.revision, remaining)
@@ -126,7 +148,7 @@ class Store:
     ) -> Entry:
         """Write `encode(revision)` to `key` if it is at revision `expected` (0: does not exist).
 
-        Raises Conflict, CommitFailed, InDoubt, Closed, and what the guard's check raises.
+        Raises Conflict, CommitFailed, InDoubt, Closed, Unreadable, and what the guard's check raises.
         """
         return await self._write(key, encode, expected, guard, deleted=False)
 
@@ -171,6 +193,8 @@ class Store:
             await asyncio.wait(under_way)
         if self._closing:
             raise Closed
+        if key in self.unreadable:
+            raise Unreadable(key, self.unreadable[key])
         current = self._index.get(key)
         actual = current.revision if current else 0
         if actual != expected:
@@ -194,6 +218,7 @@ class Store:
             event = Event(row.revision, row.key, row.value, row.deleted, previous)
             self._index.apply(event)
             events.append(event)
+            self._condition.stale.discard(row.key)
             self._pending.pop(row.key).set_result(Entry(row.key, row.revision, row.value))
         self._feed.publish(events)
         if self.revision - self._compacted > self._limits.keep_revisions * 2:
@@ -209,7 +234,10 @@ class Store:
     async def _replay(self, since: int, limit: int) -> Sequence[Event]:
         if since < self._compacted:
             raise Compacted(since, self._compacted)
-        compacted, events = await asyncio.to_thread(self._database.replay, since, limit)
+        try:
+            compacted, events = await asyncio.to_thread(self._database.replay, since, limit)
+        except Unopened as error:  # of an older version: the newest ones are there to be listed
+            raise Compacted(since, self.revision) from error
         if since < compacted:
             raise Compacted(since, compacted)
         return events
