@@ -18,11 +18,14 @@ PIPE_CLOSED = 141  # 128 + SIGPIPE
 SECTIONS: dict[str, dict[str, str]] = {
     "Objects": {
         "apply": "Make objects what a manifest says, creating or changing them",
+        "diff": "Show what apply would change",
         "create": "Create objects from a manifest or from the command line",
         "run": "Run one image in a Pod of its own",
         "get": "List objects, or print them as YAML or JSON",
         "describe": "Show one object in detail, with its events",
         "explain": "Explain the fields of a kind of object",
+        "edit": "Change objects in your editor",
+        "replace": "Replace whole objects by what a manifest says",
         "delete": "Delete objects and wait until they are gone",
         "patch": "Change some fields of an object",
         "label": "Set or remove labels",
@@ -37,6 +40,12 @@ SECTIONS: dict[str, dict[str, str]] = {
         "port-forward": "Make ports of a Pod reachable on this host",
         "cp": "Copy files into a container or out of it",
         "debug": "Add a container to a running Pod, to look at the others from",
+    },
+    "The node": {
+        "cordon": "Let no new Pods start on a node",
+        "uncordon": "Let new Pods start on a node again",
+        "drain": "Empty a node: cordon it, and evict its Pods",
+        "taint": "Set or remove taints of a node",
     },
     "Behind the scenes": {
         "plan": "Show, without touching the host, the Linux operations that will make a Pod",
@@ -55,6 +64,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "Other": {
         "api-resources": "List the kinds of objects",
+        "auth": "Ask who you are, and what you may do",
         "config": "Show which minipod this command line talks to",
         "completion": "Print the shell completion script",
         "version": "Print the versions of command line and server",

@@ -1,4 +1,4 @@
-"""`minipod apply`: client-side apply with the last-applied annotation, exactly as kubectl does it."""
+"""`minipod apply`: client-side with the last-applied annotation, exactly as kubectl does it, or server-side."""
 
 import json
 from dataclasses import dataclass, replace
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 MANAGER = "kubectl-client-side-apply"
+SERVER_SIDE = "kubectl"  # the field manager of --server-side
+APPLY_PATCH = "application/apply-patch+yaml"
+WAYS_OUT = """Please review the fields above: they have other managers. You can
+* take them over, and overwrite what is there: add --force-conflicts
+* leave them to their managers: remove them from the manifest
+* share them: give them the values that they have now"""
 ATTEMPTS = 5  # when somebody else writes the object at the same time
 
 
@@ -33,6 +39,20 @@ class ApplyOptions:
     validate: str
     until_ready: bool
     timeout: float
+    server_side: bool = False
+    force_conflicts: bool = False
+    field_manager: str = ""
+
+    def check(self) -> None:
+        """Raise CliError when flags contradict each other."""
+        if not self.filenames:
+            raise CliError("must specify one of -f and -k")
+        if self.force_conflicts and not self.server_side:
+            raise CliError("--force-conflicts only works with --server-side")
+        if self.server_side and self.dry_run == "client":
+            raise CliError(
+                "--dry-run=client doesn't work with --server-side (did you mean --dry-run=server instead?)"
+            )
 
     def query(self) -> dict[str, str]:
         """Return the query parameters of every write."""
@@ -40,7 +60,7 @@ class ApplyOptions:
             self.validate, "Ignore"
         )
         return {
-            "fieldManager": MANAGER,
+            "fieldManager": self.field_manager or (SERVER_SIDE if self.server_side else MANAGER),
             "fieldValidation": validation,
             **dry_run_query(self.dry_run),
         }
@@ -59,6 +79,7 @@ class Applied:
     examples="""
     minipod apply -f pod.yaml
     minipod apply -f examples/13-pod -R
+    minipod apply -f pod.yaml --server-side
     minipod apply -f pod.yaml --until-ready --timeout=30s
     cat pod.yaml | minipod apply -f -
     """
@@ -81,16 +102,19 @@ class Applied:
     default="2m",
     help="How long --until-ready waits [default: 2m]",
 )
+@flags.flag("--server-side", help="Let the server merge, and keep account of who owns which field")
+@flags.flag("--force-conflicts", help="With --server-side: take over fields that others own")
+@click.option("--field-manager", default="", metavar="NAME", help="Who is to own the fields")
 @flags.pass_invocation
 def command(invocation: Invocation, **given: Any) -> None:
     """Make objects what the manifests say: create those that are missing, change those that differ.
 
     What an earlier apply set and the manifest no longer has is removed; what others set is kept. The annotation
-    kubectl.kubernetes.io/last-applied-configuration remembers what was applied.
+    kubectl.kubernetes.io/last-applied-configuration remembers what was applied; with --server-side the object's
+    managed fields do.
     """
     options = ApplyOptions(**given)
-    if not options.filenames:
-        raise CliError("must specify one of -f and -k")
+    options.check()
     targets = manifest_targets(invocation, Selection((), options.filenames, options.recursive))
     applied: list[Applied] = []
     failures: list[CliError] = []
@@ -114,6 +138,8 @@ def apply(api: "Api", target: Target, options: ApplyOptions) -> Applied:
             f'error when applying "{target.source}": cannot use generate name with apply'
         )
     assert target.object is not None
+    if options.server_side:
+        return _apply_on_server(api, target, options)
     modified = with_annotation(target.object)
     for attempt in range(ATTEMPTS):
         live = existing(api, target)
@@ -129,6 +155,22 @@ def apply(api: "Api", target: Target, options: ApplyOptions) -> Applied:
     raise AssertionError("unreachable")
 
 
+def _apply_on_server(api: "Api", target: Target, options: ApplyOptions) -> Applied:
+    try:
+        found = server_side(api, target, options.query(), force=options.force_conflicts)
+    except ServerError as failed:
+        if failed.reason == "Conflict":
+            raise CliError(f"{failed.message}\n{WAYS_OUT}") from failed
+        raise failed.when("applying", target.source) from failed
+    return Applied(target, found, "serverside-applied")
+
+
+def server_side(api: "Api", target: Target, query: dict[str, str], *, force: bool) -> Object:
+    """Let the server apply an object; return it as it is then. Raises ServerError, Conflict among them."""
+    forced = {**query, "force": "true"} if force else query
+    return api.call("PATCH", target.path(), forced, target.object, content_type=APPLY_PATCH)
+
+
 def _create(api: "Api", target: Target, modified: Object, options: ApplyOptions) -> Applied:
     if options.dry_run == "client":
         return Applied(target, modified, "created")
@@ -139,7 +181,7 @@ def _create(api: "Api", target: Target, modified: Object, options: ApplyOptions)
 def _change(
     api: "Api", target: Target, live: Object, modified: Object, options: ApplyOptions
 ) -> Applied:
-    original = _last_applied(live)
+    original = last_applied(live)
     if original is None:
         warn(
             f"resource {target.resource.qualified_plural}/{target.name} is missing the {LAST_APPLIED} annotation "
@@ -179,7 +221,8 @@ def with_annotation(obj: Object) -> Object:
     return {**obj, "metadata": {**metadata, "annotations": {**annotations, LAST_APPLIED: text}}}
 
 
-def _last_applied(live: Object) -> Object | None:
+def last_applied(live: Object) -> Object | None:
+    """Return what the live object was last applied as; None when it never was. Raises CliError."""
     text = ((live.get("metadata") or {}).get("annotations") or {}).get(LAST_APPLIED)
     if text is None:
         return None

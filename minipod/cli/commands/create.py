@@ -1,41 +1,19 @@
 """`minipod create`: from a manifest, or one of a few kinds straight from the command line."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from minipod.cli import options as flags
+from minipod.cli.commands import create_access, create_service
+from minipod.cli.creating import CreateOptions, create, make
 from minipod.cli.errors import CliError, ServerError, raise_all
 from minipod.cli.generators import configmap_data, registry_data, secret_data, tls_data
 from minipod.cli.invocation import Invocation
-from minipod.cli.printing import dry_run_query, report
-from minipod.cli.resources import CONFIGMAPS, NAMESPACES, SECRETS, SERVICEACCOUNTS, Resource
-from minipod.cli.selection import Selection, Target, manifest_targets
+from minipod.cli.resources import CONFIGMAPS, NAMESPACES, SECRETS, SERVICEACCOUNTS
+from minipod.cli.selection import Selection, manifest_targets
 
 Object = dict[str, Any]
-MANAGER = "kubectl-create"
-
-
-@dataclass(frozen=True)
-class CreateOptions:
-    """The flags of `create` and of everything below it."""
-
-    dry_run: str
-    output: str
-    validate: str = "strict"
-    save_config: bool = False
-
-    def query(self) -> dict[str, str]:
-        """Return the query parameters of the request."""
-        validation = {"true": "Strict", "strict": "Strict", "warn": "Warn"}.get(
-            self.validate, "Ignore"
-        )
-        return {
-            "fieldManager": MANAGER,
-            "fieldValidation": validation,
-            **dry_run_query(self.dry_run),
-        }
 
 
 @flags.group(
@@ -63,7 +41,7 @@ class CreateOptions:
 def command(
     invocation: Invocation, filenames: tuple[str, ...], recursive: bool, **given: Any
 ) -> None:
-    """Create objects from manifests, or a namespace, secret, configmap or serviceaccount from the command line.
+    """Create objects from manifests, or one of the kinds below straight from the command line.
 
     An object that exists already is an error; `apply` changes it instead.
     """
@@ -79,47 +57,6 @@ def command(
         except ServerError as failed:
             failures.append(failed.when("creating", target.source))
     raise_all(failures)
-
-
-def create(invocation: Invocation, target: Target, options: CreateOptions) -> Object:
-    """Create one object and report it. Raises ServerError."""
-    obj = target.object or {}
-    if options.save_config:
-        from minipod.cli.commands.apply import with_annotation
-
-        obj = with_annotation(obj)
-    if options.dry_run != "client":
-        obj = invocation.api.create(target.resource, target.namespace, obj, options.query())
-    name = str(obj["metadata"].get("name") or "")
-    report(
-        Target(target.resource, target.namespace, name),
-        "created",
-        options.dry_run,
-        options.output,
-        obj,
-    )
-    return obj
-
-
-def _make(
-    invocation: Invocation, resource: Resource, name: str, options: CreateOptions, **fields: Any
-) -> None:
-    namespace = invocation.namespace if resource.namespaced else ""
-    metadata: Object = {"name": name}
-    if namespace and (invocation.given_namespace or options.dry_run != "client"):
-        metadata["namespace"] = namespace
-    obj = {
-        "apiVersion": resource.api_version,
-        "kind": resource.kind,
-        "metadata": metadata,
-        **fields,
-    }
-    try:
-        create(invocation, Target(resource, namespace, name, object=obj), options)
-    except ServerError as failed:
-        if failed.reason == "Invalid":
-            raise
-        raise CliError(f"failed to create {resource.kind.lower()}: {failed.message}") from failed
 
 
 def _source_flags(function: Any) -> Any:
@@ -156,7 +93,7 @@ def _source_flags(function: Any) -> Any:
 @flags.pass_invocation
 def namespace_command(invocation: Invocation, name: str, **given: Any) -> None:
     """Create a namespace."""
-    _make(invocation, NAMESPACES, name, CreateOptions(**given))
+    make(invocation, NAMESPACES, name, CreateOptions(**given))
 
 
 command.add_command(namespace_command, "ns")
@@ -174,7 +111,7 @@ command.add_command(namespace_command, "ns")
 @flags.pass_invocation
 def serviceaccount_command(invocation: Invocation, name: str, **given: Any) -> None:
     """Create a service account."""
-    _make(invocation, SERVICEACCOUNTS, name, CreateOptions(**given))
+    make(invocation, SERVICEACCOUNTS, name, CreateOptions(**given))
 
 
 command.add_command(serviceaccount_command, "sa")
@@ -202,7 +139,7 @@ def configmap_command(
 ) -> None:
     """Create a ConfigMap from files, directories, literal values or files of variables."""
     data = configmap_data(from_file, from_literal, from_env_file)
-    _make(invocation, CONFIGMAPS, name, CreateOptions(**given), **data)
+    make(invocation, CONFIGMAPS, name, CreateOptions(**given), **data)
 
 
 command.add_command(configmap_command, "cm")
@@ -244,7 +181,7 @@ def generic_command(
     """Create a Secret from files, directories, literal values or files of variables."""
     data = secret_data(from_file, from_literal, from_env_file)
     fields: Object = {"type": secret_type or "Opaque", **data}
-    _make(invocation, SECRETS, name, CreateOptions(**given), **fields)
+    make(invocation, SECRETS, name, CreateOptions(**given), **fields)
 
 
 @secret_group.command(
@@ -280,7 +217,7 @@ def docker_registry_command(
     login = {key: given.pop(f"docker_{key}") for key in ("server", "username", "password", "email")}
     data = registry_data(from_file, **login)
     fields: Object = {"type": "kubernetes.io/dockerconfigjson", "data": data}
-    _make(invocation, SECRETS, name, CreateOptions(**given), **fields)
+    make(invocation, SECRETS, name, CreateOptions(**given), **fields)
 
 
 @secret_group.command(
@@ -298,4 +235,9 @@ def docker_registry_command(
 def tls_command(invocation: Invocation, name: str, cert: str, key: str, **given: Any) -> None:
     """Create a Secret from a certificate and its key, which must belong together."""
     fields: Object = {"type": "kubernetes.io/tls", "data": tls_data(cert, key)}
-    _make(invocation, SECRETS, name, CreateOptions(**given), **fields)
+    make(invocation, SECRETS, name, CreateOptions(**given), **fields)
+
+
+for each in (*create_access.COMMANDS, *create_service.COMMANDS):
+    command.add_command(each)
+command.add_command(create_service.service_group, "svc")
