@@ -102,7 +102,8 @@ def test_a_drained_node_takes_nothing_until_it_is_uncordoned(shared: Instance) -
 def test_a_taint_evicts(shared: Instance, overwrite: bool) -> None:
     node = shared.out("get", "nodes", "-o", "jsonpath={.items[0].metadata.name}")
     extra = ("--overwrite",) if overwrite else ()
-    shared.apply(pod("tainted", container("main", IDLE)), options=("--until-ready",))
+    tainted = pod("tainted", container("main", IDLE), terminationGracePeriodSeconds=1)
+    shared.apply(tainted, options=("--until-ready",))
     try:
         done = shared.run("taint", "node", node, "lab=x:NoExecute", *extra)
         assert done.stdout == f"node/{node} {'modified' if overwrite else 'tainted'}\n"
