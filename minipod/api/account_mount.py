@@ -25,7 +25,7 @@ def wants_token(pod: Object, account: Object) -> bool:
 def mount_token(pod: Object, name: str) -> None:
     """Give every container that has nothing there the volume, of a new name. Changes `pod`."""
     spec = pod["spec"]
-    containers = [*(spec.get("initContainers") or ()), *spec["containers"]]
+    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
     lacking = [each for each in containers if not _has_mount(each)]
     if not lacking:
         return

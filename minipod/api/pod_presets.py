@@ -42,7 +42,7 @@ def apply_presets(presets: list[Object], pod: Object) -> Object:
     for preset in presets:
         given, name = preset.get("spec") or {}, preset["metadata"]["name"]
         _merge(spec, "volumes", given, name, _volume_keys, "volumes")
-        for container in (*spec["containers"], *(spec.get("initContainers") or ())):
+        for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
             _merge(container, "env", given, name, _env_keys, "env")
             _merge(container, "volumeMounts", given, name, _mount_keys, "volume mounts")
             if given.get("envFrom"):

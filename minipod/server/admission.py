@@ -22,6 +22,7 @@ from minipod.api.kind import Kind
 from minipod.api.warnings import TEMPLATES, part_at
 from minipod.client import Object
 from minipod.server import keys, wire
+from minipod.server.audit_notes import note
 from minipod.server.metadata import generate_name
 from minipod.server.plugins import classes, limit_ranger, pod_security, priority, storage
 from minipod.server.plugins.quota import QuotaKeeper
@@ -127,7 +128,11 @@ class Admission:
 
             _refuse(kind, new, storage.find_resize_problem(new, old, find_class))
             self._check_claim_limits(kind, new)
-        if kind.resource != "pods" and new.get("spec") != old.get("spec"):
+        if kind.resource != "pods":
+            judged = new.get("spec") != old.get("spec")
+        else:
+            judged = pod_security.matters(new["spec"], old["spec"])
+        if judged:
             self._check_security(kind, new, warnings)
         self._check_namespace_labels(kind, new, old, warnings)
         self._check_priority_class(kind, new)
@@ -179,26 +184,18 @@ class Admission:
         _refuse(kind, claim, limit_ranger.refusal(problems) if problems else "")
 
     def _check_security(self, kind: Kind, obj: Object, warnings: list[str]) -> None:
-        """Hold Pods to the standard that their namespace enforces; of templates, only warn."""
+        """Hold Pods to the standard that their namespace enforces; of templates, only warn. Raises Forbidden."""
         path = TEMPLATES.get((kind.group, kind.kind))
         if kind.resource != "pods" and path is None:
             return
         namespace = self.view.get("namespaces", "", obj["metadata"]["namespace"]) or {}
-        labels = (namespace.get("metadata") or {}).get("labels")
-        policies = pod_security.read_policies(labels)
+        policies = pod_security.read_policies((namespace.get("metadata") or {}).get("labels"))
         pod = obj if path is None else part_at(obj, path)
-        spec, metadata = pod.get("spec") or {}, pod.get("metadata") or {}
-        if path is None and "enforce" in policies:
-            wrong = pod_security.evaluate(policies["enforce"].level, spec, metadata)
-            if wrong:
-                why = f'violates PodSecurity "{policies["enforce"]}": {", ".join(wrong)}'
-                raise forbidden(kind, obj["metadata"].get("name") or "", why)
-        if "warn" in policies:
-            wrong = pod_security.evaluate(policies["warn"].level, spec, metadata)
-            if wrong:
-                warnings.append(
-                    f'would violate PodSecurity "{policies["warn"]}": {", ".join(wrong)}'
-                )
+        judged = pod_security.judge(policies, pod, enforce=path is None)
+        for key, value in judged.notes.items():
+            note(pod_security.PREFIX + key, value)
+        _refuse(kind, obj, judged.refusal)
+        warnings += judged.warnings
 
     def _check_namespace_labels(
         self, kind: Kind, new: Object, old: Object | None, warnings: list[str]
@@ -215,12 +212,8 @@ class Admission:
         ]
         if causes:
             raise invalid(kind, name, causes)
-        policy = pod_security.read_policies(labels).get("enforce")
-        if (
-            old is None
-            or policy is None
-            or policy == pod_security.read_policies(before).get("enforce")
-        ):
+        policy = pod_security.read_policies(labels).enforce
+        if old is None or policy.relaxes(pod_security.read_policies(before).enforce):
             return
         found = self._violations(name, policy)
         if found:
@@ -232,7 +225,7 @@ class Admission:
         first: dict[str, str] = {}
         counted: Counter[str] = Counter()
         for pod in self.view.list("pods", namespace):
-            wrong = pod_security.evaluate(policy.level, pod.get("spec") or {}, pod["metadata"])
+            wrong = pod_security.evaluate(policy, pod.get("spec") or {}, pod["metadata"])
             if wrong:
                 text = ", ".join(each.partition(" (")[0] for each in wrong)
                 first.setdefault(text, pod["metadata"]["name"])

@@ -20,6 +20,7 @@ from minipod.api.errors import (
 from minipod.api.kind import Kind
 from minipod.client import PatchType, Request
 from minipod.server import wire
+from minipod.server.audit_notes import collect
 from minipod.server.authentication import Authenticator
 from minipod.server.bodies import BODY_LIMIT, decode_body, reading_error
 from minipod.server.decoding import parsed
@@ -80,6 +81,7 @@ class HttpFrontend:
             return status_response(error)
         response: web.StreamResponse | None = None
         self._oversight.begin(call)
+        collect(call.annotations)
         try:
             response = await self._answer(call)
         except StatusError as error:
