@@ -72,7 +72,8 @@ async def compute_script(parts: Parts, pod: Object, host: HostFacts) -> str:
             pod, container, inputs, parts.config, sandbox.id, parts.profiles.compile
         )
         steps += _container_steps(parts, pod, kind, spec, sandbox, host)
-    return render(steps)
+    metadata = pod["metadata"]
+    return render(steps, title=f"The plan of Pod {metadata['namespace']}/{metadata['name']}")
 
 
 def hide_secrets(references: References) -> References:

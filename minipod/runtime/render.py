@@ -79,7 +79,7 @@ def render(
         else:
             main += _block(number, step, commands(step.operation, context))
             position += 1
-    return _HEADER.format(title=title) + "\n".join(main) + "\n"
+    return _HEADER.format(title=" ".join(title.split())) + "\n".join(main) + "\n"
 
 
 def _end_of_child(steps: Sequence[Step], clone: int) -> int:
@@ -92,9 +92,9 @@ def _end_of_child(steps: Sequence[Step], clone: int) -> int:
 
 def _block(number: int, step: Step, lines: Sequence[str], indent: str = "") -> list[str]:
     """Return one step: an empty line, what it is and why, and its commands."""
-    comment = " ".join(step.comment.split())  # a second line would be no comment
-    why = f": {comment}" if comment else ""
-    heading = f"# {number}. [{step.where}] {type(step.operation).__name__}{why}"
+    why = f": {step.comment}" if step.comment else ""
+    said = " ".join(f"{step.operation.summary()}{why}".split())  # a second line would be no comment
+    heading = f"# {number}. [{step.where}] {said}"
     return ["", indent + heading, *(indent + line for line in lines)]
 
 

@@ -105,5 +105,7 @@ def test_an_operation_reads_as_a_sentence(operation: Operation, words: str) -> N
 
 
 def test_no_sentence_shows_how_python_writes_things() -> None:
-    for name, kind in kinds().items():
+    ours = {n: k for n, k in kinds().items() if k.__module__.startswith("minipod.")}
+    assert ours
+    for name, kind in ours.items():
         assert kind.summary is not Operation.summary or kind.summary_format != name
