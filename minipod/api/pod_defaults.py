@@ -135,7 +135,10 @@ def _default_container(container: Object) -> None:
 def default_environment(container: Object) -> None:
     """Fill in the `env` of a container, or of what is given to containers."""
     for variable in container.get("env") or ():
-        _default_field_ref((variable.get("valueFrom") or {}).get("fieldRef"))
+        source = variable.get("valueFrom") or {}
+        _default_field_ref(source.get("fieldRef"))
+        if source.get("fileKeyRef") is not None:
+            source["fileKeyRef"].setdefault("optional", False)
 
 
 def _default_requests(resources: Object | None) -> None:

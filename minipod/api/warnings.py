@@ -70,7 +70,6 @@ def _container_rules(path: str) -> tuple[Rule, ...]:
         Rule(
             f"{path}.lifecycle.preStop.tcpSocket", "accepted as ever: the hook fails when it is run"
         ),
-        Rule(f"{path}.env[].valueFrom.fileKeyRef"),
         Rule(f"{path}.resources.claims"),
         Rule(f"{path}.securityContext.seLinuxOptions", _NO_LABELS),
         Rule(f"{path}.securityContext.windowsOptions"),

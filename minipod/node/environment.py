@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from minipod.client import Object
+from minipod.node.env_files import BadEnvFile, EnvFiles, parse_key
 from minipod.node.errors import StepError
 from minipod.node.fields import field_value, resource_value
 
@@ -57,6 +58,7 @@ def compute_environment(
     container: Object,
     image_env: Sequence[str] = (),
     references: References | None = None,
+    files: EnvFiles | None = None,
 ) -> list[str]:
     """Return "NAME=value" strings, each name once.
 
@@ -67,7 +69,10 @@ def compute_environment(
     for source in container.get("envFrom") or ():
         own |= _all_of(pod, source, given)
     for variable in container.get("env") or ():
-        value = _value(pod, container, variable, {**given.services, **own}, given)
+        if (variable.get("valueFrom") or {}).get("fileKeyRef"):
+            value = _from_file(variable, files or EnvFiles())
+        else:
+            value = _value(pod, container, variable, {**given.services, **own}, given)
         if value is not None:
             own[variable["name"]] = value
     image = dict(each.partition("=")[::2] for each in image_env)
@@ -128,6 +133,24 @@ def _value(
     raise StepError(
         REASON, f'environment variable "{variable["name"]}": valueFrom.{kind} is not supported'
     )
+
+
+def _from_file(variable: Object, files: EnvFiles) -> str | None:
+    """Return a key of a file, None when there is none and none is needed; a file must be well formed in any case."""
+    reference = variable["valueFrom"]["fileKeyRef"]
+    file, key = (reference["volumeName"], reference["path"]), reference["key"]
+    where = f'environment variable "{variable["name"]}": file "{file[1]}" of volume "{file[0]}"'
+    if file in files.failures:
+        raise StepError(REASON, f"{where}: {files.failures[file]}")
+    text = files.texts.get(file)
+    try:
+        value = None if text is None else parse_key(text, key)
+    except BadEnvFile as error:
+        raise StepError(REASON, f"{where}: couldn't parse env file: {error}") from error
+    if value is not None or reference.get("optional"):
+        return value
+    missing = "does not exist" if text is None else f'has no key "{key}"'
+    raise StepError(REASON, f"{where} {missing}")
 
 
 def _key_of(pod: Object, kind: str, reference: Object, references: References) -> str | None:

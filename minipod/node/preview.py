@@ -11,6 +11,7 @@ from dataclasses import replace
 from ipaddress import IPv4Interface, IPv4Network
 
 from minipod.client import Object
+from minipod.node.env_files import placeholders
 from minipod.node.environment import References, compute_environment
 from minipod.node.errors import StepError
 from minipod.node.hosts import Names, compute_names
@@ -64,7 +65,9 @@ async def compute_script(parts: Parts, pod: Object, host: HostFacts) -> str:
             kind=kind,
             attempt=0,
             image=image,
-            environment=compute_environment(view, container, image.config.env, references),
+            environment=compute_environment(
+                view, container, image.config.env, references, placeholders(container)
+            ),
             volumes=volumes,
             hostname=names.hostname,
         )

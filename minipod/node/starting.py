@@ -18,6 +18,7 @@ from minipod.api.errors import StatusError
 from minipod.client import Object
 from minipod.image.store import Image, ImageError
 from minipod.node.actions import PodActions, Start
+from minipod.node.env_files import EnvFiles, find_files, read_files
 from minipod.node.environment import References, compute_environment
 from minipod.node.errors import StepError
 from minipod.node.hooks import Hooks
@@ -323,14 +324,16 @@ class Starter:
 
         A failure becomes its waiting reason and Events, in its turn. Raises TurnNeverCame.
         """
-        found = image is not None
-        if image is None or turn.slow:  # the shim shall not hold a prepared container for long
+        found, of_files = image is not None, bool(find_files(_container(pod, start.name)))
+        if image is None or turn.slow or of_files:  # what others write is read when they have
+            # and the shim shall not hold a prepared container for long
             await turn.come(work)
             image = image or await self._pull(work, pod, start)
             if image is None:
                 return False
         try:
-            spec = self._translate(pod, start, image, sandbox)
+            files = await self._read_files(pod, start) if of_files else None
+            spec = self._translate(pod, start, image, sandbox, files)
             fault.point("node.container.planned")
             prepared = await bounded(self._parts.runtime.prepare_container(spec))
         except (StepError, RuntimeFailure) as failure:
@@ -372,8 +375,18 @@ class Starter:
         parts.event(pod, "Normal", "Started", "Container started", start.name)
         return True
 
+    async def _read_files(self, pod: Object, start: Start) -> EnvFiles:
+        volumes = self._parts.memory(uid_of(pod)).volumes
+        places = {name: each.path for name, each in volumes.items()}
+        return await asyncio.to_thread(read_files, _container(pod, start.name), places)
+
     def _translate(
-        self, pod: Object, start: Start, image: Image, sandbox: _Sandbox
+        self,
+        pod: Object,
+        start: Start,
+        image: Image,
+        sandbox: _Sandbox,
+        files: EnvFiles | None,
     ) -> ContainerSpec:
         parts, memory = self._parts, self._parts.memory(uid_of(pod))
         container, view = _container(pod, start.name), with_addresses(parts, pod, sandbox.address)
@@ -381,7 +394,9 @@ class Starter:
             kind=start.kind,
             attempt=start.attempt,
             image=image,
-            environment=compute_environment(view, container, image.config.env, sandbox.references),
+            environment=compute_environment(
+                view, container, image.config.env, sandbox.references, files
+            ),
             volumes=memory.volumes,
             hostname=memory.names.hostname if memory.names else "",
             pid_target=self._find_target(pod, container),

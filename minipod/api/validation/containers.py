@@ -126,7 +126,7 @@ def _common(container: Object, context: PodContext, path: str) -> Iterator[Cause
         f"{path}.terminationMessagePolicy",
     )
     yield from _ports(container.get("ports") or [], f"{path}.ports")
-    yield from validate_env(container.get("env") or [], f"{path}.env")
+    yield from validate_env(container.get("env") or [], f"{path}.env", context.volumes)
     yield from validate_env_from(container.get("envFrom") or [], f"{path}.envFrom")
     yield from validate_mounts(container, context.volumes, f"{path}.volumeMounts")
     yield from validate_devices(container, context.volumes, f"{path}.volumeDevices")

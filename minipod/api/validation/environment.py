@@ -1,12 +1,13 @@
 """Environment variables of a container, and references to fields, resources and keys."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from minipod.api import names, quantity
-from minipod.api.field import Cause, invalid, not_supported, required
+from minipod.api.field import Cause, invalid, not_found, not_supported, required, too_long
 from minipod.api.validation.metadata import causes_of
+from minipod.api.validation.values import descending_path
 
 Object = dict[str, Any]
 
@@ -37,10 +38,13 @@ _KNOWN_FIELDS = frozenset((*ENV_FIELDS, *VOLUME_FIELDS))
 _BYTES = ("1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei")
 _SUBSCRIPT = re.compile(r"(.*)\['(.*)'\]")
 _SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
+_FILE_KEY_LIMIT = 128  # characters
 
 
-def validate_env(variables: list[Object], path: str) -> Iterator[Cause]:
-    """Check the variables of a container."""
+def validate_env(
+    variables: list[Object], path: str, volumes: Mapping[str, Object] | None = None
+) -> Iterator[Cause]:
+    """Check the variables of a container; the Pod's volumes are known but for a preset's."""
     for index, variable in enumerate(variables):
         at = f"{path}[{index}]"
         name = variable.get("name") or ""
@@ -50,6 +54,9 @@ def validate_env(variables: list[Object], path: str) -> Iterator[Cause]:
             yield from causes_of(names.environment_name(name), f"{at}.name", name)
         if variable.get("valueFrom") is not None:
             yield from _value_from(variable, f"{at}.valueFrom")
+            file = variable["valueFrom"].get("fileKeyRef")
+            if file is not None:
+                yield from _file_ref(file, volumes, f"{at}.valueFrom.fileKeyRef")
 
 
 def validate_env_from(sources: list[Object], path: str) -> Iterator[Cause]:
@@ -114,8 +121,8 @@ def _value_from(variable: Object, path: str) -> Iterator[Cause]:
         if name in given:
             yield from _key_ref(source[name], f"{path}.{name}")
     if not given:
-        listed = "`fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"
-        yield invalid(path, "", f"must specify one of: {listed}")
+        listed = ", ".join(f"`{each}`" for each in _SOURCES[:-1])
+        yield invalid(path, "", f"must specify one of: {listed} or `{_SOURCES[-1]}`")
     elif variable.get("value"):
         yield invalid(path, "", "may not be specified when `value` is not empty")
     elif len(given) > 1:
@@ -133,6 +140,30 @@ def _key_ref(reference: Object, path: str) -> Iterator[Cause]:
         yield required(f"{path}.key")
     else:
         yield from causes_of(names.config_key(key), f"{path}.key", key)
+
+
+def _file_ref(
+    reference: Object, volumes: Mapping[str, Object] | None, path: str
+) -> Iterator[Cause]:
+    """Check a key of a file (KEP-3721): in an emptyDir, since what writes it is of the same Pod."""
+    volume, target = reference.get("volumeName") or "", reference.get("path") or ""
+    if not volume:
+        yield required(f"{path}.volumeName")
+    elif volumes is not None and volume not in volumes:
+        yield not_found(f"{path}.volumeName", volume)
+    elif volumes is not None and volumes[volume].get("emptyDir") is None:
+        yield invalid(f"{path}.volumeName", volume, "referenced volume must be of type emptyDir")
+    if not target:
+        yield required(f"{path}.path")
+    else:
+        yield from descending_path(target, f"{path}.path")
+    key = reference.get("key") or ""
+    if not key:
+        yield required(f"{path}.key")
+    elif len(key) > _FILE_KEY_LIMIT:
+        yield too_long(f"{path}.key", _FILE_KEY_LIMIT)
+    else:
+        yield from causes_of(names.environment_name(key), f"{path}.key", key)
 
 
 def _object_name(name: str, path: str) -> Iterator[Cause]:

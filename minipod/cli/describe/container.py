@@ -145,6 +145,12 @@ def _value(pod: Object, variable: Object) -> str:
         return f"{_field(pod, ref['fieldPath'])} ({ref.get('apiVersion', 'v1')}:{ref['fieldPath']})"
     if "resourceFieldRef" in source:
         return f" ({source['resourceFieldRef'].get('resource')})"
+    if "fileKeyRef" in source:
+        ref = source["fileKeyRef"]
+        return (
+            f"<set to the key '{ref.get('key')}' in file '{ref.get('path')}' of volume "
+            f"'{ref.get('volumeName')}'>\tOptional: {optional_text(ref.get('optional'))}"
+        )
     if "secretKeyRef" in source:
         ref, where = source["secretKeyRef"], "in secret"
     else:

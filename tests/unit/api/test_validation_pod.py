@@ -102,7 +102,7 @@ def test_a_rich_pod_is_valid():
         (
             {"env": [{"name": "A", "valueFrom": {}}]},
             'env[0].valueFrom: Invalid value: "": must specify one of: `fieldRef`, `resourceFieldRef`, '
-            "`configMapKeyRef` or `secretKeyRef`",
+            "`configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
         ),
         (
             {"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "spec.image"}}}]},
@@ -482,3 +482,65 @@ def test_wrong_mounts(mounts, expected):
     volumes = [{"name": "v", "emptyDir": {}}]
     [text] = complaints(volumes=volumes, containers=[container(volumeMounts=mounts)])
     assert text == f"spec.containers[0].{expected}"
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ({"path": "a", "key": "K"}, "volumeName: Required value"),
+        ({"volumeName": "no", "path": "a", "key": "K"}, 'volumeName: Not found: "no"'),
+        (
+            {"volumeName": "host", "path": "a", "key": "K"},
+            'volumeName: Invalid value: "host": referenced volume must be of type emptyDir',
+        ),
+        ({"volumeName": "data", "key": "K"}, "path: Required value"),
+        (
+            {"volumeName": "data", "path": "/a", "key": "K"},
+            'path: Invalid value: "/a": must be a relative path',
+        ),
+        (
+            {"volumeName": "data", "path": "../a", "key": "K"},
+            "path: Invalid value: \"../a\": must not contain '..'",
+        ),
+        ({"volumeName": "data", "path": "a"}, "key: Required value"),
+        (
+            {"volumeName": "data", "path": "a", "key": "A=B"},
+            'key: Invalid value: "A=B": a valid environment variable name',
+        ),
+        (
+            {"volumeName": "data", "path": "a", "key": "K" * 129},
+            "key: Too long: may not be more than 128 bytes",
+        ),
+    ],
+)
+def test_a_file_key_reference_names_a_file_of_an_empty_dir(reference, message):
+    found = complaints(
+        containers=[container(env=[{"name": "A", "valueFrom": {"fileKeyRef": reference}}])],
+        volumes=[{"name": "data", "emptyDir": {}}, {"name": "host", "hostPath": {"path": "/x"}}],
+    )
+    assert [
+        each
+        for each in found
+        if f"spec.containers[0].env[0].valueFrom.fileKeyRef.{message}" in each
+    ], found
+
+
+def test_a_file_key_reference_is_valid_and_not_optional_by_default():
+    made = defaulted(
+        containers=[
+            container(
+                env=[
+                    {
+                        "name": "A",
+                        "valueFrom": {
+                            "fileKeyRef": {"volumeName": "data", "path": "dir/a.env", "key": "K"}
+                        },
+                    }
+                ]
+            )
+        ],
+        volumes=[{"name": "data", "emptyDir": {}}],
+    )
+    assert texts(validation.validate_create(POD, made)) == []
+    reference = made["spec"]["containers"][0]["env"][0]["valueFrom"]["fileKeyRef"]
+    assert reference["optional"] is False

@@ -140,7 +140,7 @@ def test_values_from_elsewhere(source: Object, expected: str | None) -> None:
         ({"env": [value(secretKeyRef={"name": "no", "key": "x"})]}, 'secret "no" not found'),
         ({"envFrom": [{"configMapRef": {"name": "no"}}]}, 'configmap "no" not found'),
         ({"envFrom": [{"secretRef": {"name": "no"}}]}, 'secret "no" not found'),
-        ({"env": [value(fileKeyRef={"key": "x"})]}, "valueFrom.fileKeyRef is not supported"),
+        ({"env": [value(newKeyRef={"key": "x"})]}, "valueFrom.newKeyRef is not supported"),
     ],
 )
 def test_what_is_missing_is_named_in_the_kubelets_words(fields: Object, message: str) -> None:
