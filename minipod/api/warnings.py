@@ -101,10 +101,7 @@ POD_RULES = (
         _is("OnRootMismatch"),
     ),
     *(Rule(f"spec.volumes[].{name}", "this kind of volume is not supported") for name in _VOLUMES),
-    *(
-        Rule(f"spec.volumes[].projected.sources[].{name}", "this source is not supported")
-        for name in ("clusterTrustBundle", "podCertificate")
-    ),
+    Rule("spec.volumes[].projected.sources[].podCertificate", "this source is not supported"),
 )
 
 

@@ -27,6 +27,7 @@ class References:
     config_maps: Mapping[str, Object | None] = field(default_factory=dict)
     secrets: Mapping[str, Object | None] = field(default_factory=dict)
     services: Mapping[str, str] = field(default_factory=dict)  # variables made from Services
+    trust_bundles: Sequence[Object] = ()  # all there are, for a Pod that asks for any
     # service account tokens, by audience ("" for the API server) and seconds
     tokens: Mapping[tuple[str, int], str] = field(default_factory=dict, repr=False)
     token_failures: Mapping[tuple[str, int], str] = field(

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from minipod.client import Object
+from minipod.node.anchors import compute_anchors
 from minipod.node.environment import References
 from minipod.node.errors import StepError
 from minipod.node.fields import field_value, resource_value
@@ -62,6 +63,10 @@ def _source(pod: Object, part: Object, mode: int, references: References) -> Pay
         return _downward(pod, part["downwardAPI"], mode)
     if "serviceAccountToken" in part:
         return _token(pod, part["serviceAccountToken"], mode, references)
+    if "clusterTrustBundle" in part:
+        source = part["clusterTrustBundle"]
+        anchors = compute_anchors(source, references.trust_bundles)
+        return {_safe(source["path"]): _owned(pod, anchors.encode(), mode)}
     kind = next(iter(part), "nothing")
     raise StepError("FailedMount", f"projected sources of kind {kind} are not supported by minipod")
 
@@ -81,16 +86,18 @@ def _config_map(pod: Object, source: Object, name: str, mode: int, config_maps: 
 
 
 def _token(pod: Object, source: Object, mode: int, references: References) -> Payload:
-    """A token is its user's alone where that is one user, or a group owns the volume (KEP-2451)."""
-    user, group = compute_common_user(pod), pod_context(pod).get("fsGroup")
-    own = user is not None or group is not None
     wanted = wanted_token(source)
     if wanted not in references.tokens:
         reason = references.token_failures.get(wanted, "it was not asked for")
         raise StepError("FailedMount", f"failed to fetch token: {reason}")
-    content = references.tokens[wanted].encode()
-    file = ProjectedFile(content, 0o600 if own else mode, user or 0)
-    return {_safe(source["path"]): file}
+    return {_safe(source["path"]): _owned(pod, references.tokens[wanted].encode(), mode)}
+
+
+def _owned(pod: Object, content: bytes, mode: int) -> ProjectedFile:
+    """Return a file that is its user's alone where that is one user, or a group owns the volume (KEP-2451)."""
+    user, group = compute_common_user(pod), pod_context(pod).get("fsGroup")
+    own = user is not None or group is not None
+    return ProjectedFile(content, 0o600 if own else mode, user or 0)
 
 
 def wanted_token(source: Object) -> tuple[str, int]:

@@ -1,5 +1,7 @@
 """Following the Secrets and ConfigMaps that Pods refer to: one watch for each object, as the kubelet has it.
 
+ClusterTrustBundles are watched all together, as long as a Pod wants any.
+
 A node may read only what its own Pods name, so an object is watched by its name, once, however many Pods refer to it,
 for as long as one of them is there. A Pod is told (`on_change`) when an object is not the version that it was made
 from: changed, deleted, or there at last.
@@ -7,16 +9,17 @@ from: changed, deleted, or there at last.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from minipod.client import Client, Object
 from minipod.informer import Informer
 from minipod.node.environment import References
 from minipod.node.pods import uid_of
-from minipod.node.references import find_references
+from minipod.node.references import TRUST_BUNDLES, find_references, wants_trust_bundles
 
-Key = tuple[str, str, str]  # resource, namespace, name
+Key = tuple[str, str, str]  # resource, namespace, name ("": all of them)
 OnChange = Callable[[str], None]  # takes a Pod's UID
+ALL_BUNDLES: Key = (TRUST_BUNDLES, "", "")  # which of them are wanted may follow from their labels
 
 
 class ReferenceWatches:
@@ -50,6 +53,8 @@ class ReferenceWatches:
         for resource, objects in found.items():
             for name, obj in objects.items():
                 used[resource, namespace, name] = _version(obj)
+        if wants_trust_bundles(pod):
+            used[ALL_BUNDLES] = _versions(references.trust_bundles)
 
     def forget(self, uid: str) -> None:
         """Watch nothing for a Pod that is gone."""
@@ -72,13 +77,16 @@ class ReferenceWatches:
             resource,
             lambda new, old: self._report(key, new),
             namespace=namespace,
-            field_selector=f"metadata.name={name}",
+            field_selector=f"metadata.name={name}" if name else "",
         )
         informer.begin()
 
     def _report(self, key: Key, new: Object | None) -> None:
+        version = _version(new)
         for uid in list(self._uids.get(key, ())):
-            if self._used.get(uid, {}).get(key) != _version(new):
+            used = self._used.get(uid, {}).get(key)
+            known = bool(version) and version in (used or "").split()  # one of all that are used
+            if used != version and not (key == ALL_BUNDLES and known):
                 self.on_change(uid)
 
     def _drop(self, uid: str, keys: frozenset[Key]) -> None:
@@ -100,7 +108,13 @@ def find_keys(pod: Object) -> frozenset[Key]:
     secrets, config_maps = find_references(pod)
     namespace = pod["metadata"]["namespace"]
     found = {("secrets", namespace, name) for name in secrets}
+    if wants_trust_bundles(pod):
+        found.add(ALL_BUNDLES)
     return frozenset(found | {("configmaps", namespace, name) for name in config_maps})
+
+
+def _versions(objects: Iterable[Object]) -> str:
+    return " ".join(_version(each) for each in objects)
 
 
 def _version(obj: Object | None) -> str:

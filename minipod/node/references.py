@@ -1,10 +1,12 @@
-"""Which Secrets and ConfigMaps a Pod refers to, and fetching them."""
+"""Which Secrets, ConfigMaps and ClusterTrustBundles a Pod refers to, and fetching them."""
 
 from minipod.api.errors import StatusError
 from minipod.client import Client, Object
 from minipod.node.environment import References
 from minipod.node.pods import containers_of
 from minipod.node.projection import wanted_token
+
+TRUST_BUNDLES = "clustertrustbundles.certificates.k8s.io"
 
 
 def find_references(pod: Object) -> tuple[set[str], set[str]]:
@@ -34,6 +36,15 @@ def _add(source: Object, key: str, names: set[str]) -> None:
         names.add(source[key]["name"])
 
 
+def wants_trust_bundles(pod: Object) -> bool:
+    """Return whether a volume of the Pod holds ClusterTrustBundles. Pure."""
+    return any(
+        "clusterTrustBundle" in source
+        for volume in pod["spec"].get("volumes") or ()
+        for source in (volume.get("projected") or {}).get("sources") or ()
+    )
+
+
 def find_tokens(pod: Object) -> set[tuple[str, int]]:
     """Return the service account tokens that the Pod's volumes hold, by audience and seconds. Pure."""
     sources = [
@@ -49,7 +60,9 @@ async def fetch_references(client: Client, pod: Object) -> References:
     """Return the objects as they are now, without tokens; None for those that do not exist."""
     secrets, config_maps = find_references(pod)
     namespace = pod["metadata"]["namespace"]
+    bundles = await client.list(TRUST_BUNDLES) if wants_trust_bundles(pod) else None
     return References(
+        trust_bundles=bundles.items if bundles else (),
         config_maps={n: await _get(client, "configmaps", namespace, n) for n in config_maps},
         secrets={n: await _get(client, "secrets", namespace, n) for n in secrets},
     )

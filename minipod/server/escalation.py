@@ -34,7 +34,11 @@ class EscalationGuard:
 
     def check(self, request: Request, kind: Kind, obj: Object, old: Object | None) -> None:
         """Refuse a role or binding that grants more than its writer has. Raises Forbidden, NotFound."""
-        if kind.group != API_GROUP or MASTERS in request.groups:
+        if MASTERS in request.groups:
+            return
+        if kind.kind == "ClusterTrustBundle":
+            self._check_signer(request, kind, obj, old)
+        if kind.group != API_GROUP:
             return
         if old is not None and _only_collected(obj, old):
             return
@@ -43,6 +47,25 @@ class EscalationGuard:
             self._check_role(identity, request, kind, obj, old)
         elif kind.plural in _BINDINGS:
             self._check_binding(identity, request, kind, obj)
+
+    def _check_signer(self, request: Request, kind: Kind, obj: Object, old: Object | None) -> None:
+        """A signer's trust is given by those who may attest for it (upstream's ClusterTrustBundleAttest).
+
+        A right on `example.com/*` is one on all signers of that domain.
+        """
+        signer = (obj.get("spec") or {}).get("signerName")
+        if not signer or (old is not None and obj.get("spec") == old.get("spec")):
+            return
+        identity, domain = Identity(request.user, request.groups), signer.partition("/")[0]
+        for name in (signer, f"{domain}/*"):
+            attest = Attributes("attest", kind.group, "", "signers", "", "", name)
+            if self._authorizer.decide(identity, attest).allowed:
+                return
+        raise forbidden(
+            kind,
+            obj["metadata"].get("name", ""),
+            f'user not permitted to attest for signerName "{signer}"',
+        )
 
     def check_creation(self, request: Request) -> None:
         """Refuse to make what an apply did not find to whoever may patch it, but not create it. Raises Forbidden."""

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tests.authorities import make_authority
 from tests.e2e.instance import Instance, wait_until
 from tests.e2e.pods import IDLE, container, container_pid, inside, pod, status_of, wait_pod
 
@@ -205,3 +206,46 @@ def test_taking_all_down_takes_down_what_was_forced_away(fresh: Instance) -> Non
     fresh.run("delete", "pod", *names, "--force", "--grace-period=0")
     fresh.down()
     assert str(fresh.layout.pods) not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_trust_bundles_follow_their_objects(shared: Instance) -> None:
+    one, two = make_authority("one"), make_authority("two")
+    signed = _trust_bundle("example.com:ca:v1", one, "example.com/ca", live="yes")
+    shared.apply(signed, _trust_bundle("roots", f"a comment\n{one}"))
+    by_signer = {"signerName": "example.com/ca", "labelSelector": {"matchLabels": {"live": "yes"}}}
+    sources = (
+        {"clusterTrustBundle": {"name": "roots", "path": "roots.pem"}},
+        {"clusterTrustBundle": {**by_signer, "path": "signer.pem"}},
+        {"clusterTrustBundle": {"name": "later", "path": "later.pem", "optional": True}},
+    )
+    shared.apply(_mounting("trusting", *sources), options=("--until-ready",))
+    place = _root(shared, "trusting") / "etc/config"
+    assert _read(place / "roots.pem") == _read(place / "signer.pem") == one
+    assert _read(place / "later.pem") == ""
+    shared.apply(_trust_bundle("example.com:ca:v2", two + one, "example.com/ca", live="yes"))
+    shared.apply(_trust_bundle("later", two))
+    wait_until(lambda: _read(place / "signer.pem").count("BEGIN") == 2, "both anchors", WITHIN)
+    wait_until(lambda: _read(place / "later.pem") == two, "what was optional", WITHIN)
+    shared.run("delete", "clustertrustbundle", "later")
+    wait_until(lambda: _read(place / "later.pem") == "", "what is gone to go", WITHIN)
+    shared.run("label", "clustertrustbundle", "example.com:ca:v1", "live-")
+    shared.run("delete", "clustertrustbundle", "example.com:ca:v2")
+    assert _read(place / "signer.pem").count("BEGIN") == 2  # none is selected: it stays as it was
+    wait_until(
+        lambda: "matched zero ClusterTrustBundles" in shared.out("events", "--for", "pod/trusting"),
+        "the failure told",
+    )
+    listed = shared.out("get", "clustertrustbundles")
+    assert "example.com:ca:v1" in listed
+    assert "example.com/ca" in listed
+    shared.run("delete", "pod", "trusting", "--now")
+    shared.run("delete", "clustertrustbundle", "roots", "example.com:ca:v1")
+
+
+def _trust_bundle(name: str, text: str, signer: str = "", **labels: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "certificates.k8s.io/v1beta1",
+        "kind": "ClusterTrustBundle",
+        "metadata": {"name": name, "labels": labels},
+        "spec": {"trustBundle": text, **({"signerName": signer} if signer else {})},
+    }

@@ -4,6 +4,7 @@ Nothing but names: what is special about a kind is loaded when somebody first as
 daemon's start does not pay for kinds that nobody uses.
 """
 
+from minipod.api.declared.certificates import CLUSTER_TRUST_BUNDLE
 from minipod.api.declared.policies import POLICIES
 from minipod.api.declared.services import SERVICES
 from minipod.api.declared.settings import POD_PRESET
@@ -11,4 +12,11 @@ from minipod.api.declared.storage import STORAGE
 from minipod.api.declared.workloads import WORKLOADS
 from minipod.api.kind import Kind
 
-DECLARED: tuple[Kind, ...] = (*WORKLOADS, *SERVICES, *POLICIES, *STORAGE, POD_PRESET)
+DECLARED: tuple[Kind, ...] = (
+    *WORKLOADS,
+    *SERVICES,
+    *POLICIES,
+    *STORAGE,
+    POD_PRESET,
+    CLUSTER_TRUST_BUNDLE,
+)

@@ -67,6 +67,7 @@ NODE_RULES = (
     rule(_READ, _STORAGE, "csidrivers"),
     rule("create delete get patch update", _STORAGE, "csinodes"),
     rule(_READ, "node.k8s.io", "runtimeclasses"),
+    rule(_READ, _CERTIFICATES, "clustertrustbundles"),
 )
 
 _EDIT = (
@@ -212,6 +213,7 @@ _RULES: dict[str, tuple[Object, ...]] = {
     "system:kube-controller-manager": _CONTROLLER_MANAGER,
     "system:kube-dns": (rule("list watch", "core", "endpoints services"),),
     "system:persistent-volume-provisioner": _PROVISIONER,
+    "system:cluster-trust-bundle-discovery": (rule(_READ, _CERTIFICATES, "clustertrustbundles"),),
     "system:certificates.k8s.io:certificatesigningrequests:nodeclient": (
         rule("create", _CERTIFICATES, "certificatesigningrequests/nodeclient"),
     ),
@@ -263,6 +265,7 @@ _GROUP_BINDINGS = {
     "system:basic-user": "system:authenticated",
     "system:public-info-viewer": "system:authenticated system:unauthenticated",
     "system:service-account-issuer-discovery": "system:serviceaccounts",
+    "system:cluster-trust-bundle-discovery": "system:serviceaccounts",
 }
 _USER_BINDINGS = {
     "system:node-proxier": "system:kube-proxy",

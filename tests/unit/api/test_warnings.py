@@ -113,7 +113,8 @@ WORKS = {
     "Volume": "configMap downwardAPI emptyDir hostPath name projected secret",
     "VolumeMount": "mountPath mountPropagation name readOnly recursiveReadOnly subPath subPathExpr",
     "ServiceAccountTokenProjection": "audience expirationSeconds path",
-    "VolumeProjection": "configMap downwardAPI secret serviceAccountToken",
+    "ClusterTrustBundleProjection": "labelSelector name optional path signerName",
+    "VolumeProjection": "clusterTrustBundle configMap downwardAPI secret serviceAccountToken",
 }  # fmt: skip
 # managedFields and selfLink are the server's own, never a client's to set.
 METADATA = (
