@@ -1,7 +1,8 @@
 """The one API client: typed verbs over a transport.
 
 The daemon's own parts use it in-process (`server` hands the transport out), everything else over HTTP. In-process
-means no socket, not a side door: the same identities, admission and validation, and copies, never shared objects.
+means no socket, not a side door: the same identities, admission and validation. An answer is the caller's own copy;
+what a watch delivers is shared and read only.
 Objects are plain JSON dictionaries, as on the wire. Every failure is an `api.errors.StatusError`.
 """
 
@@ -25,7 +26,7 @@ class ObjectList:
 
 @dataclass(frozen=True)
 class WatchEvent:
-    """One change. `object` is a copy of the caller's own (a Status for ERROR)."""
+    """One change. `object` (a Status for ERROR) is read only: whoever watches the same may have the same one."""
 
     type: WatchType
     object: Object

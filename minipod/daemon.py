@@ -41,6 +41,7 @@ logger = logging.getLogger("minipod.daemon")
 
 
 CLUSTER_DOMAIN = "cluster.local"
+SWITCH_SECONDS = 0.0005  # how long a thread that is back from the kernel waits for the interpreter
 
 
 class Controller(Protocol):
@@ -191,6 +192,7 @@ async def _run(place: Layout, options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     began = time.monotonic()
+    sys.setswitchinterval(SWITCH_SECONDS)
     async with contextlib.AsyncExitStack() as parts:
         await _start(place, options, parts)
         _tell_ready()

@@ -28,8 +28,11 @@ def key_of(obj: Object) -> Key:
 
 
 def _whole(obj: Object) -> Object:
-    obj["metadata"].pop("managedFields", None)  # large, and nobody's concern here
-    return obj
+    metadata = obj["metadata"]
+    if "managedFields" not in metadata:
+        return obj
+    kept = {name: value for name, value in metadata.items() if name != "managedFields"}
+    return {**obj, "metadata": kept}  # they are large, and nobody's concern here
 
 
 class Informer:

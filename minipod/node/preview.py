@@ -19,8 +19,8 @@ from minipod.node.images import find_image
 from minipod.node.parts import Parts
 from minipod.node.pods import ContainerKind, containers_of, host_network
 from minipod.node.references import fetch_references, find_tokens
+from minipod.node.sandbox_step import compute_files
 from minipod.node.service_variables import compute_service_variables
-from minipod.node.starting import compute_files
 from minipod.node.translate import (
     ContainerInputs,
     compute_container_files,

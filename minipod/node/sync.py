@@ -20,6 +20,7 @@ from minipod.node.errors import StepError
 from minipod.node.messages import attach_messages
 from minipod.node.parts import Memory, Parts
 from minipod.node.pods import find_container, full_name, spec_grace, uid_of
+from minipod.node.refreshing import Refresher
 from minipod.node.resizing import RETRY as RESIZE_RETRY
 from minipod.node.resizing import Resizer
 from minipod.node.starting import Starter
@@ -28,6 +29,7 @@ from minipod.node.stopping import GRACE_MIN, Stopper
 from minipod.node.workers import Outcome, Work
 from minipod.runtime.service import RuntimeFailure
 
+PROGRESS_AFTER = 0.1  # seconds: a start that is quicker is told of when it is done
 ERROR_SHOWN = 1.0  # seconds, the kubelet's next look comes after ten
 _ROUNDS = 50  # looks in one sync: each one starts or ends something
 
@@ -41,7 +43,7 @@ class Syncer:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._starter = Starter(parts)
+        self._starter, self._refresher = Starter(parts), Refresher(parts)
         self._stopper = Stopper(parts)
         self._resizer = Resizer(parts)
 
@@ -139,7 +141,7 @@ class Syncer:
         if not memory.stale or work.stopping or not self._parts.observe(work.pod).sandbox:
             return True
         try:
-            await self._starter.refresh(work.pod)
+            await self._refresher.refresh(work.pod)
         except StepError as error:  # what is missing will be told of when it comes
             self._parts.event(work.pod, "Warning", error.reason, error.message)
             return not memory.stale
@@ -153,10 +155,11 @@ class Syncer:
     # -- acting ----------------------------------------------------------------------------------
 
     async def _act(self, work: Work, actions: PodActions, memory: Memory) -> Outcome:
+        slow = None
+        if actions.create_sandbox and not actions.kill_pod:
+            loop = asyncio.get_running_loop()
+            slow = loop.call_later(PROGRESS_AFTER, self._tell_progress, work.pod)
         try:
-            if actions.create_sandbox and not actions.kill_pod:
-                # called once the sandbox is being made, so that it delays nothing
-                asyncio.get_running_loop().call_soon(self._tell_progress, work.pod)
             if actions.kill_pod:
                 await self._clear(work, actions.kill_reason)
             await self._kill(work, actions.kills)
@@ -170,6 +173,10 @@ class Syncer:
             return self._fail(
                 work.pod, StepError("FailedSync", f"error determining status: {failure}")
             )
+        finally:
+            if slow:
+                slow.cancel()
+                self._tell_progress(work.pod)  # when it began is what a deadline counts from
         self._stopper.drop_old_attempts(work.pod)
         return Outcome() if complete else self._retry(memory)
 

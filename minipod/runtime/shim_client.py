@@ -14,19 +14,18 @@ import importlib
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar
 
 from minipod.fault import point
 from minipod.linux import cgroup
 from minipod.paths import Layout
 from minipod.runtime import dialling, execute
-from minipod.runtime.codec import from_plain, step_to_json, to_plain
+from minipod.runtime.codec import from_plain, to_plain
 from minipod.runtime.operations import (
     Clone,
-    DeleteLink,
     Operation,
     RemoveTree,
     Step,
@@ -34,17 +33,15 @@ from minipod.runtime.operations import (
 )
 from minipod.runtime.plan import (
     HostFacts,
-    SandboxRef,
     compute_container_plan,
     compute_exec_plan,
-    compute_network_removal,
-    compute_sandbox_plan,
     container_cgroup,
 )
-from minipod.runtime.prepared import PreparedContainer, trace_of
+from minipod.runtime.prepared import PreparedContainer
 from minipod.runtime.protocol import Message
 from minipod.runtime.service import RuntimeEvent, RuntimeFailure, RuntimeState
 from minipod.runtime.shim_link import ShimLink
+from minipod.runtime.shim_sandboxes import Sandboxes, sandbox_status, shim_steps
 from minipod.runtime.spec import (
     CommandResult,
     CommandSpec,
@@ -52,23 +49,14 @@ from minipod.runtime.spec import (
     ContainerStatus,
     ExecSpec,
     Resources,
-    SandboxNetwork,
     SandboxSpec,
     SandboxStatus,
 )
 from minipod.runtime.streams import DescriptorStreams
 
 THREADS = 4
-LINK_SECONDS = 0.05
 A = TypeVar("A")
 B = TypeVar("B")
-
-
-class _Making(NamedTuple):
-    """A sandbox that is being made; `cloned` holds its pause's pid, 0 when there is nothing to wait for."""
-
-    reference: SandboxRef
-    cloned: "asyncio.Future[int]"
 
 
 class ShimRuntime:
@@ -79,9 +67,8 @@ class ShimRuntime:
         self.host = HostFacts(cgroup.this_host(), os.fspath(layout.run / "staging"))
         self._link = ShimLink(layout, self._on_event)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="runtime")
-        self._sandboxes: dict[str, Message] = {}  # the shim's word on each, by id
+        self._sandboxes = Sandboxes(self._link, self.host, self._perform)
         self._specs: dict[str, ContainerSpec] = {}  # of running containers, for exec
-        self._making: dict[str, _Making] = {}  # sandboxes on their way
         self._sessions: dict[int, DescriptorStreams] = {}
         self._ended_early: dict[
             int, Message
@@ -143,84 +130,11 @@ class ShimRuntime:
 
     async def run_sandbox(self, spec: SandboxSpec) -> tuple[SandboxStatus, list[TracedStep]]:
         """Make the sandbox, or return it when it is there and ready. A dead or half-made one is made anew."""
-        known = self._sandboxes.get(spec.id)
-        if known and not (known["pid"] and known["configured"]):
-            await self.remove_sandbox(spec.id)
-        status, trace = await self._run_sandbox(spec)
-        if not status["pid"]:  # the shim knew it, dead; we did not
-            await self.remove_sandbox(spec.id)
-            status, trace = await self._run_sandbox(spec)
-        return _sandbox_status(status), trace
-
-    async def _run_sandbox(self, spec: SandboxSpec) -> tuple[Message, list[TracedStep]]:
-        steps = compute_sandbox_plan(spec, self.host)
-        cloned: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._making[spec.id] = _Making(SandboxRef.of(spec), cloned)
-        try:
-            launched, made = await _both(
-                self._launch_sandbox(spec, steps, cloned), self._make_network(steps, cloned)
-            )
-        except RuntimeFailure as failure:
-            await self._give_up(spec)
-            raise RuntimeFailure("SandboxFailed", str(failure), failure.step) from None
-        finally:
-            del self._making[spec.id]
-        status: Message = launched["status"]
-        self._sandboxes[spec.id] = status
-        if status["pid"] and not status["configured"]:
-            point("runtime.sandbox.network-made")
-            self._link.begin("sandbox-configured", id=spec.id)
-            status["configured"] = status["ready"] = True
-        return status, sorted(trace_of(steps, launched) + made, key=lambda step: step.start_us)
-
-    async def _launch_sandbox(
-        self, spec: SandboxSpec, steps: Sequence[Step], cloned: "asyncio.Future[int]"
-    ) -> Message:
-        try:
-            plain = _shim_steps(steps)
-            answer = await self._link.call("run-sandbox", spec=to_plain(spec), steps=plain)
-            status = answer["status"]
-            if not cloned.done():  # it was there; 0: with its network, or dead
-                cloned.set_result(0 if status["configured"] else status["pid"])
-        finally:
-            if not cloned.done():
-                cloned.set_result(0)
-        return answer.result
-
-    async def _make_network(
-        self, steps: Sequence[Step], cloned: "asyncio.Future[int]"
-    ) -> list[TracedStep]:
-        """Perform the daemon's steps: those that need no pause at once, the others when it is cloned."""
-        early, late = _split_daemon_steps(steps)
-        traced = await self._perform(early, {}) if early else []
-        pid = await cloned
-        if late and pid:
-            traced += await self._perform(late, {"pause_pid": pid})
-        return traced
-
-    async def _give_up(self, spec: SandboxSpec) -> None:
-        """Undo a sandbox that could not be made; what cannot be undone now is removed with the Pod."""
-        self._sandboxes.setdefault(spec.id, {"id": spec.id, "network": to_plain(spec.network)})
-        with contextlib.suppress(RuntimeFailure):
-            await self.remove_sandbox(spec.id)
+        return await self._sandboxes.run(spec)
 
     async def remove_sandbox(self, sandbox_id: str) -> None:
         """Kill whatever still runs in the sandbox, take down its network, namespaces and cgroups, forget it."""
-        if sandbox_id not in self._sandboxes:
-            await self.state()  # a restarted daemon has forgotten the network
-        known = self._sandboxes.get(sandbox_id)
-        removal: tuple[Step, ...] = ()
-        if known and known["network"]:
-            network = from_plain(SandboxNetwork, known["network"])
-            removal = compute_network_removal(SandboxSpec(sandbox_id, "", "", network))
-        links = [step for step in removal if isinstance(step.operation, DeleteLink)]
-        if removal:
-            await self._perform([step for step in removal if step not in links], {})
-        point("runtime.sandbox.network-removed")
-        await self._link.call("remove-sandbox", id=sandbox_id)
-        for step in links:
-            await self._in_thread(_ensure_link_gone, step)
-        self._sandboxes.pop(sandbox_id, None)
+        await self._sandboxes.remove(sandbox_id)
 
     # --- containers -----------------------------------------------------------------------------------------------
 
@@ -233,15 +147,12 @@ class ShimRuntime:
     async def prepare_container(self, spec: ContainerSpec) -> PreparedContainer:
         """Make a container up to the point where it needs a whole sandbox. Start it, or abandon it."""
         await self._link.wait_connected()
-        making = self._making.get(spec.sandbox_id)
-        sandbox = making.reference if making else await self._sandbox_ref(spec.sandbox_id)
-        if making:
-            await asyncio.shield(making.cloned)
+        sandbox = await self._sandboxes.cloned(spec.sandbox_id)
         steps = compute_container_plan(spec, sandbox, self.host)
         answer = self._link.begin(
             "start-container",
             spec=to_plain(spec),
-            steps=_shim_steps(steps),
+            steps=shim_steps(steps),
             sandbox_id=spec.sandbox_id,
             cgroup=container_cgroup(spec, sandbox),
             held=True,
@@ -256,16 +167,6 @@ class ShimRuntime:
     def keep_spec(self, spec: ContainerSpec) -> None:
         """Remember a running container's spec, for exec."""
         self._specs[spec.id] = spec
-
-    async def _sandbox_ref(self, sandbox_id: str) -> SandboxRef:
-        if sandbox_id not in self._sandboxes:
-            await self.state()
-        known = self._sandboxes.get(sandbox_id)
-        if known is None:
-            raise RuntimeFailure("NotFound", f'sandbox "{sandbox_id}" does not exist')
-        host_network = known["network"] is None
-        shared = known["host_ipc"], known["pid_namespace"]
-        return SandboxRef(known["cgroup"], host_network, *shared, known["privileged"])
 
     async def stop_container(self, container_id: str, grace_seconds: float) -> ContainerStatus:
         """Send the stop signal, wait, send SIGKILL after the grace, return the exited status. 0: kill at once."""
@@ -331,13 +232,13 @@ class ShimRuntime:
     async def _exec_steps(self, container_id: str, spec: ExecSpec) -> tuple[str, list[Any]]:
         """Return the cgroup and the plan (as JSON) of one more process in a container."""
         container = await self._container_spec(container_id)
-        sandbox = await self._sandbox_ref(container.sandbox_id)
+        sandbox = await self._sandboxes.reference(container.sandbox_id)
         path = container_cgroup(container, sandbox)
         steps = compute_exec_plan(container, spec, sandbox, self.host)
         if self.host.cgroups.unified:
             path = f"{path}/exec-{secrets.token_hex(4)}"
             steps = tuple(_born_in(step, path) for step in steps)
-        return path, _shim_steps(steps)
+        return path, shim_steps(steps)
 
     async def attach(self, container_id: str) -> DescriptorStreams:
         """Join the streams of a running container: output from now on, input if it has `stdin`."""
@@ -345,8 +246,8 @@ class ShimRuntime:
 
     async def dial(self, sandbox_id: str, port: int) -> socket.socket:
         """Connect to a port on the sandbox's loopback. Raises ConnectionError, with the reason of both families."""
-        sandbox = await self._sandbox_ref(sandbox_id)
-        pid = 0 if sandbox.host_network else self._sandboxes[sandbox_id]["pid"]
+        sandbox = await self._sandboxes.reference(sandbox_id)
+        pid = 0 if sandbox.host_network else self._sandboxes.pid(sandbox_id)
         if not pid and not sandbox.host_network:
             raise ConnectionError("the pod's network is gone: its sandbox does not run any more")
         return await dialling.dial(port, pid, sandbox.cgroup)
@@ -406,22 +307,15 @@ class ShimRuntime:
 
     async def state(self) -> RuntimeState:
         """List all sandboxes and containers."""
-        answer = await self._link.call("list")
-        for item in answer["sandboxes"]:
-            known = self._sandboxes.get(item["id"], {})
-            if known.get("configured") and known["pid"] == item["pid"]:  # we know more by now
-                item["configured"], item["ready"] = True, bool(item["pid"])
-        self._sandboxes = {item["id"]: item for item in answer["sandboxes"]}
+        answer = await self._sandboxes.listing()
         return RuntimeState(
-            tuple(_sandbox_status(item) for item in answer["sandboxes"]),
+            tuple(sandbox_status(item) for item in answer["sandboxes"]),
             tuple(from_plain(ContainerStatus, item) for item in answer["containers"]),
         )
 
     async def networks(self) -> set[tuple[str, str]]:
         """Return the host interface and the address of every sandbox there is, dead ones included."""
-        await self.state()
-        found = [item["network"] for item in self._sandboxes.values() if item["network"]]
-        return {(each["host_interface"], each["address"].partition("/")[0]) for each in found}
+        return await self._sandboxes.networks()
 
     def events(self) -> AsyncIterator[RuntimeEvent]:
         """Yield changes from now on, until the runtime is closed."""
@@ -441,9 +335,7 @@ class ShimRuntime:
     def _on_event(self, message: Message) -> None:
         match message["event"]:
             case "sandbox-cloned":
-                making = self._making.get(message["sandbox_id"])
-                if making and not making.cloned.done():
-                    making.cloned.set_result(message["pid"])
+                self._sandboxes.on_cloned(message["sandbox_id"], message["pid"])
             case "session-ended":
                 self._end_session(message)
             case "container-exited":
@@ -451,8 +343,7 @@ class ShimRuntime:
                 self._specs.pop(status.id, None)
                 self._tell(RuntimeEvent("container-exited", status.sandbox_id, status))
             case "sandbox-exited":
-                if known := self._sandboxes.get(message["sandbox_id"]):
-                    known["pid"] = 0
+                self._sandboxes.on_exited(message["sandbox_id"])
                 self._tell(RuntimeEvent("sandbox-exited", message["sandbox_id"]))
             case "shim-lost":
                 self._forget()
@@ -474,7 +365,7 @@ class ShimRuntime:
 
     def _forget(self) -> None:
         """Forget what only a live shim could vouch for."""
-        self._sandboxes.clear()
+        self._sandboxes.forget()
         self._specs.clear()
         self._ended_early.clear()
         for streams in self._sessions.values():
@@ -484,52 +375,11 @@ class ShimRuntime:
         self._sessions.clear()
 
 
-def _shim_steps(steps: Sequence[Step]) -> list[Any]:
-    return [step_to_json(step) for step in steps if step.where != "daemon"]
-
-
-def _split_daemon_steps(steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
-    """Return the daemon's steps that need nothing of the shim's, and those that refer to what it makes."""
-    early: list[Step] = []
-    late: list[Step] = []
-    for step in steps:
-        if step.where == "daemon":
-            values = vars(step.operation).values()
-            refers = any(isinstance(value, str) and value.startswith("$") for value in values)
-            (late if late or refers else early).append(step)
-    return early, late
-
-
 def _born_in(step: Step, path: str) -> Step:
     """Return the step with its clone born in the v2 cgroup `path`."""
     if isinstance(step.operation, Clone):
         return replace(step, operation=replace(step.operation, cgroup=path))
     return step
-
-
-def _sandbox_status(plain: Message) -> SandboxStatus:
-    return from_plain(SandboxStatus, plain)
-
-
-async def _both(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
-    """Await both to their ends, whatever happens to one, then raise the first failure."""
-    results = await asyncio.gather(first, second, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return cast(tuple[A, B], tuple(results))
-
-
-def _ensure_link_gone(step: Step) -> None:
-    """See the veth go with the namespace of its other end; delete it when it does not.
-
-    Deleting it first would cost 17 ms under a lock that every new interface waits for.
-    """
-    from minipod.linux import netlink
-
-    assert isinstance(step.operation, DeleteLink)
-    if not netlink.wait_link_gone(step.operation.name, LINK_SECONDS):
-        execute.perform(step.operation)
 
 
 def _preload() -> None:

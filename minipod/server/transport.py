@@ -1,9 +1,10 @@
 """The API without a socket: what the daemon's own parts call.
 
 The same verbs, admission and validation as over HTTP; bodies are copied on the way in and decoded afresh on the way
-out, so that nobody shares an object with the server.
+out, so that nobody shares an object with the server. What watches deliver is decoded once for all who follow a kind.
 """
 
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,7 @@ class InProcessTransport:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
+        self._decoder = _Decoder()
 
     async def call(self, request: Request) -> Object:
         """Perform one request and return its object. Raises StatusError."""
@@ -34,14 +36,37 @@ class InProcessTransport:
         return made
 
     async def watch(self, request: Request) -> AsyncIterator[WatchEvent]:
-        """Yield changes until the watch's time is up or the server stops. Raises StatusError."""
+        """Yield changes until the watch's time is up or the server stops. Raises StatusError.
+
+        Their objects are shared by all who watch, and lack managedFields, which nobody who follows changes looks at.
+        """
         watch = self._resources.watch(request)
         try:
             while (changes := await watch.next()) is not None:
                 for change in changes:
-                    yield WatchEvent(change.type, wire.decode(change.value))
+                    yield WatchEvent(change.type, self._decoder.object(change.value))
         finally:
             watch.stop()
+
+
+class _Decoder:
+    """Decodes a version once for all watches, which get the same bytes of it. What it returns must not be changed."""
+
+    def __init__(self, size: int = 64) -> None:
+        self._size = size
+        self._decoded: OrderedDict[int, tuple[bytes, Object]] = OrderedDict()
+
+    def object(self, value: bytes) -> Object:
+        """Return the object of these very bytes, which it holds on to so that their address stays theirs."""
+        found = self._decoded.get(id(value))
+        if found is not None:
+            return found[1]
+        made: Object = wire.decode(value)
+        made.get("metadata", {}).pop("managedFields", None)
+        self._decoded[id(value)] = value, made
+        if len(self._decoded) > self._size:
+            self._decoded.popitem(last=False)
+        return made
 
 
 def _copied(body: Any) -> Any:

@@ -26,7 +26,7 @@ class Feed:
         self._event_limit = events
         self._size_limit = size
         self._replay = replay
-        self._waiting: dict[str, set[Watch]] = {}
+        self._waiting: dict[str, dict[Watch, None]] = {}  # those that waited first are woken first
         self._closed = False
 
     def publish(self, events: Sequence[Event]) -> None:
@@ -77,13 +77,13 @@ class Feed:
 
     def wait(self, watch: "Watch") -> None:
         """Remember a watch that has seen everything so far."""
-        self._waiting.setdefault(watch.prefix, set()).add(watch)
+        self._waiting.setdefault(watch.prefix, {})[watch] = None
 
     def forget(self, watch: "Watch") -> None:
         """Stop remembering it."""
         watches = self._waiting.get(watch.prefix)
         if watches is not None:
-            watches.discard(watch)
+            watches.pop(watch, None)
             if not watches:
                 del self._waiting[watch.prefix]
 

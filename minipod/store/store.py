@@ -211,16 +211,21 @@ class Store:
         return await asyncio.shield(answer)
 
     def _on_committed(self, rows: Sequence[Row]) -> None:
-        """Make a committed batch visible, then answer its callers, then wake the watches."""
-        events = []
+        """Make a committed batch visible, then wake the watches and answer its callers.
+
+        In this order: what follows from a write is begun before its caller, perhaps a slow one, is attended to.
+        """
+        events, answers = [], []
         for row in rows:
             previous = self._index.get(row.key)
             event = Event(row.revision, row.key, row.value, row.deleted, previous)
             self._index.apply(event)
             events.append(event)
             self._condition.stale.discard(row.key)
-            self._pending.pop(row.key).set_result(Entry(row.key, row.revision, row.value))
+            answers.append((self._pending.pop(row.key), Entry(row.key, row.revision, row.value)))
         self._feed.publish(events)
+        for answer, entry in answers:
+            answer.set_result(entry)
         if self.revision - self._compacted > self._limits.keep_revisions * 2:
             self.compact(self.revision - self._limits.keep_revisions)
 

@@ -7,7 +7,7 @@ import pytest
 
 from minipod.client import Object
 from minipod.linux import capabilities
-from minipod.node import starting
+from minipod.node import refreshing
 from minipod.node.admission import compute_refusal
 from minipod.node.environment import References
 from minipod.node.errors import StepError
@@ -457,8 +457,8 @@ def test_a_volume_with_something_of_an_earlier_version_is_not_current(tmp_path: 
     place = Path(volume.path)
     (place / volume.version).mkdir(parents=True)
     (place / "k").symlink_to("..data/k")
-    assert not starting._is_current(volume)
+    assert not refreshing._is_current(volume)
     (place / "..data").symlink_to(volume.version)
-    assert starting._is_current(volume)
+    assert refreshing._is_current(volume)
     (place / "..0123456789abcdef").mkdir()  # a kill came between the new link and the removal
-    assert not starting._is_current(volume)
+    assert not refreshing._is_current(volume)
