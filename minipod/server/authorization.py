@@ -1,8 +1,8 @@
-"""Who may do what: `system:masters` everything, nodes what nodes do, everybody else what RBAC's bindings grant.
+"""Who may do what: `system:masters` everything, nodes what their Pods need, everybody else what RBAC's bindings grant.
 
 The rules of a subject are compiled when it first asks, from the committed roles and bindings, and kept until one of
 those changes (`Store.changed`): the very next request after a change sees it. Upstream's authorizers PrivilegedGroups,
-Node and RBAC, in this order; nodes are held to `system:node`'s rules.
+Node (`node_authorization`) and RBAC, in this order.
 """
 
 from collections.abc import Iterator
@@ -17,9 +17,9 @@ from minipod.api.rbac.rules import FULL_AUTHORITY, CompiledRules, Rule
 from minipod.client import Object
 from minipod.server import wire
 from minipod.server.identity import MASTERS, Identity
+from minipod.server.node_authorization import NODES_GROUP, NodeAuthorizer, node_name
 from minipod.store import Store
 
-NODES_GROUP, NODE_PREFIX = "system:nodes", "system:node:"
 _ACCOUNT = "system:serviceaccount:"
 _SUBJECTS_KEPT = 4096
 _Key = TypeVar("_Key")
@@ -49,14 +49,21 @@ class Authorizer:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._policy = Policy(store)
+        self._nodes = NodeAuthorizer(store)
 
     def decide(self, identity: Identity, asked: Attributes) -> Decision:
         """Return whether somebody may do something."""
         if MASTERS in identity.groups:
             return Decision(True)
-        if is_node(identity) and (source := _node_rules.allows(asked)) is not None:
-            return Decision(True, source)
-        return self._current().decide(identity, asked)
+        why = ""
+        if name := node_name(identity):
+            allowed, why = self._nodes.decide(name, asked)
+            if allowed:
+                return Decision(True, "")
+        decision = self._current().decide(identity, asked)
+        if decision.allowed or not why:
+            return decision
+        return Decision(False, f"{why}, {decision.reason}" if decision.reason else why)
 
     def authorize(self, identity: Identity, asked: Attributes) -> str:
         """Return why somebody may do something. Raises Forbidden."""
@@ -70,7 +77,7 @@ class Authorizer:
         found = list(self._current().grants(identity, namespace))
         if MASTERS in identity.groups:
             found.insert(0, Grant(MASTERS, FULL_AUTHORITY))
-        if is_node(identity):
+        if node_name(identity):
             found.insert(0, Grant(NODES_GROUP, NODE_RULES))
         return found
 
@@ -212,18 +219,11 @@ def forbidden(identity: Identity, asked: Attributes, reason: str = "") -> Status
     return status_error(403, "Forbidden", f"{subject} is forbidden: {why}", details)
 
 
-def is_node(identity: Identity) -> bool:
-    """Whether this is a node agent (upstream's NodeIdentifier)."""
-    return identity.user.startswith(NODE_PREFIX) and NODES_GROUP in identity.groups
-
-
 def _prefix(plural: str) -> str:
     return f"/{plural}.{API_GROUP}/"
 
 
 _PREFIXES = tuple(map(_prefix, ("clusterroles", "roles", "clusterrolebindings", "rolebindings")))
-_node_rules = CompiledRules()
-_node_rules.add(NODE_RULES, NODES_GROUP)
 
 
 def _applying(identity: Identity, binding: Object, namespace: str) -> Object | None:

@@ -13,7 +13,7 @@ from typing import Any
 from minipod.api.errors import StatusError, conflict, not_found
 from minipod.api.kind import Kind
 from minipod.client import Object, Request
-from minipod.server import keys, metadata, wire
+from minipod.server import keys, metadata, node_restriction, wire
 from minipod.server.admission import Admission
 from minipod.server.answers import Many, One, success
 from minipod.server.conversion import presented
@@ -50,6 +50,9 @@ class Deleter:
         wanted = _wanted(request)
         self._admission.check_delete(kind, request.name)
         key = keys.object_key(kind, request.namespace, request.name)
+        entry = self._store.get(key)
+        if entry is not None:
+            node_restriction.check_delete(request, kind, wire.stored(entry))
         fate, obj, value = await self._delete(kind, key, request.name, wanted)
         if fate is Fate.REMOVED and kind.resource not in _ANSWERS_OBJECT:
             return success(kind, request.name, obj["metadata"]["uid"])

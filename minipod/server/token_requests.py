@@ -10,7 +10,7 @@ from minipod.api.kind import Kind
 from minipod.api.kinds import by_resource
 from minipod.client import Object, Request
 from minipod.clock import format_time
-from minipod.server import options, wire
+from minipod.server import node_restriction, options, wire
 from minipod.server.answers import One
 from minipod.server.decoding import decode_object
 from minipod.server.token_authentication import Credentials, Find
@@ -40,6 +40,8 @@ class TokenRequests:
         if account is None:
             raise not_found(kind, request.name)
         spec: Object = asked.setdefault("spec", {})
+        bound_to = self._bound_pod(request, spec.get("boundObjectRef") or {})
+        node_restriction.check_token(request, kind, spec, bound_to)
         spec["audiences"] = spec.get("audiences") or list(AUDIENCES)
         seconds = spec.setdefault("expirationSeconds", DEFAULT_SECONDS)
         causes = _checks(seconds)
@@ -53,6 +55,11 @@ class TokenRequests:
             asked["status"] = {"token": token, "expirationTimestamp": format_time(now + seconds)}
         asked["metadata"].setdefault("creationTimestamp", format_time(now))
         return One(wire.encode(asked), TOKEN_REQUEST, 201, tuple(warnings))
+
+    def _bound_pod(self, request: Request, reference: Object) -> Object | None:
+        if reference.get("kind") != "Pod":
+            return None
+        return self._find("pods", request.namespace, reference.get("name") or "")
 
     def _bound(self, request: Request, reference: Any) -> Bound:
         """Return what a token is to be bound to. Raises BadRequest, NotFound, Conflict."""

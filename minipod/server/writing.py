@@ -18,7 +18,7 @@ from minipod.api.errors import (
 from minipod.api.kind import Kind
 from minipod.api.kinds import stored_kind
 from minipod.client import Object, Request
-from minipod.server import field_managers, keys, metadata, options, wire
+from minipod.server import field_managers, keys, metadata, node_restriction, options, wire
 from minipod.server.admission import Admission
 from minipod.server.answers import One
 from minipod.server.conversion import from_stored, presented, to_stored
@@ -117,6 +117,7 @@ class Writer:
                 with self._allocating(kind) as allocation:
                     self._admit_new(request, kind, obj, warnings, allocation)
                     self._escalation.check(request, kind, obj, None)
+                    node_restriction.check_create(request, kind, obj)
                     with self._admission.within_quota(kind, obj):
                         value = await self._store_new(request, kind, obj)
                 return One(presented(asked, value), asked, 201, tuple(warnings))
@@ -232,6 +233,7 @@ class Writer:
         if field_managers.changes_nothing(new, old):
             return None
         self._escalation.check(request, kind, new, old)
+        node_restriction.check_change(request, kind, new, old)
         self._admission.check_change(kind, new, old, request.subresource, warnings)
         if request.subresource != "status" and new.get("spec") != old.get("spec"):
             warnings += api_warnings.unsupported(kind, new)

@@ -17,6 +17,11 @@ class Attributes:
     namespace: str = ""
     name: str = ""
     path: str = ""
+    field_selector: str = ""
+
+    def selects(self, field: str) -> str:
+        """Return the value that the field selector demands of a field, "" for none."""
+        return _selected(self.field_selector, field)
 
     @property
     def combined_resource(self) -> str:
@@ -42,15 +47,16 @@ def resource_attributes(
     if plural == "namespaces" and not group and name:
         namespace = name
     if not name and verb in _NAMED_BY_FIELD:
-        name = _selected_name(field_selector)
-    return Attributes(verb, group, version, plural, subresource, namespace, name)
+        name = _selected(field_selector, "metadata.name")
+    return Attributes(
+        verb, group, version, plural, subresource, namespace, name, field_selector=field_selector
+    )
 
 
-def _selected_name(field_selector: str) -> str:
-    """Return the name that a field selector demands."""
+def _selected(field_selector: str, field: str) -> str:
     for term in field_selector.split(","):
         key, equals, value = term.partition("=")
-        if equals and key == "metadata.name":
+        if equals and key == field:
             return value.removeprefix("=")
     return ""
 
