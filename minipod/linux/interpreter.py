@@ -1,8 +1,9 @@
 """Keeps this program's own file out of reach of the containers it starts (CVE-2019-5736).
 
-Between clone and exec a container's process still has our interpreter as /proc/self/exe, and an image may make that
-the interpreter of its own program ("#!/proc/self/exe"): the container would then run our file, open it, and write to it
-once nobody executes it any more. So whoever starts containers executes itself through a private read-only mount first.
+A container that sees a process of ours can execute its /proc/PID/exe ("#!/proc/self/exe", in an image, is the classical
+way), open what it executes, and write to it once nobody executes it any more. What minipod puts into containers is no
+file of the host's (runtime/machine.py); this is the second wall: whoever starts containers executes itself through a
+private read-only mount first.
 The mount belongs to no namespace, costs no memory, and goes with the process; through it not even root can write.
 """
 

@@ -8,28 +8,54 @@ import ctypes
 import os
 import platform
 
-# Calls newer than 5.0 have one number everywhere; the older ones without a glibc wrapper differ.
-_MACHINE_NUMBERS: dict[str, dict[str, int]] = {
-    "x86_64": {
-        "rt_sigaction": 13,
-        "rt_sigprocmask": 14,
-        "pivot_root": 155,
-        "keyctl": 250,
-        "seccomp": 317,
-        "bpf": 321,
-        "execveat": 322,
-    },
-    "aarch64": {
-        "rt_sigaction": 134,
-        "rt_sigprocmask": 135,
-        "pivot_root": 41,
-        "keyctl": 219,
-        "seccomp": 277,
-        "bpf": 280,
-        "execveat": 281,
-    },
+# Calls up to 5.0 have a number of each machine's own, the newer ones one everywhere.
+_OLD_NUMBERS: dict[str, tuple[int, int]] = {  # x86_64, aarch64
+    "read": (0, 63),
+    "write": (1, 64),
+    "close": (3, 57),
+    "munmap": (11, 215),
+    "rt_sigaction": (13, 134),
+    "rt_sigprocmask": (14, 135),
+    "ioctl": (16, 29),
+    "sendfile": (40, 71),
+    "sendto": (44, 206),
+    "sendmsg": (46, 211),
+    "clone": (56, 220),
+    "execve": (59, 221),
+    "fcntl": (72, 25),
+    "chdir": (80, 49),
+    "fchdir": (81, 50),
+    "fchmod": (91, 52),
+    "fchown": (93, 55),
+    "umask": (95, 166),
+    "setsid": (112, 157),
+    "setgroups": (116, 159),
+    "setresuid": (117, 147),
+    "setresgid": (119, 149),
+    "capset": (126, 91),
+    "pivot_root": (155, 41),
+    "prctl": (157, 167),
+    "chroot": (161, 51),
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "sethostname": (170, 161),
+    "clock_gettime": (228, 113),
+    "exit_group": (231, 94),
+    "keyctl": (250, 219),
+    "openat": (257, 56),
+    "mkdirat": (258, 34),
+    "mknodat": (259, 33),
+    "symlinkat": (266, 36),
+    "unshare": (272, 97),
+    "dup3": (292, 24),
+    "prlimit64": (302, 261),
+    "setns": (308, 268),
+    "seccomp": (317, 277),
+    "bpf": (321, 280),
+    "execveat": (322, 281),
+    "statx": (332, 291),
 }
-NUMBERS: dict[str, int] = {
+_NEW_NUMBERS: dict[str, int] = {
     "pidfd_send_signal": 424,
     "open_tree": 428,
     "move_mount": 429,
@@ -41,8 +67,19 @@ NUMBERS: dict[str, int] = {
     "close_range": 436,
     "openat2": 437,
     "mount_setattr": 442,
-    **_MACHINE_NUMBERS.get(platform.machine(), {}),
 }
+_MACHINES = ("x86_64", "aarch64")
+
+
+def numbers(machine: str) -> dict[str, int]:
+    """Return the system calls' numbers on a machine: only the new ones where it is not known."""
+    if machine not in _MACHINES:
+        return dict(_NEW_NUMBERS)
+    index = _MACHINES.index(machine)
+    return {name: each[index] for name, each in _OLD_NUMBERS.items()} | _NEW_NUMBERS
+
+
+NUMBERS = numbers(platform.machine())
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000

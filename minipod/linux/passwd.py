@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from minipod.linux.files import open_in_root
 
 LARGEST_ID = 2**31 - 1  # as in Kubernetes' API and other runtimes
-_LARGEST = 10 * 1024 * 1024  # bytes; a file beyond it is refused, as other runtimes do
+LARGEST_FILE = 10 * 1024 * 1024  # bytes; a file beyond it is refused, as other runtimes do
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ def read_in_root(root: int, path: str) -> str:
     except (FileNotFoundError, NotADirectoryError):
         return ""
     with os.fdopen(descriptor, "rb") as opened:
-        content = opened.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
+        content = opened.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
         raise OSError(27, "file too large", path)
     return content.decode(errors="surrogateescape")
 

@@ -1,4 +1,4 @@
-"""Processes and namespaces: clone3, setns, unshare, pidfd, prctl, credentials, sealed memory files."""
+"""Processes and namespaces: setns, unshare, pidfd, prctl, credentials, sealed memory files."""
 
 import fcntl
 import os
@@ -59,19 +59,8 @@ def namespace_flags(names: "tuple[str, ...] | list[str]") -> int:
     return flags
 
 
-def clone3(flags: int, cgroup: int = -1) -> tuple[int, int]:
-    """Clone this process as fork does, into new namespaces; return (pid, pidfd), or (0, -1) in the child (clone3(2)).
-
-    The child gets a copy of the memory and of the stack, default signal handlers (ignored ones stay ignored), and is
-    born in the v2 cgroup that the descriptor `cgroup` refers to. The caller must be single-threaded.
-    """
-    pidfd = bytearray(8)
-    arguments = _clone_arguments(flags | CLONE_PIDFD | CLONE_CLEAR_SIGHAND, pidfd, cgroup)
-    pid = system_call("clone3", arguments, len(arguments))
-    return (0, -1) if pid == 0 else (pid, struct.unpack_from("i", pidfd)[0])
-
-
-def _clone_arguments(flags: int, pidfd: bytearray, cgroup: int) -> bytes:
+def clone_arguments(flags: int, pidfd: bytearray, cgroup: int) -> bytes:
+    """Return struct clone_args of a child that tells its end by SIGCHLD (clone3(2)); `cgroup` -1: its parent's."""
     import ctypes
 
     where = ctypes.addressof(ctypes.c_char.from_buffer(pidfd))
@@ -92,12 +81,11 @@ def unshare(flags: int) -> None:
     library_call("unshare", flags)
 
 
-def reset_signals() -> None:
-    """Give every signal its default action, those included that the C library keeps for itself (rt_sigaction(2))."""
-    default = bytes(32)  # struct sigaction of the kernel: handler SIG_DFL, no flags, nothing masked
-    for number in range(1, 65):
-        if number not in (signal.SIGKILL, signal.SIGSTOP):
-            system_call("rt_sigaction", number, default, None, 8)
+def ignored_signals() -> tuple[int, ...]:
+    """Return the signals that this process ignores, as the kernel has them (proc_pid_status(5), SigIgn)."""
+    with open("/proc/self/status", "rb") as file:
+        ignored = int(file.read().partition(b"SigIgn:")[2].split(None, 1)[0], 16)
+    return tuple(number for number in range(1, 65) if ignored >> (number - 1) & 1)
 
 
 def signal_mask(*numbers: int) -> bytes:
@@ -139,8 +127,8 @@ def end_with_parent(pid: int) -> None:
         raise KeyboardInterrupt
 
 
-def capset(effective: int, permitted: int, inheritable: int) -> None:
-    """Set this process's capability sets, as bit masks (capset(2), version 3)."""
+def capability_data(effective: int, permitted: int, inheritable: int) -> tuple[bytes, bytes]:
+    """Return header and data of capset(2), version 3, from bit masks."""
     header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
     low, high = 0xFFFFFFFF, 32
     data = struct.pack(
@@ -148,7 +136,7 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
         *(effective & low, permitted & low, inheritable & low),
         *(effective >> high, permitted >> high, inheritable >> high),
     )
-    library_call("capset", header, data)
+    return header, data
 
 
 def sethostname(name: str) -> None:

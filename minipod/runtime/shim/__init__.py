@@ -1,8 +1,8 @@
 """The shim: one small, long-lived process that is the parent of every container of one root.
 
 It owns their pipes and exit codes, so that the daemon may crash, be upgraded or be killed and nothing is lost.
-Single-threaded around an epoll loop; loads the standard library and `minipod.linux` (never netlink or nftables):
-forking from a small process is what makes container start fast. `python -m minipod.runtime.shim --root DIR`.
+Single-threaded around an epoll loop; loads the standard library and `minipod.linux` (never netlink or nftables), for it
+is there as long as its containers are. `python -m minipod.runtime.shim --root DIR`.
 
     loop         descriptors, timers, signals; bulk copying in fair turns
     connection   one daemon's connection: frames in, frames out
@@ -11,6 +11,7 @@ forking from a small process is what makes container start fast. `python -m mini
     output       copies a container's output to its log and to attached clients
     processes    the children: who waits for which, and how it ended
     launching    from a plan's steps to a running process, and the pipes between
+    holding      a Pod's processes held, while a program goes on that they keep from it
     removal      cgroups, removed as soon as the kernel says that they are empty
     core         what the following share
     sandboxes, containers, sessions    the verbs

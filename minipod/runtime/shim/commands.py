@@ -69,7 +69,7 @@ class Commands:
         try:
             pipes = open_combined()
             references = {"container_pid": container.record.pid}
-            Launch(self._core, steps, pipes, references, done, pod=container.pod_cgroup)
+            Launch(self._core, steps, pipes, references, done, place=container.place)
         except LaunchFailure as failure:
             done(failure)
 

@@ -5,13 +5,15 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 
 from minipod.fault import point
 from minipod.linux import cgroup
+from minipod.linux.passwd import Identity
 from minipod.runtime.shim.connection import Request
 from minipod.runtime.shim.core import Core, Refusal, cgroup_path, identifier, members, number, text
-from minipod.runtime.shim.launching import Launch, LaunchFailure, Pipes, Started, open_stdio
+from minipod.runtime.shim.launching import Launch, LaunchFailure, Pipes, Place, Started, open_stdio
 from minipod.runtime.shim.logs import LineStream, LogFile
 from minipod.runtime.shim.loop import Timer
 from minipod.runtime.shim.output import Output
@@ -40,9 +42,11 @@ class Container:
         self.waiters: list[Request] = []
 
     @property
-    def pod_cgroup(self) -> str:
-        """The cgroup of the container's Pod, which is above its own."""
-        return self.record.cgroup.rpartition("/")[0]
+    def place(self) -> Place:
+        """What a process in here is among. The Pod's cgroup is above the container's own."""
+        known = self.record.identity
+        identity = Identity(**{**known, "groups": tuple(known["groups"])}) if known else None
+        return Place(self.record.cgroup.rpartition("/")[0], identity)
 
     def close_stdin(self) -> None:
         """End the program's standard input. Repeatable."""
@@ -100,8 +104,10 @@ class Containers:
                 self._on_started(container, result, log, pipes)
 
         pipes = open_stdio(record.tty, record.stdin)
-        pod = container.pod_cgroup
-        container.launch = Launch(self._core, steps, pipes, references, done, pod=pod, held=held)
+        place = container.place
+        container.launch = Launch(
+            self._core, steps, pipes, references, done, place=place, held=held
+        )
 
     def release(self, request: Request) -> None:
         """Let a held container go on to its program; nothing when it has failed meanwhile."""
@@ -122,6 +128,7 @@ class Containers:
     ) -> None:
         record = container.record
         record.pid, record.state, record.started_at = started.pid, "running", time.time()
+        record.identity = asdict(started.identity) if started.identity else None
         point("shim.container.started")
         for request in container.starters:
             request.reply({"status": record.status(), "times": started.times})

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from minipod.linux.passwd import Identity
 from minipod.runtime.codec import step_from_json
-from minipod.runtime.launch import Launched, LaunchError, Stdio, Time, start
+from minipod.runtime.launch import Stdio, start
+from minipod.runtime.launched import Launched, LaunchError, Time
 from minipod.runtime.shim.core import Core
 from minipod.runtime.shim.holding import Hold, is_stopped
 from minipod.runtime.shim.loop import Timer
@@ -34,10 +36,21 @@ class LaunchFailure(Exception):
 
 
 class Started(NamedTuple):
-    """A process that executes its program, and when it did each of the steps that led there."""
+    """A process that executes its program, when it did each of the steps that led there, and as whom."""
 
     pid: int
     times: tuple[Time, ...]
+    identity: Identity | None = None
+
+
+class Place(NamedTuple):
+    """What a process will be among: the Pod's cgroup, and the user of the container where that is known."""
+
+    pod: str = ""
+    identity: Identity | None = None
+
+
+NOWHERE = Place()
 
 
 @dataclass
@@ -138,13 +151,12 @@ class Launch:
         references: Plain,
         done: Callable[[Started | LaunchFailure], None],
         *,
-        pod: str = "",
+        place: Place = NOWHERE,
         held: bool = False,
     ) -> None:
         """Clone the process. Raises LaunchFailure when it comes to nothing at once; the pipes are closed then.
 
-        `pod` is the Pod's cgroup. One that is `held` prepares itself, but does not go past the plan's `AwaitTurn`
-        before `release`.
+        One that is `held` prepares itself, but does not go past the plan's `AwaitTurn` before `release`.
         """
         self._core = core
         self._pipes = pipes
@@ -153,7 +165,8 @@ class Launch:
         self.held = held
         try:
             planned = [step_from_json(step) for step in steps]
-            self._launching = start(planned, Stdio(*pipes.child), references, held=held)
+            stdio = Stdio(*pipes.child)
+            self._launching = start(planned, stdio, references, held=held, identity=place.identity)
         except LaunchError as error:
             pipes.close()
             raise LaunchFailure(error.reason, error.message, error.step) from None
@@ -164,11 +177,12 @@ class Launch:
         core.busy += 1
         self.pid = self._launching.pid
         core.processes.expect(self.pid)
-        if self._launching.spawns:
-            core.processes.expect_unknown()
-        self._others = Hold(core.cgroups, pod)
+        self._others = Hold(core.cgroups, place.pod)
         self._held_since = 0.0
         self._rescue: Timer | None = None
+        if self._launching.spawns:
+            core.processes.expect_unknown()
+            self._rescue = core.loop.call_later(RESCUE_SECONDS, self._continue)
         pipes.close_child()
         self._watch()
 
@@ -202,15 +216,14 @@ class Launch:
             self._succeed(launched)
             return
         self._watch()
-        if self._launching.spawns and self._launching.prepared and self._rescue is None:
-            self._held_since = time.monotonic()
-            self._rescue = self._core.loop.call_later(RESCUE_SECONDS, self._continue)
 
     def _continue(self) -> None:
         """Let a spawned program go on that somebody in its PID namespace has stopped; end what cannot be helped."""
         processes = self._core.processes
         held = processes.find_unknown(cgroups_of(self.pid))
-        patient = time.monotonic() - self._held_since < PATIENCE_SECONDS
+        if held and not self._held_since:
+            self._held_since = time.monotonic()
+        patient = not held or time.monotonic() - self._held_since < PATIENCE_SECONDS
         for pid in held:
             if patient and is_stopped(pid):
                 self._others.take(pid, lambda child: not processes.is_known(child))
@@ -229,7 +242,7 @@ class Launch:
             os.close(launched.pidfd)
         if launched.terminal >= 0:
             self._pipes.take_terminal(launched.terminal)
-        self._done(Started(launched.pid, launched.times))
+        self._done(Started(launched.pid, launched.times, launched.identity))
 
     def _fail(self, failure: LaunchFailure) -> None:
         self._let_go(None)

@@ -76,13 +76,16 @@ class ContainerRecord:
     stdin_once: bool = False
     tty: bool = False
     stop_signal: str = "SIGTERM"
+    identity: Plain | None = (
+        None  # passwd.Identity that its program was started as, and whatever is exec'd is
+    )
 
     def status(self) -> Plain:
         """Return spec.ContainerStatus as JSON."""
         kept = asdict(self)
         for name in ("cgroup", "log_max_bytes", "log_max_files", "stdin", "stdin_once", "tty"):
             del kept[name]
-        del kept["stop_signal"]
+        del kept["stop_signal"], kept["identity"]
         return kept
 
     def finish(self, now: float, exit_code: int, reason: str, message: str = "") -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from minipod.linux import cgroup
 from minipod.paths import Layout
-from minipod.runtime import delegation, launch, launch_child, protocol
+from minipod.runtime import delegation, launch, protocol
 from minipod.runtime.shim.commands import Commands
 from minipod.runtime.shim.connection import Connection, Request
 from minipod.runtime.shim.containers import Containers
@@ -116,7 +116,7 @@ class Server:
             signal.SIGTERM: self._terminate,
         }
         given = resource.getrlimit(resource.RLIMIT_NOFILE)
-        launch_child.open_files = launch_child.open_files or given  # what programs are given
+        launch.open_files = launch.open_files or given  # what programs are given
         resource.setrlimit(resource.RLIMIT_NOFILE, (given[1], given[1]))  # what we take
         launch.prepare()
         self.loop.start_signals({int(number): handler for number, handler in handlers.items()})

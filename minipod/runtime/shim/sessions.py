@@ -66,7 +66,7 @@ class Sessions:
                 self._on_started(request, container, path, result, pipes)
 
         try:
-            Launch(self._core, steps, pipes, references, done, pod=container.pod_cgroup)
+            Launch(self._core, steps, pipes, references, done, place=container.place)
         except LaunchFailure as failure:
             done(failure)
 

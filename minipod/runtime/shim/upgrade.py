@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from minipod.linux.process import sealed_memory_file
-from minipod.runtime import launch_child
+from minipod.runtime import launch
 from minipod.runtime.protocol import Decoder
 from minipod.runtime.shim.connection import Connection, Request
 from minipod.runtime.shim.containers import Container
@@ -106,7 +106,7 @@ def compute_state(server: Server, request: Request | None) -> Plain:
         "listener": server.listener.fileno(),
         "last_connection": server.last_connection,
         "last_session": server.sessions.last_number,
-        "open_files": launch_child.open_files,
+        "open_files": launch.open_files,
         "sandboxes": [asdict(item) for item in server.sandboxes.all.values()],
         "containers": containers,
         "sessions": sessions,
@@ -192,7 +192,7 @@ def resume(server: Server, state: Plain) -> None:
     server.last_connection = state["last_connection"]
     server.sessions.last_number = state["last_session"]
     soft, hard = state["open_files"]
-    launch_child.open_files = soft, hard
+    launch.open_files = soft, hard
     connections = {
         item["number"]: _resume_connection(server, item) for item in state["connections"]
     }

@@ -4,19 +4,24 @@ import contextlib
 import ctypes
 import errno
 import os
+import platform
 import select
 import shutil
 import signal
+import struct
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from minipod.linux import mounts
-from minipod.runtime import execute, launch, launch_mounts, spawn
-from minipod.runtime.launch import LaunchError, Stdio
-from minipod.runtime.operations import CheckHostPath
+from minipod.linux import kernel, mounts
+from minipod.runtime import execute, launch, machine
+from minipod.runtime.assembly import Assembler
+from minipod.runtime.launch import Stdio
+from minipod.runtime.launched import Launched, LaunchError, Launching
+from minipod.runtime.operations import BindMount, CheckHostPath, Clone, Exec, SetPropagation, Step
 from minipod.runtime.spec import Mount
 from tests.kernel.runtime.world import SECURITY, World
 
@@ -31,6 +36,26 @@ def volume(world: World) -> Path:
     return made
 
 
+def take(volume: Path, place: Path) -> list[str]:
+    """Mount the volume's "part" at a place, as a container's process does, and list it. Raises LaunchError."""
+    read, write = os.pipe2(os.O_CLOEXEC)
+    steps = (
+        Step(Clone("taker", ("mnt",)), "shim"),
+        Step(SetPropagation("/", "rprivate"), "child"),
+        Step(BindMount(str(place), source=str(volume), subpath="part"), "child"),
+        Step(Exec(("ls", str(place)), ("PATH=/bin",)), "child"),
+    )
+    with os.fdopen(read) as output:
+        try:
+            taken = launch.launch(steps, Stdio(-1, write, write), {})
+        finally:
+            os.close(write)
+        listed = output.read().split()
+    os.close(taken.pidfd)
+    assert os.waitpid(taken.pid, 0)[1] == 0
+    return listed
+
+
 def test_a_subpath_exchanged_for_a_link_as_it_is_made(
     volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -38,16 +63,20 @@ def test_a_subpath_exchanged_for_a_link_as_it_is_made(
     secret = tmp_path / "secret"
     secret.write_text("the host's")
     secret.chmod(0o600)
-    mkdir = os.mkdir
+    call = Assembler.call
+    monkeypatch.setitem(kernel.NUMBERS, "renameat2", 316 if platform.machine() == "x86_64" else 276)
 
-    def mkdir_and_lose(name: str, mode: int, *, dir_fd: int) -> None:
-        mkdir(name, mode, dir_fd=dir_fd)
-        os.rename(volume / name, volume / "elsewhere")
-        os.symlink(secret, volume / name)
+    def call_and_lose(code: Assembler, name: str, *arguments: Any, **how: Any) -> None:
+        call(code, name, *arguments, **how)
+        if name == "mkdirat" and arguments[1] == "part":
+            here = kernel.AT_FDCWD
+            call(code, "renameat2", here, f"{volume}/part", here, f"{volume}/elsewhere", 0)
+            call(code, "symlinkat", str(secret), here, f"{volume}/part")
 
-    monkeypatch.setattr(os, "mkdir", mkdir_and_lose)
-    with pytest.raises(OSError, match="part"):
-        os.close(launch_mounts._open_source(str(volume), "part", True))
+    monkeypatch.setattr(Assembler, "call", call_and_lose)
+    with pytest.raises(LaunchError, match=r'openat: .* "part"'):
+        take(volume, tmp_path)
+    assert (volume / "part").is_symlink()
     assert secret.stat().st_mode & 0o777 == 0o600
 
 
@@ -71,6 +100,8 @@ def exchange(first: Path, second: Path) -> None:
 def test_a_subpath_exchanged_for_a_link_while_it_is_mounted(volume: Path, tmp_path: Path) -> None:
     """The kernel resolves it beneath the volume in one call: there is no moment between a look and a mount."""
     (tmp_path / "secret").mkdir()
+    place = tmp_path / "place"
+    place.mkdir()
     (volume / "part").mkdir()
     (volume / "link").symlink_to(tmp_path)
     (volume / "part/mine").write_text("")
@@ -84,11 +115,9 @@ def test_a_subpath_exchanged_for_a_link_while_it_is_mounted(volume: Path, tmp_pa
     turner.start()
     seen: set[str] = set()
     try:
-        for _ in range(500):
-            with contextlib.suppress(OSError):  # it was the link
-                tree = launch_mounts._open_source(str(volume), "part", True)
-                seen.update(os.listdir(f"/proc/self/fd/{tree}"))
-                os.close(tree)
+        for _ in range(200):
+            with contextlib.suppress(LaunchError):  # it was the link
+                seen.update(take(volume, place))
     finally:
         done.set()
         turner.join()
@@ -206,17 +235,19 @@ def test_an_images_user_files_that_lead_elsewhere(world: World) -> None:
 def test_a_failure_that_a_tracer_made_up_holds_up_nobody(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The page with the error's number is the spawned process's too: that it has failed need not be true."""
+    """Before it executes its program the spawned process may be made to say anything: it need not have failed."""
     world.start_sandbox(pid="pod")
-    parse, programs = spawn.parse, []
+    on_spawned, programs = Launching._on_spawned, []
 
-    def parse_and_forge(message: bytes) -> spawn.Told | None:
-        if told := parse(message):
-            programs.append(told.pid)
-            return spawn.Told(told.pid, errno.ENOEXEC)
-        return None
+    def forge(self: Launching, pid: int, wait: bool) -> Launched:
+        programs.append(pid)
+        code = range(machine.LATE_CODE, machine.LATE_DATA, 8 * machine.WORDS)
+        notes = ((each, self._explain(each)) for each in code)
+        address = next(each for each, note in notes if note and note.call == "execve")
+        self._strangers[pid] = struct.pack("=QQ", address, errno.ENOEXEC)
+        return on_spawned(self, pid, wait)
 
-    monkeypatch.setattr(spawn, "parse", parse_and_forge)
+    monkeypatch.setattr(Launching, "_on_spawned", forge)
     assert world.pause is not None
     references = {"pause_pid": world.pause.pid}
     launching = launch.start(world.plan(world.spec("sleep", "60")), Stdio(), references)

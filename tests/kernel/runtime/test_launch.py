@@ -12,7 +12,8 @@ import pytest
 from minipod.linux import capabilities, cgroup, seccomp
 from minipod.linux.mounts import mounts
 from minipod.runtime import execute
-from minipod.runtime.launch import LaunchError, Stdio, launch
+from minipod.runtime.launch import Stdio, launch
+from minipod.runtime.launched import LaunchError
 from minipod.runtime.operations import Operation, Step
 from minipod.runtime.plan import SandboxRef, compute_exec_plan
 from minipod.runtime.spec import ExecSpec, Mount, Resources, Security, User
@@ -436,7 +437,7 @@ def test_launch_without_a_sandbox_says_that_it_is_gone(pod: World) -> None:
     assert caught.value.reason == "SandboxGone"
 
 
-class Look(Operation):
+class Look(Operation, summary="look into everybody"):
     """A test's own step of the parent's, while the child waits for it."""
 
 

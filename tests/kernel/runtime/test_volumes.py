@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minipod.runtime.launch import LaunchError
+from minipod.runtime.launched import LaunchError
 from minipod.runtime.spec import ExecSpec, Mount
 from tests.kernel.runtime.world import World
 

@@ -11,7 +11,8 @@ from typing import BinaryIO
 
 from minipod.linux import cgroup
 from minipod.runtime import defaults
-from minipod.runtime.launch import Launched, Stdio, launch
+from minipod.runtime.launch import Stdio, launch
+from minipod.runtime.launched import Launched
 from minipod.runtime.operations import Step, TracedStep
 from minipod.runtime.plan import (
     HostFacts,

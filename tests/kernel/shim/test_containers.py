@@ -267,3 +267,42 @@ async def test_a_listing_never_takes_back_that_a_sandbox_is_ready(shim: ShimWorl
         assert all(await listing())
         again = await shim.sandbox(f"s{number}")
         assert again.pid == made.pid
+
+
+@asynchronous
+async def test_no_process_to_be_had_is_said_and_loses_nothing(shim: ShimWorld) -> None:
+    """The shim, or with v2 the Pod, where processes are born, is at its limit: clone3(2) fails with EAGAIN."""
+    await shim.sandbox()
+    container = await shim.start("sleep", "60")
+    limited = shim.cgroups.directory("pids", f"{shim.layout.instance}/sandbox")
+    if not limited:
+        pytest.skip("this host has no pids controller")
+    moved = 0 if shim.cgroups.is_v2("pids") else parent_of(container.pid)
+    home = ""
+    if moved:
+        lines = Path(f"/proc/{moved}/cgroup").read_text().splitlines()
+        home = next(
+            path for _, name, path in (each.split(":", 2) for each in lines) if name == "pids"
+        )
+        limited = shim.cgroups.directory("pids", f"{shim.layout.instance}/tight")
+        os.mkdir(limited)
+        Path(limited, "cgroup.procs").write_text(str(moved))
+    Path(limited, "pids.max").write_text("1")
+    try:
+        with pytest.raises(RuntimeFailure, match="clone3: Resource temporarily") as caught:
+            await shim.start("sleep", "60")
+        assert caught.value.reason == "StartError"
+        with pytest.raises(RuntimeFailure, match="clone3: Resource temporarily"):
+            await shim.exec(container.id, "true")
+    finally:
+        Path(limited, "pids.max").write_text("max")
+        if moved:
+            Path(shim.cgroups.directory("pids", home[1:]), "cgroup.procs").write_text(str(moved))
+            os.rmdir(limited)
+
+    assert (await shim.start("sleep", "60")).state == "running"
+    assert (await shim.exec(container.id, "echo", "back"))[1] == b"back\n"
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from minipod.runtime import pause, spawn
+from minipod.runtime import machine, pause
 
 
-@pytest.mark.parametrize("made", [pause.program, spawn.program])
+@pytest.mark.parametrize("made", [pause.program, machine.program])
 @pytest.mark.parametrize(("machine", "number"), [("x86_64", 62), ("aarch64", 183)])
 def test_is_a_static_program_of_one_page(
     made: Callable[[str], bytes], machine: str, number: int
@@ -51,14 +51,3 @@ def test_the_pauses_instructions(tmp_path: Path) -> None:
     # prctl, prctl, rt_sigprocmask, rt_sigtimedwait, exit_group, wait4 (syscalls(2))
     called = system_calls(pause.program("x86_64")[:-14], tmp_path)
     assert called == [157, 157, 14, 128, 231, 61]
-
-
-def test_the_spawns_instructions(tmp_path: Path) -> None:
-    # prctl, mmap, clone, write, exit_group; in the child close, setsid, ioctl, execve, exit_group
-    called = system_calls(spawn.program("x86_64"), tmp_path)
-    assert called == [157, 9, 56, 1, 231, 3, 112, 16, 59, 231]
-
-
-def test_only_the_spawns_own_message_is_one() -> None:
-    assert spawn.parse(struct.pack("=2i", 7, 0)) == (7, 0)
-    assert spawn.parse(b"short") is None

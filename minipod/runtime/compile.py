@@ -1,0 +1,280 @@
+"""From a plan's child steps to a program for the machine: a function for each operation, all of them pure.
+
+What needs the host (descriptors, a user's groups) is an input of the program, or is asked of the parent on the way.
+What depends on the kernel's answers is a jump. Here are processes, namespaces and cgroups; `compile_mounts` has what a
+container sees, `compile_program` what it may do and what it executes.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from minipod.linux.kernel import AT_FDCWD
+from minipod.linux.process import (
+    CLOSE_RANGE_CLOEXEC,
+    KEYCTL_JOIN_SESSION_KEYRING,
+    namespace_flags,
+)
+from minipod.runtime.assembly import Assembler, Cell, Part, Program
+from minipod.runtime.compile_mounts import MOUNTS
+from minipod.runtime.compile_program import PROGRAMS
+from minipod.runtime.compiling import ALL_DESCRIPTORS, STREAMS, Compiling, Facts, target_input
+from minipod.runtime.operations import (
+    AwaitTurn,
+    BindMount,
+    ChangeDirectory,
+    EnterCgroup,
+    ExecPause,
+    JoinNamespaces,
+    LimitCapabilities,
+    LoadSeccomp,
+    MakeDevices,
+    MakeReadOnly,
+    MaskPaths,
+    MountCgroups,
+    MountFilesystem,
+    NewSession,
+    OpenMountTree,
+    PivotRoot,
+    RemountReadOnly,
+    SetHostname,
+    SetOomScoreAdj,
+    SetPropagation,
+    SetUser,
+    Step,
+    Unshare,
+    WriteSysctl,
+)
+
+
+def compile_steps(steps: Sequence[Step], first: int, facts: Facts) -> Program:
+    """Return the program that performs the child's steps from `first` on, and waits where the parent has one.
+
+    ValueError for a plan that no process can perform.
+    """
+    state = Compiling(Assembler(compute_inputs(steps, facts)), facts, steps)
+    code = state.code
+    state.place_failure()
+    if state.spawns:
+        code.early()
+    code.call("close_range", 3, ALL_DESCRIPTORS, CLOSE_RANGE_CLOEXEC)
+    state.stamp(-1)
+    index = first
+    for number in range(_MOST_PARTS):
+        begin = index
+        while index < len(steps) and not _is_common(index, state):
+            index += 1
+        _compile_range(begin, index, state)
+        begin = index
+        while index < len(steps) and _is_common(index, state):
+            index += 1
+        if index > begin:
+            _insert_part(number, begin, index, state)
+    _compile_range(index, len(steps), state)
+    return code.finish(state.stamps)
+
+
+_repeated: dict[object, Program] = {}
+
+
+def compile_again(steps: Sequence[Step], first: int, facts: Facts) -> Program:
+    """Return the program of a plan that is likely to come again (a probe's), compiled once. It has no notes.
+
+    What to say of a failure takes most of a program's memory: who needs it compiles the steps.
+    """
+    key = tuple(steps[first:]), first, facts
+    known = _repeated.get(key)
+    if known is None:
+        known = replace(compile_steps(steps, first, facts), notes={})
+        if len(_repeated) >= _MOST_REPEATED:
+            del _repeated[next(iter(_repeated))]
+        _repeated[key] = known
+    return known
+
+
+def _compile_range(first: int, end: int, state: Compiling) -> None:
+    for index in range(first, end):
+        step = state.steps[index]
+        state.code.step = index
+        if step.where == "shim":
+            _await_parent(state)
+        elif step.where == "child":
+            action = _ACTIONS.get(type(step.operation))
+            if action is None:
+                raise ValueError(f"{type(step.operation).__name__} is no step of a new process")
+            action(step.operation, state)
+        else:
+            continue
+        if step.operation is not state.program:
+            state.stamp(index)
+
+
+# --- what many programs have in common ----------------------------------------------------------------------------
+
+
+def _is_common(index: int, state: Compiling) -> bool:
+    """Whether a step is likely to be the same in many containers' plans, and touches nothing of the steps around it."""
+    step = state.steps[index]
+    operation = step.operation
+    if step.where != "child" or operation is state.program:
+        return False
+    if isinstance(operation, LoadSeccomp):
+        return state.steps[index + 1].operation is not state.program
+    if isinstance(operation, BindMount):
+        return not operation.source
+    return isinstance(operation, _COMMON) or (
+        isinstance(operation, OpenMountTree) and bool(operation.target)
+    )
+
+
+class _Known(NamedTuple):
+    """A part, and what its compilation has left behind."""
+
+    part: Part
+    trees: dict[str, Cell]
+    stamps: tuple[int, ...]
+    sealed: bool
+
+
+_parts: dict[object, _Known] = {}
+
+
+def _insert_part(number: int, first: int, end: int, state: Compiling) -> None:
+    """Compile some steps once, and take what they gave from then on."""
+    operations = tuple(step.operation for step in state.steps[first:end])
+    facts = state.facts
+    around = (
+        number,
+        first,
+        len(state.stamps),
+        tuple(state.trees.items()),
+        state.spawns,
+        state.sealed,
+    )
+    key = around, operations, facts.cgroups, facts.bounding, facts.devices, tuple(state.code.inputs)
+    known = _parts.get(key)
+    if known is None:
+        before = len(state.stamps)
+        state.begin_part(number)
+        _compile_range(first, end, state)
+        part = state.end_part()
+        known = _Known(part, dict(state.trees), tuple(state.stamps[before:]), state.sealed)
+        if len(_parts) >= _MOST_KNOWN:
+            del _parts[next(iter(_parts))]
+        _parts[key] = known
+    else:
+        state.trees = dict(known.trees)
+        state.stamps += known.stamps
+        state.sealed = known.sealed
+    state.code.insert(known.part)
+
+
+def compute_inputs(steps: Sequence[Step], facts: Facts) -> tuple[str, ...]:
+    """Return the names of what the program is given with each start: descriptors."""
+    names = ["channel"]
+    names += [name for name, given in zip(STREAMS, facts.streams, strict=True) if given]
+    operations = [step.operation for step in steps]
+    names += sorted(
+        {
+            target_input(each.target)
+            for each in operations
+            if isinstance(each, JoinNamespaces | OpenMountTree) and each.target
+        }
+    )
+    if any(isinstance(each, ExecPause) for each in operations):
+        names.append("pause")
+    if facts.identity is None and any(isinstance(each, SetUser) for each in operations):
+        names += ["passwd", "group"]
+    return tuple(names)
+
+
+def _await_parent(state: Compiling) -> None:
+    """Wait until the parent has done the step of its own that the plan has here; end when it has given up."""
+    byte = state.code.space(8)
+    state.code.call("read", state.channel, byte, 1, child=state.end)
+
+
+def _await_turn(_operation: AwaitTurn, state: Compiling) -> None:
+    _await_parent(state)
+
+
+# --- namespaces and sessions --------------------------------------------------------------------------------------
+
+
+def _join_namespaces(operation: JoinNamespaces, state: Compiling) -> None:
+    target = state.code.inputs[target_input(operation.target)]
+    state.code.call("setns", target, namespace_flags(operation.namespaces))
+
+
+def _unshare(operation: Unshare, state: Compiling) -> None:
+    state.code.call("unshare", namespace_flags(operation.namespaces))
+
+
+def _new_session(_operation: NewSession, state: Compiling) -> None:
+    state.code.call("setsid")
+    tolerated = (errno.ENOSYS, errno.EPERM, errno.EDQUOT)
+    state.code.call("keyctl", KEYCTL_JOIN_SESSION_KEYRING, 0, errors=tolerated)
+
+
+def _set_hostname(operation: SetHostname, state: Compiling) -> None:
+    name = os.fsencode(operation.name)
+    state.code.call(
+        "sethostname", operation.name, len(name), note=state.note("sethostname", operation.name)
+    )
+
+
+def _write(state: Compiling, path: str, content: str, *tolerated: int) -> None:
+    code, opened = state.code, state.scratch()
+    note = state.note("open", path)
+    code.call("openat", AT_FDCWD, path, os.O_WRONLY | os.O_CLOEXEC, store=opened, note=note)
+    note = state.note(f'write "{content}"', path)
+    code.call("write", opened, content, len(content.encode()), errors=tolerated, note=note)
+    code.call("close", opened)
+
+
+def _write_sysctl(operation: WriteSysctl, state: Compiling) -> None:
+    _write(state, "/proc/sys/" + operation.name.replace(".", "/"), operation.value)
+
+
+def _set_oom_score_adj(operation: SetOomScoreAdj, state: Compiling) -> None:
+    # Lowering it needs CAP_SYS_RESOURCE, which a minipod inside a container may not have: the score is a hint.
+    tolerated = (errno.EACCES, errno.EPERM) if operation.value < 0 else ()
+    _write(state, "/proc/self/oom_score_adj", str(operation.value), *tolerated)
+
+
+def _enter_cgroup(operation: EnterCgroup, state: Compiling) -> None:
+    """Move into the v1 hierarchies: a thread that moves itself needs no lock of all clones (linux/cgroup.py)."""
+    for point in state.facts.cgroups.v1_hierarchies:
+        _write(state, f"{point}/{operation.path}/tasks", "0")
+
+
+_COMMON = (
+    AwaitTurn,
+    MountFilesystem,
+    MakeDevices,
+    PivotRoot,
+    Unshare,
+    MountCgroups,
+    MakeReadOnly,
+    MaskPaths,
+    RemountReadOnly,
+    ChangeDirectory,
+    LimitCapabilities,
+    SetPropagation,
+)
+_MOST_PARTS, _MOST_KNOWN, _MOST_REPEATED = 8, 64, 512
+
+_ACTIONS: dict[type, Callable[[Any, Compiling], None]] = {
+    **MOUNTS,
+    **PROGRAMS,
+    AwaitTurn: _await_turn,
+    JoinNamespaces: _join_namespaces,
+    Unshare: _unshare,
+    NewSession: _new_session,
+    SetHostname: _set_hostname,
+    WriteSysctl: _write_sysctl,
+    SetOomScoreAdj: _set_oom_score_adj,
+    EnterCgroup: _enter_cgroup,
+}

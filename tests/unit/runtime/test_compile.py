@@ -1,0 +1,188 @@
+"""Programs of plans: what they call, in which order, and that nothing of the host's is left in their late half."""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from minipod.linux.kernel import NUMBERS
+from minipod.linux.passwd import Identity
+from minipod.runtime import machine
+from minipod.runtime.assembly import Program
+from minipod.runtime.compile import compile_steps
+from minipod.runtime.compile_program import pack_identity
+from minipod.runtime.compiling import Facts
+from minipod.runtime.operations import Clone, Exec, LoadSeccomp, Operation, SetHostname, Step
+from minipod.runtime.plan import (
+    SandboxRef,
+    compute_container_plan,
+    compute_exec_plan,
+    compute_sandbox_plan,
+)
+from minipod.runtime.spec import ExecSpec
+from tests.unit.runtime.plans import CONTAINER, POD, SANDBOX, V1, V2
+
+NAMES = {number: name for name, number in NUMBERS.items()}
+WHO = Identity(7, 8, (8, 9), "/home/app")
+INSTRUCTION = 8 * machine.WORDS
+
+
+def facts(**given: object) -> Facts:
+    return Facts(
+        **{"cgroups": V1.cgroups, "identity": WHO, "streams": (False, True, True), **given}
+    )
+
+
+def compiled(steps: tuple[Step, ...], **given: object) -> Program:
+    first = 1 + next(i for i, step in enumerate(steps) if isinstance(step.operation, Clone))
+    return compile_steps(steps, first, facts(**given))
+
+
+def of(*operations: Operation, **given: object) -> Program:
+    """Return the program of some operations and `true`."""
+    program = Exec(("true",), ("PATH=/bin",))
+    steps = [Step(each, "child") for each in (*operations, program)]
+    return compile_steps([Step(Clone("c"), "shim"), *steps], 1, facts(**given))
+
+
+def memory(program: Program, address: int, size: int) -> bytes:
+    for begin, content in program.regions:
+        if begin <= address < begin + len(content):
+            return content[address - begin : address - begin + size]
+    raise AssertionError(f"nothing at {address:#x}")
+
+
+def listed(program: Program, begin: int, end: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Return the calls, with their arguments, of the code between two addresses."""
+    for address in sorted(program.notes):
+        if begin <= address < end:
+            number, _, *words = struct.unpack("<II9Q", memory(program, address, INSTRUCTION))
+            yield NAMES[number], tuple(words[:6])
+
+
+def late(program: Program) -> list[tuple[str, tuple[int, ...]]]:
+    return list(listed(program, machine.LATE_CODE, machine.LATE_DATA))
+
+
+def names(program: Program) -> list[str]:
+    return [name for name, _ in late(program)]
+
+
+def test_what_a_process_inherits_does_not_reach_the_program() -> None:
+    called = names(of())
+
+    assert called[:3] == [
+        "sendto",
+        "exit_group",
+        "close_range",
+    ]  # what is done after a failure comes first
+    assert called.index("dup3") < called.index("execve")
+    assert called[called.index("execve") - 1] == "rt_sigprocmask"
+
+
+def test_each_step_is_timed_and_told_before_the_program() -> None:
+    program = of(SetHostname("pod-1"))
+
+    assert program.stamps == (-1, 1, 2)
+    called = names(program)
+    told = called.index("sendto", called.index("sethostname"))
+    assert (
+        called.index("clock_gettime") < called.index("sethostname") < told < called.index("execve")
+    )
+
+
+def test_a_filter_is_followed_by_nothing_that_it_need_not_allow() -> None:
+    called = names(of(LoadSeccomp(bytes(8))))
+
+    assert called[called.index("seccomp") + 1 :][:2] == ["rt_sigprocmask", "execve"]
+
+
+def test_strings_are_pointers() -> None:
+    program = of(SetHostname("pod-1"))
+    arguments = next(given for name, given in late(program) if name == "sethostname")
+
+    assert memory(program, arguments[0], 6) == b"pod-1\0"
+    assert arguments[1] == 5
+
+
+def test_what_cannot_be_a_program_is_refused() -> None:
+    steps = [Step(Clone("c"), "shim"), Step(SetHostname("x"), "child")]
+    with pytest.raises(ValueError, match="without a program"):
+        compile_steps(steps, 1, facts())
+
+
+PLANS = {
+    "container": compute_container_plan(CONTAINER, POD, V1),
+    "container on v2": compute_container_plan(CONTAINER, POD, V2),
+    "shared": compute_container_plan(CONTAINER, SandboxRef("minipod/pod1", pid="pod"), V1),
+    "exec": compute_exec_plan(CONTAINER, ExecSpec(("ls",)), POD, V1),
+    "terminal": compute_exec_plan(CONTAINER, ExecSpec(("sh",), tty=True), POD, V1),
+}
+SPAWNING = ["shared", "exec", "terminal"]
+
+
+@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("identity", [WHO, None])
+def test_every_place_that_a_program_goes_to_is_an_instruction(
+    name: str, identity: Identity | None
+) -> None:
+    program = compiled(PLANS[name], identity=identity)
+    handler = struct.unpack_from("<Q", memory(program, machine.PROGRAM, 64), 16)[0]
+    assert memory(program, handler, 1)
+    for address in program.notes:
+        goto, child = struct.unpack_from("<2I", memory(program, address, INSTRUCTION), 72)
+        for each in (goto, child):
+            assert not each or len(memory(program, each, INSTRUCTION)) == INSTRUCTION
+
+
+@pytest.mark.parametrize("name", SPAWNING)
+def test_nothing_of_the_host_is_in_what_others_can_look_at(name: str) -> None:
+    program = compiled(PLANS[name])
+    kept = b"".join(content for begin, content in program.regions if begin < machine.EARLY_CODE)
+
+    for word in (b"/lib/c1", b"/images", b"/pods/1", b"/cg", b"tasks", b"oom_score_adj"):
+        assert word not in kept
+    early = b"".join(content for begin, content in program.regions if begin >= machine.EARLY_CODE)
+    assert b"oom_score_adj" in early
+
+
+@pytest.mark.parametrize("name", SPAWNING)
+def test_it_is_given_back_and_all_is_closed_before_the_last_clone(name: str) -> None:
+    called = late(compiled(PLANS[name]))
+    order = [each for each, _ in called]
+    clone, given_back = order.index("clone"), order.index("munmap")
+    closed = order.index("close_range")
+
+    assert called[given_back][1][:2] == (machine.EARLY_CODE, machine.END - machine.EARLY_CODE)
+    assert called[closed][1][:3] == (4, 0xFFFFFFFF, 0)
+    assert max(closed, given_back) < clone
+    assert not {"setresuid", "capset", "prctl", "seccomp"} & set(order[clone:])
+
+
+def test_common_parts_are_the_same_in_other_containers() -> None:
+    other = replace(
+        CONTAINER, id="c2", args=("other",), rootfs=replace(CONTAINER.rootfs, upper="/u")
+    )
+    first, second = (
+        dict(compiled(compute_container_plan(each, POD, V1)).regions) for each in (CONTAINER, other)
+    )
+    data = machine.PARTS + machine.PART_BYTES // 2
+
+    assert first[data] is second[data]
+
+
+def test_the_pauses_program_ends_with_the_pause() -> None:
+    called = names(compiled(compute_sandbox_plan(SANDBOX, V1), streams=(False,) * 3))
+
+    assert called[called.index("execveat") - 3 :][:3] == ["close"] * 3
+
+
+def test_users_are_packed() -> None:
+    packed = pack_identity(WHO)
+
+    assert struct.unpack_from("<3Q", packed) == (7, 8, 2)
+    assert packed[24:].startswith(b"HOME=/home/app\0")
+    assert packed[-8:] == struct.pack("<2I", 8, 9)
+    with pytest.raises(ValueError, match="too long"):
+        pack_identity(replace(WHO, home="/" * 5000))
