@@ -26,10 +26,12 @@ test_packages="busybox-static docker-registry systemd git iproute2 nftables proc
 command -v apt-get >/dev/null || { echo "setup.sh: apt-get not found: Debian 12 or 13 is needed" >&2; exit 1; }
 
 # Debian 12 has Vagrant, which can say whether the Vagrantfile is sound; elsewhere Ruby can at least read it.
+# Debian 13 has a kubectl that is recent enough to be tested with.
 if [ -n "$test_setup" ]; then
-    reader=ruby
-    [ "$(. /etc/os-release && echo "$VERSION_ID")" = 12 ] && reader=vagrant
-    test_packages="$test_packages $reader"
+    case $(. /etc/os-release && echo "$VERSION_ID") in
+        12) test_packages="$test_packages vagrant" ;;
+        *) test_packages="$test_packages ruby kubectl" ;;
+    esac
 fi
 
 missing=

@@ -25,5 +25,7 @@ say "import contracts";  "$bin/lint-imports" --no-cache >.venv/import-contracts.
     cat .venv/import-contracts.txt
     exit 1
 }
-say "tests: unit, kernel, e2e"
-"$bin/pytest" -q --durations=15
+say "tests: unit, side by side"
+"$bin/pytest" -q -n "$(nproc)" tests/unit
+say "tests: kernel, e2e, one after another: each leaves the host as it was"
+"$bin/pytest" -q --durations=15 tests/kernel tests/e2e
