@@ -31,6 +31,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "label": "Set or remove labels",
         "annotate": "Set or remove annotations",
         "wait": "Wait for a condition of objects",
+        "top": "Show what Pods and the node use of processors and memory",
         "events": "List events, newest last",
     },
     "Containers": {
