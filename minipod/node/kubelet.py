@@ -227,6 +227,11 @@ class Kubelet:
 
     # -- what the HTTP API asks (node_view.NodeView) ------------------------------------------------
 
+    @property
+    def node_name(self) -> str:
+        """The node's name."""
+        return self._parts.config.node_name
+
     def now(self) -> float:
         """Return the present."""
         return self._parts.clock.now()

@@ -18,6 +18,10 @@ class NodeView(Protocol):
 
     runtime: Runtime
 
+    @property
+    def node_name(self) -> str:
+        """The node's name."""
+
     def now(self) -> float:
         """Return the present."""
 

@@ -18,6 +18,8 @@ from minipod.node.log_requests import find_attempt, is_set, parse_options
 from minipod.node.logs import Follower, read_log
 from minipod.node.node_view import NodeView, find_pod
 from minipod.node.streaming.requests import StreamRequests
+from minipod.node.usage import Look, UsageMeter, look_at
+from minipod.node.usage_documents import resource_metrics, summary
 from minipod.runtime.service import RuntimeFailure
 
 _BODY_LIMIT = 4 * 1024 * 1024
@@ -31,6 +33,7 @@ class KubeletServer:
         self._node = node
         self._socket = socket
         self._runner: web.AppRunner | None = None
+        self._meter = UsageMeter(self._look, node.now)
 
     async def start(self) -> None:
         """Listen, on a socket that only root may open."""
@@ -44,6 +47,8 @@ class KubeletServer:
                 *_get_and_post("/exec/{namespace}/{pod}/{container}", streams.exec),
                 *_get_and_post("/attach/{namespace}/{pod}/{container}", streams.attach),
                 *_get_and_post("/portForward/{namespace}/{pod}", streams.port_forward),
+                web.get("/stats/summary", self._summary),
+                web.get("/metrics/resource", self._resource_metrics),
                 web.post("/minipod/plan", self._plan),
                 web.get("/minipod/trace/{namespace}/{pod}", self._trace),
                 web.get("/minipod/inspect/{namespace}/{pod}", self._inspect),
@@ -77,6 +82,16 @@ class KubeletServer:
         return web.json_response(
             {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}
         )
+
+    async def _look(self) -> Look:
+        return await look_at(await self._node.runtime.state(), self._node.now())
+
+    async def _summary(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response(summary(self._node.node_name, await self._meter.measure()))
+
+    async def _resource_metrics(self, request: web.Request) -> web.StreamResponse:
+        text = resource_metrics(await self._meter.look())
+        return web.Response(text=text, content_type="text/plain", charset="utf-8")
 
     # -- logs ------------------------------------------------------------------------------------
 

@@ -117,8 +117,8 @@ class ApiServer:
         self._serving = serving
         self._service_cidr = service_cidr
         credentials = credentials or Credentials()
-        self._resources = Resources(store, credentials)
         node = NodeStreams(layout.kubelet_socket)
+        self._resources = Resources(store, credentials, node.fetch)
         self._streams = Streams(self._resources, node, BackendProxy())
         metrics = Metrics(lambda: len(store))
         self._oversight = Oversight(metrics, credentials.clock, max_watches)

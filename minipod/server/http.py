@@ -158,7 +158,8 @@ class HttpFrontend:
             representation = negotiate(accept, query, streaming=True)
             with self._oversight.watches.hold(identity.user):
                 return await self._watch(call, request, representation)
-        representation = negotiate(accept, query)
+        asked_only = kind.verbs == ("create",)  # a review, a binding: answered, and never listed
+        representation = negotiate(accept, query, tables=not asked_only)
         if http.method not in ("GET", "HEAD"):  # before a place is taken: a slow sender holds none
             request = await _with_body(http, request)
             self._oversight.keep_request(call, parsed(request.body).value)

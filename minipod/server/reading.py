@@ -46,7 +46,7 @@ class Reader:
     def get(self, request: Request, kind: Kind) -> One:
         """Return one object. Raises NotFound."""
         if kind.computed:
-            return _computed(kind, request.name)
+            return self.get_computed(request, kind, _all_of(kind))
         entry = self._store.get(keys.object_key(kind, request.namespace, request.name))
         if entry is None:
             raise not_found(kind, request.name)
@@ -57,7 +57,7 @@ class Reader:
         """Return the selected objects, paged by `limit` and `continue`. Raises BadRequest, Expired."""
         selection = select(kind, request)
         if kind.computed:
-            return self._all_computed(kind, selection)
+            return self._computed(kind, selection, _all_of(kind))
         at, start = self._list_position(request)
         limit = options.number(request.options, "limit") or 0
         if limit < 0:
@@ -108,8 +108,21 @@ class Reader:
             return page
         return Page(_filter(selection.selected, page.entries), page.revision)
 
-    def _all_computed(self, kind: Kind, selection: Selection) -> Many:
-        objects = kind.hooks.computed() if kind.hooks.computed else []
+    def get_computed(self, request: Request, kind: Kind, objects: list[Object]) -> One:
+        """Return one of objects that nobody stores. Raises NotFound."""
+        for each in objects:
+            found = each["metadata"]
+            if (found.get("namespace", ""), found["name"]) == (request.namespace, request.name):
+                return One(wire.encode(each), kind)
+        raise not_found(kind, request.name)
+
+    def list_computed(self, request: Request, kind: Kind, objects: list[Object]) -> Many:
+        """Return the selected ones of objects that nobody stores. Raises BadRequest."""
+        namespace = request.namespace
+        there = [o for o in objects if namespace in ("", o["metadata"].get("namespace", ""))]
+        return self._computed(kind, select(kind, request), there)
+
+    def _computed(self, kind: Kind, selection: Selection, objects: list[Object]) -> Many:
         chosen = selection.selected
         found = [wire.encode(each) for each in objects if chosen is None or chosen(each)]
         return Many(kind, found, self._store.revision)
@@ -152,12 +165,8 @@ class Reader:
             raise options.too_large_version(version, self._store.revision)
 
 
-def _computed(kind: Kind, name: str) -> One:
-    objects = kind.hooks.computed() if kind.hooks.computed else []
-    for each in objects:
-        if each["metadata"]["name"] == name:
-            return One(wire.encode(each), kind)
-    raise not_found(kind, name)
+def _all_of(kind: Kind) -> list[Object]:
+    return kind.hooks.computed() if kind.hooks.computed else []
 
 
 def _values(kind: Kind, entries: list[Entry]) -> list[bytes]:

@@ -39,9 +39,9 @@ PLAIN = Representation()
 
 
 def negotiate(
-    accept: str, options: Mapping[str, str], *, streaming: bool = False
+    accept: str, options: Mapping[str, str], *, streaming: bool = False, tables: bool = True
 ) -> Representation:
-    """Choose the first acceptable representation. Raises NotAcceptable."""
+    """Choose the first acceptable representation; not every kind has `tables`. Raises NotAcceptable."""
     if not accept or accept == "*/*" or accept == JSON:
         return PLAIN
     include = _INCLUDE.get(options.get("includeObject") or "Metadata")
@@ -53,6 +53,8 @@ def negotiate(
         given = dict(each.partition("=")[::2] for each in parameters)
         transform = given.get("as", "")
         if chosen is None or (transform and not _known(transform, given)):
+            continue
+        if transform == "Table" and not tables:
             continue
         return Representation(chosen, transform.removesuffix("List"), include)
     raise not_acceptable((JSON,) if streaming else (JSON, YAML))

@@ -31,6 +31,7 @@ from minipod.server.reading import Reader
 from minipod.server.reviews import Reviews
 from minipod.server.token_authentication import Credentials, TokenAuthenticator
 from minipod.server.token_requests import TokenRequests
+from minipod.server.usage_metrics import GROUP, Fetch, UsageMetrics
 from minipod.server.watching import ResourceWatch
 from minipod.server.writing import Writer
 from minipod.store import Closed, CommitFailed, Compacted, InDoubt, Store, StoreError
@@ -39,7 +40,9 @@ from minipod.store import Closed, CommitFailed, Compacted, InDoubt, Store, Store
 class Resources:
     """Every verb on every kind, over one store."""
 
-    def __init__(self, store: Store, credentials: Credentials | None = None) -> None:
+    def __init__(
+        self, store: Store, credentials: Credentials | None = None, fetch: Fetch | None = None
+    ) -> None:
         admission = Admission(store)
         self._store = store
         self.authorizer = Authorizer(store)
@@ -51,6 +54,7 @@ class Resources:
         self._reader = Reader(store)
         self._writer = Writer(store, admission, EscalationGuard(self.authorizer))
         self._deleter = Deleter(store, admission, self._reader)
+        self._usage = UsageMetrics(admission.view, fetch or _no_kubelet)
 
     async def bootstrap(self, service_cidr: str) -> None:
         """Make what every cluster has: namespaces, priorities, the range of Service addresses, roles. Idempotent."""
@@ -71,6 +75,8 @@ class Resources:
         try:
             if self._reviews.answers(kind):
                 return self._reviews.create(request, kind)
+            if kind.group == GROUP:
+                return await self._measured(request, kind)
             return await self._perform(request, kind)
         except StoreError as error:
             raise store_failure(error) from error
@@ -128,6 +134,12 @@ class Resources:
                 return await self._deleter.delete_collection(request, kind)
         raise method_not_supported(kind, request.verb)
 
+    async def _measured(self, request: Request, kind: Kind) -> Answer:
+        objects = await self._usage.objects(kind)
+        if request.name:
+            return self._reader.get_computed(request, kind, objects)
+        return self._reader.list_computed(request, kind, objects)
+
     async def _create_below(self, request: Request, kind: Kind) -> One:
         """Create what lies below an object: a token, a binding, an eviction."""
         if request.subresource == "token":
@@ -158,6 +170,10 @@ class Resources:
         except StatusError as error:
             if error.reason not in ("AlreadyExists", "NotFound", "Forbidden"):
                 raise
+
+
+async def _no_kubelet(path: str) -> Object:
+    raise service_unavailable("this server knows no kubelet")
 
 
 def attributes(request: Request) -> Attributes:

@@ -11,6 +11,7 @@ from aiohttp import web
 from yarl import URL
 
 from minipod.api.errors import StatusError, service_unavailable
+from minipod.client import Object
 from minipod.server.relaying import (
     CHUNK,
     HopBroken,
@@ -43,6 +44,17 @@ class NodeStreams:
         if wants_upgrade(request):
             return await self._upgrade(request, target)
         return await self._copy(request, target)
+
+    async def fetch(self, target: str) -> Object:
+        """Return the JSON object that the kubelet has at `target`. Raises ServiceUnavailable."""
+        try:
+            async with self._client().get(URL(f"http://kubelet{target}", encoded=True)) as answered:
+                found: Object = await answered.json()
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise self._unreachable(error_words(error)) from error
+        if answered.status != 200:
+            raise StatusError(found)
+        return found
 
     async def _copy(self, request: web.BaseRequest, target: str) -> web.StreamResponse:
         body = request.content if request.body_exists else None

@@ -5,6 +5,7 @@ daemon's start does not pay for kinds that nobody uses.
 """
 
 from minipod.api.declared.certificates import CLUSTER_TRUST_BUNDLE
+from minipod.api.declared.metrics import METRICS
 from minipod.api.declared.policies import POLICIES
 from minipod.api.declared.services import SERVICES
 from minipod.api.declared.settings import POD_PRESET
@@ -19,4 +20,5 @@ DECLARED: tuple[Kind, ...] = (
     *STORAGE,
     POD_PRESET,
     CLUSTER_TRUST_BUNDLE,
+    *METRICS,
 )

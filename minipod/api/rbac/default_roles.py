@@ -286,6 +286,9 @@ def cluster_roles() -> list[Object]:
             f"system:aggregate-to-{name}", _PARTS[name], labels={f"{_AGGREGATE}{name}": "true"}
         )
         made += [whole, part]
+    labels = {f"{_AGGREGATE}{each}": "true" for each in ("admin", "edit", "view")}
+    read = (rule(_READ, "metrics.k8s.io", "nodes pods"),)  # metrics-server's own, and its name
+    made.append(cluster_role("system:aggregated-metrics-reader", read, labels=labels))
     return made
 
 
