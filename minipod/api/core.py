@@ -83,6 +83,7 @@ NAMESPACE = Kind(
         prepare_update=strategy.prepare_namespace_update,
         validate_create=namespace.validate_namespace,
         validate_update=namespace.validate_namespace_update,
+        validate_status_update=namespace.validate_namespace_status,
         fields=_namespace_fields,
         columns=simple.NAMESPACE_COLUMNS,
         cells=simple.namespace_cells,

@@ -54,9 +54,9 @@ def not_supported(field: str, value: Any, supported: Iterable[str]) -> Cause:
     return _cause(field, "FieldValueNotSupported", detail, value)
 
 
-def duplicate(field: str, value: Any) -> Cause:
+def duplicate(field: str, value: Any, detail: str = "") -> Cause:
     """Return the cause of a value that must be unique."""
-    return _cause(field, "FieldValueDuplicate", "", value)
+    return _cause(field, "FieldValueDuplicate", detail, value)
 
 
 def not_found(field: str, value: Any) -> Cause:

@@ -3,10 +3,11 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from minipod.api.errors import bad_request, conflict
+from minipod.api.errors import bad_request, conflict, invalid
 from minipod.api.kind import Kind
 from minipod.api.kinds import by_resource
 from minipod.api.strategy import bind_pod
+from minipod.api.validation.namespace import validate_finalize
 from minipod.client import Object, Request
 from minipod.server import metadata, options, wire
 from minipod.server.answers import One, success
@@ -47,6 +48,9 @@ async def finalize(writer: Writer, request: Request, kind: Kind) -> One:
     """Change a namespace's spec.finalizers (PUT namespaces/NAME/finalize); the last one gone ends it."""
     warnings: list[str] = []
     given = decode_object(kind, wire.copy(parsed(request.body).value), request, warnings)
+    causes = validate_finalize(given)
+    if causes:
+        raise invalid(kind, request.name, causes)
 
     def compute(old: Object) -> Object | None:
         metadata.check_version(kind, given["metadata"].get("resourceVersion") or "", old)

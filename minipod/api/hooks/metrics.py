@@ -14,15 +14,20 @@ _WINDOW = Column("Window", description="The time over which CPU was measured.")
 
 
 def _node_cells(obj: Object, now: datetime) -> list[Any]:
-    usage = obj["usage"]
-    return [obj["metadata"]["name"], usage["cpu"], usage["memory"], obj["window"]]
+    return [obj["metadata"].get("name"), *_amounts([obj]), obj.get("window")]
 
 
 def _pod_cells(obj: Object, now: datetime) -> list[Any]:
-    cpu = sum(parse(each["usage"]["cpu"]) for each in obj["containers"])
-    memory = sum(parse(each["usage"]["memory"]) for each in obj["containers"])
-    amounts = [f"{int(cpu * 10**9)}n", f"{int(memory) // 1024}Ki"]
-    return [obj["metadata"]["name"], *amounts, obj["window"]]
+    amounts = _amounts(obj.get("containers") or [])
+    return [obj["metadata"].get("name"), *amounts, obj.get("window")]
+
+
+def _amounts(users: list[Object]) -> list[str]:
+    """Return the CPU and memory of all together."""
+    used = [each.get("usage") or {} for each in users]
+    cpu = sum(parse(each.get("cpu", "0")) for each in used)
+    memory = sum(parse(each.get("memory", "0")) for each in used)
+    return [f"{int(cpu * 10**9)}n", f"{int(memory) // 1024}Ki"]
 
 
 _COLUMNS = (_NAME, _CPU, _MEMORY, _WINDOW)

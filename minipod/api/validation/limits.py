@@ -7,6 +7,7 @@ from typing import Any
 from minipod.api import names, quantity, quota_scopes
 from minipod.api.field import Cause, duplicate, forbidden, invalid, required
 from minipod.api.validation.metadata import causes_of
+from minipod.api.validation.resources import resource_name
 
 Object = dict[str, Any]
 
@@ -47,10 +48,11 @@ _WHOLE = frozenset(
     )
 )
 _MAPS = ("max", "min", "default", "defaultRequest", "maxLimitRequestRatio")
-# (where, smaller, larger, text): what must not be above what.
+# (where, whose value is shown, smaller, larger, text): what must not be above what.
 _ORDER = (
-    ("min", "min", "max", "min value {} is greater than max value {}"),
+    ("min", "min", "min", "max", "min value {} is greater than max value {}"),
     (
+        "defaultRequest",
         "defaultRequest",
         "min",
         "defaultRequest",
@@ -59,17 +61,19 @@ _ORDER = (
     (
         "defaultRequest",
         "defaultRequest",
+        "defaultRequest",
         "max",
         "default request value {} is greater than max value {}",
     ),
     (
         "defaultRequest",
         "defaultRequest",
+        "defaultRequest",
         "default",
         "default request value {} is greater than default limit value {}",
     ),
-    ("default", "min", "default", "min value {} is greater than default value {}"),
-    ("default", "default", "max", "default value {} is greater than max value {}"),
+    ("default", "min", "min", "default", "min value {} is greater than default value {}"),
+    ("default", "max", "default", "max", "default value {} is greater than max value {}"),
 )
 
 
@@ -108,16 +112,20 @@ def _limit(limit: Object, path: str) -> Iterator[Cause]:
     keys = sorted({key for each in given.values() for key in each})
     for key in keys:
         at = next(f"{path}.{name}[{key}]" for name in _MAPS if key in given[name])
-        yield from _resource_name(key, at)
+        if limit.get("type") in ("Container", "Pod"):
+            yield from resource_name(key, at)
+        else:
+            yield from _resource_name(key, at)
         yield from _ordered(given, key, path)
 
 
 def _ordered(given: dict[str, Object], key: str, path: str) -> Iterator[Cause]:
     amounts = {name: quantity.parse(each[key]) for name, each in given.items() if key in each}
-    for where, smaller, larger, text in _ORDER:
+    for where, shown, smaller, larger, text in _ORDER:
         if smaller in amounts and larger in amounts and amounts[smaller] > amounts[larger]:
             why = text.format(given[smaller][key], given[larger][key])
-            yield invalid(f"{path}.{where}[{key}]", given[where][key], why)
+            yield invalid(f"{path}.{where}[{key}]", given[shown][key], why)
+    yield from _equal(given, key, path)
     ratio = amounts.get("maxLimitRequestRatio")
     if ratio is None:
         return
@@ -129,6 +137,23 @@ def _ordered(given: dict[str, Object], key: str, path: str) -> Iterator[Cause]:
         yield invalid(
             at, written, f"ratio {written} is greater than max/min = {float(high / low):f}"
         )
+
+
+def _equal(given: dict[str, Object], key: str, path: str) -> Iterator[Cause]:
+    """Check that what cannot be overcommitted (huge pages, devices) is requested as it is limited."""
+    limit, request = given["default"].get(key), given["defaultRequest"].get(key)
+    if allows_overcommit(key) or limit is None or request is None:
+        return
+    if quantity.parse(limit) != quantity.parse(request):
+        why = f"default value {limit} must equal to defaultRequest value {request} in {key}"
+        yield invalid(f"{path}.defaultRequest[{key}]", request, why)
+
+
+def allows_overcommit(name: str) -> bool:
+    """Whether more of a resource may be limited than requested: of Kubernetes' own, but for huge pages."""
+    prefix, slash, _ = name.partition("/")
+    native = not slash or prefix.endswith("kubernetes.io")
+    return native and not name.startswith("hugepages-")
 
 
 def _resource_name(name: str, path: str) -> Iterator[Cause]:
@@ -189,7 +214,7 @@ def _scopes(spec: Object, path: str) -> Iterator[Cause]:
         yield invalid(path, scopes, "unsupported scope")
     for scope in scopes:
         if scope in quota_scopes.SCOPES:
-            for key in hard:
+            for key in sorted(hard):
                 if not quota_scopes.fits(scope, key):
                     yield invalid(path, scopes, "unsupported scope applied to resource")
     for one, other in quota_scopes.CONFLICTS:
@@ -199,27 +224,31 @@ def _scopes(spec: Object, path: str) -> Iterator[Cause]:
 
 def _scope_selector(spec: Object, path: str) -> Iterator[Cause]:
     given, hard = (spec.get("scopeSelector") or {}).get("matchExpressions") or [], spec.get("hard")
-    for index, each in enumerate(given):
-        at, scope = f"{path}[{index}]", each.get("scopeName") or ""
+    for each in given:
+        scope = each.get("scopeName") or ""
         operator, values = each.get("operator") or "", each.get("values") or []
         if scope not in quota_scopes.SCOPES:
-            yield invalid(f"{at}.scopeName", scope, "unsupported scope")
-            continue
-        for key in hard or ():
+            yield invalid(f"{path}.scopeName", scope, "unsupported scope")
+        for key in sorted(hard or ()) if scope in quota_scopes.SCOPES else ():
             if not quota_scopes.fits(scope, key):
-                yield invalid(path, scope, "unsupported scope applied to resource")
+                why = "unsupported scope applied to resource"
+                yield invalid(path, spec["scopeSelector"], why)
         if scope in quota_scopes.WITHOUT_VALUES and operator != "Exists":
             why = (
-                "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, "
+                "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, "
                 "ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, "
                 "ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity"
             )
-            yield invalid(f"{at}.operator", operator, why)
+            yield invalid(f"{path}.operator", operator, why)
         if operator in ("In", "NotIn") and not values:
             why = "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"
-            yield required(f"{at}.values", why)
+            yield required(f"{path}.values", why)
         elif operator in ("Exists", "DoesNotExist") and values:
             why = "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector"
-            yield invalid(f"{at}.values", values, why)
+            yield invalid(f"{path}.values", values, why)
         elif operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
-            yield invalid(f"{at}.operator", operator, "not a valid selector operator")
+            yield invalid(f"{path}.operator", operator, "not a valid selector operator")
+    named = {each.get("scopeName") for each in given}
+    for one, other in quota_scopes.CONFLICTS:
+        if one in named and other in named:
+            yield invalid(path, spec.get("scopes"), "conflicting scopes")

@@ -1,4 +1,4 @@
-"""Nodes: taints, address ranges, amounts."""
+"""Nodes (pkg/apis/core/validation): taints, address ranges, amounts. Upstream's paths, odd ones too."""
 
 from collections.abc import Iterator
 from ipaddress import ip_network
@@ -11,48 +11,85 @@ from minipod.api.validation.scheduling import TAINT_EFFECTS
 from minipod.api.validation.values import one_of
 
 Object = dict[str, Any]
+_TAINTS = "metadata.taints"
+_RANGES = "spec.podCIDRs"
 
 
 def validate_node(node: Object) -> list[Cause]:
     """Return what is wrong with a node."""
-    return list(_checks(node))
+    spec = node.get("spec") or {}
+    ranges = spec.get("podCIDRs") or []
+    return [*_taints(spec), *_amounts(node), *_ranges(ranges)]
 
 
 def validate_node_update(new: Object, old: Object) -> list[Cause]:
-    """Return what is wrong with changing a node."""
-    return [*_identity(new.get("spec") or {}, old.get("spec") or {}), *_checks(new)]
+    """Return what is wrong with changing a node or its status."""
+    spec = new.get("spec") or {}
+    return [
+        *_amounts(new),
+        *_addresses(new.get("status") or {}),
+        *_identity(spec, old.get("spec") or {}),
+        *_taints(spec),
+    ]
 
 
-def _checks(node: Object) -> Iterator[Cause]:
-    spec, status = node.get("spec") or {}, node.get("status") or {}
+def _taints(spec: Object) -> Iterator[Cause]:
     seen: set[tuple[str, str]] = set()
     for index, taint in enumerate(spec.get("taints") or ()):
-        at, key, effect = f"spec.taints[{index}]", taint.get("key") or "", taint.get("effect") or ""
+        at, value = f"{_TAINTS}[{index}]", taint.get("value") or ""
+        key, effect = taint.get("key") or "", taint.get("effect") or ""
         yield from causes_of(names.qualified_name(key), f"{at}.key", key)
-        yield from causes_of(
-            names.label_value(taint.get("value") or ""), f"{at}.value", taint.get("value")
-        )
+        problems = names.label_value(value)
+        if problems:
+            yield invalid(f"{at}.value", value, ";".join(problems))
         yield from one_of(effect, TAINT_EFFECTS, f"{at}.effect")
         if (key, effect) in seen:
-            yield duplicate(at, taint)
+            yield duplicate(at, taint, "taints must be unique by key and effect pair")
         seen.add((key, effect))
-    for index, cidr in enumerate(spec.get("podCIDRs") or ()):
+
+
+def _ranges(ranges: list[str]) -> Iterator[Cause]:
+    families: list[int] = []
+    for index, cidr in enumerate(ranges):
         try:
-            ip_network(cidr)
+            families.append(ip_network(cidr).version)
         except ValueError:
             why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
-            yield invalid(f"spec.podCIDRs[{index}]", cidr, why)
+            yield invalid(f"{_RANGES}[{index}]", cidr, why)
+    if len(ranges) < 2:
+        return
+    if len(ranges) > 2 or len(set(families)) < len(ranges):
+        yield invalid(_RANGES, ranges, "may specify no more than one CIDR for each IP family")
+    for index, cidr in enumerate(ranges):
+        if cidr in ranges[:index]:
+            yield duplicate(f"{_RANGES}[{index}]", cidr)
+
+
+def _amounts(node: Object) -> Iterator[Cause]:
+    status = node.get("status") or {}
     for which in ("capacity", "allocatable"):
         for name, amount in (status.get(which) or {}).items():
-            if quantity.parse(amount) < 0:
-                at = f"status.{which}[{name}]"
+            at, value = f"status.{which}.{name}", quantity.parse(amount)
+            if value < 0:
                 yield invalid(at, amount, "must be greater than or equal to 0")
+            whole = name == "pods" or ("/" in name and "kubernetes.io/" not in name)
+            if whole and value.denominator != 1:
+                yield invalid(at, amount, "must be an integer")
+
+
+def _addresses(status: Object) -> Iterator[Cause]:
+    found = status.get("addresses") or []
+    for index, address in enumerate(found):
+        if address in found[:index]:
+            yield duplicate(f"status.addresses[{index}]", address)
 
 
 def _identity(new: Object, old: Object) -> Iterator[Cause]:
     if old.get("podCIDRs") and new.get("podCIDRs") != old["podCIDRs"]:
         why = 'node updates may not change podCIDR except from "" to valid'
-        yield forbidden("spec.podCIDRs", why)
+        yield forbidden(_RANGES, why)
     if old.get("providerID") and new.get("providerID") != old["providerID"]:
         why = 'node updates may not change providerID except from "" to valid'
         yield forbidden("spec.providerID", why)
+    if (new.get("externalID") or "") != (old.get("externalID") or ""):
+        yield forbidden("spec.externalID", "may not be updated")

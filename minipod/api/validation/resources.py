@@ -31,11 +31,16 @@ def validate_resources(
             yield not_found(f"{path}.claims[{index}].name", claim.get("name") or "")
 
 
-def _amount(name: str, amount: str, path: str, pod_level: bool) -> Iterator[Cause]:
+def resource_name(name: str, path: str) -> Iterator[Cause]:
+    """Check the name of a resource that a container may ask for."""
     yield from causes_of(names.qualified_name(name), path, name)
     standard = name in _STANDARD or name.startswith("hugepages-")
     if "/" not in name and not standard:
         yield invalid(path, name, "must be a standard resource for containers")
+
+
+def _amount(name: str, amount: str, path: str, pod_level: bool) -> Iterator[Cause]:
+    yield from resource_name(name, path)
     if pod_level and name not in _POD_LEVEL and not name.startswith("hugepages-"):
         yield invalid(path, name, "must be a standard resource for pods")
     value = quantity.parse(amount)

@@ -6,7 +6,7 @@ from typing import Any
 
 from minipod.api import names
 from minipod.api.field import Cause, duplicate, forbidden, invalid, not_supported, required
-from minipod.api.validation.metadata import causes_of, immutable, validate_labels
+from minipod.api.validation.metadata import causes_of, validate_labels
 from minipod.api.validation.networking import PROTOCOLS, validate_load_balancer
 from minipod.api.validation.values import domain_prefixed_path, in_range
 
@@ -16,6 +16,7 @@ TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _KUBELET_PORT = 10250
 _ONLY_BALANCED = "may only be used when `type` is 'LoadBalancer'"
 _TOPOLOGY = ("service.kubernetes.io/topology-aware-hints", "service.kubernetes.io/topology-mode")
+_SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 _NEVER_EXTERNAL = "may not be set for ExternalName services"
 
 
@@ -67,7 +68,7 @@ def _service(service: Object) -> Iterator[Cause]:
     if spec.get("type") not in TYPES:
         yield not_supported(f"{path}.type", spec.get("type"), TYPES)
     yield from _port_numbers(spec, f"{path}.ports")
-    yield from _balancer(spec, path)
+    yield from _balancer(service, path)
     yield from _traffic(spec, path)
 
 
@@ -255,14 +256,17 @@ def _port_numbers(spec: Object, path: str) -> Iterator[Cause]:
         seen.add(key)
 
 
-def _balancer(spec: Object, path: str) -> Iterator[Cause]:
+def _balancer(service: Object, path: str) -> Iterator[Cause]:
+    spec: Object = service.get("spec") or {}
     balanced = spec.get("type") == "LoadBalancer"
     ranges = spec.get("loadBalancerSourceRanges") or []
     if ranges and not balanced:
         yield forbidden(f"{path}.LoadBalancerSourceRanges", _ONLY_BALANCED)
     for index, each in enumerate(ranges):
         at = f"{path}.LoadBalancerSourceRanges[{index}]"
-        yield from causes_of(names.cidr(each.strip()), at, each)
+        yield from causes_of(names.cidr(each.strip()), at, each.strip())
+    if not ranges:
+        yield from _annotated_ranges(service["metadata"].get("annotations") or {}, balanced)
     allocate, at = (
         spec.get("allocateLoadBalancerNodePorts"),
         f"{path}.allocateLoadBalancerNodePorts",
@@ -279,6 +283,18 @@ def _balancer(spec: Object, path: str) -> Iterator[Cause]:
             yield from domain_prefixed_path(name, f"{path}.loadBalancerClass")
         else:
             yield from causes_of(names.qualified_name(name), f"{path}.loadBalancerClass", name)
+
+
+def _annotated_ranges(annotations: Object, balanced: bool) -> Iterator[Cause]:
+    """Check the ranges as they were written before there was a field for them."""
+    given = annotations.get(_SOURCE_RANGES)
+    if given is None:
+        return
+    at = f"metadata.annotations[{_SOURCE_RANGES}]"
+    if not balanced:
+        yield forbidden(at, _ONLY_BALANCED)
+    for each in given.strip().split(",") if given.strip() else ():
+        yield from causes_of(names.cidr(each.strip()), at, each.strip())
 
 
 def _traffic(spec: Object, path: str) -> Iterator[Cause]:
@@ -318,8 +334,8 @@ def _changes(new: Object, old: Object) -> Iterator[Cause]:
         why = "may not change once set"
         yield invalid("spec.loadBalancerClass", new.get("loadBalancerClass"), why)
     port, before = new.get("healthCheckNodePort"), old.get("healthCheckNodePort")
-    if kept and before and new.get("externalTrafficPolicy") == "Local":
-        yield from immutable(port, before, "spec.healthCheckNodePort")
+    if kept and before and new.get("externalTrafficPolicy") == "Local" and port != before:
+        yield forbidden("spec.healthCheckNodePort", "field is immutable")
 
 
 def _same_first(new: list[str], old: list[str], path: str) -> Iterator[Cause]:

@@ -323,7 +323,7 @@ SCALED = {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas"
                 'spec.limits[1].min[cpu]: Invalid value: "2": min value 2 is greater than max value 1',
                 'spec.limits[1].defaultRequest[cpu]: Invalid value: "1": min value 2 is greater than '
                 "default request value 1",
-                'spec.limits[1].default[cpu]: Invalid value: "1": min value 2 is greater than default '
+                'spec.limits[1].default[cpu]: Invalid value: "2": min value 2 is greater than default '
                 "value 1",
                 "spec.limits[2].limits: Required value: either minimum or maximum storage value is "
                 "required, but neither was provided",
