@@ -207,7 +207,7 @@ def test_what_is_not_http_gets_a_status_too(
 def test_a_fault_of_the_servers_own_is_a_status(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oops")
 
     async def body(api: Api) -> None:
