@@ -185,6 +185,9 @@ def default_volume(volume: Object) -> None:
             # A mode of 0 is a mode: only what is absent is filled in.
             if source.get(key) is None:
                 source[key] = value
+    image = volume.get("image")
+    if image is not None and not image.get("pullPolicy") and image.get("reference"):
+        image["pullPolicy"] = default_pull_policy(image["reference"])
     _default_items(volume.get("downwardAPI"))
     for source in (volume.get("projected") or {}).get("sources") or ():
         _default_items(source.get("downwardAPI"))

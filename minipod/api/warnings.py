@@ -30,7 +30,6 @@ _VOLUMES = (
     "gcePersistentDisk",
     "gitRepo",
     "glusterfs",
-    "image",
     "iscsi",
     "nfs",
     "persistentVolumeClaim",

@@ -89,6 +89,7 @@ def _load(options: argparse.Namespace) -> None:
 
 def _pull(options: argparse.Namespace) -> None:
     from ..linux.process import end_with_parent
+    from .credentials import fingerprint
     from .pull import pull
 
     _require_root(options)
@@ -100,7 +101,8 @@ def _pull(options: argparse.Namespace) -> None:
         outcome = pull(store, name, place.state, progress, authfile=options.authfile)
         if options.output == "json":
             image = outcome.image
-            print(json.dumps({"reference": image.reference, "id": image.id, "size": image.size}))
+            told = {"reference": image.reference, "id": image.id, "size": image.size}
+            print(json.dumps({**told, "credential": fingerprint(outcome.credential)}))
         else:
             said = "pulled" if outcome.changed else "is up to date:"
             print(f"{said} {parse_reference(outcome.image.reference).familiar} {outcome.image.id}")

@@ -8,9 +8,10 @@ A key is a registry's host, or a host with the beginning of a path; the host's p
 import base64
 import binascii
 import fnmatch
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .errors import ImageError
@@ -27,6 +28,14 @@ class Credential:
     password: str = field(default="", repr=False)
     identity_token: str = field(default="", repr=False)
     registry_token: str = field(default="", repr=False)
+
+
+def fingerprint(credential: Credential) -> str:
+    """Return what tells credentials apart without being one; "" for an anonymous caller."""
+    shown = asdict(credential)
+    if not any(shown.values()):
+        return ""
+    return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
 
 
 Keyring = tuple[tuple[str, Credential], ...]  # keys as they are written, longest first

@@ -31,10 +31,11 @@ AUTHFILE, REGISTRIES = "config.json", "registries.toml"  # in minipod's state di
 
 @dataclass(frozen=True)
 class Pulled:
-    """The image, and whether it was not there in this version before."""
+    """The image, whether it was not there in this version before, and the credential that the registry was shown."""
 
     image: Image
     changed: bool
+    credential: Credential
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ async def _pull(
         known = store.pulled_digest(name)
         client, digest = await _first_answer(clients, reference)
         if known and digest == known:
-            return Pulled(store.require(name), False)
+            return Pulled(store.require(name), False, client.shown)
         remote = await _resolve(client, reference, limits)
         config = await _fetch_config(store, remote, limits)
         await _fetch_layers(store, remote, progress)
@@ -98,7 +99,7 @@ async def _pull(
     add_bytes(store, remote.manifest.media_type, remote.manifest_data)
     fault.point("image.publish")
     store.publish(remote.manifest, [reference], remote.digest)
-    return Pulled(store.require(name), True)
+    return Pulled(store.require(name), True, client.shown)
 
 
 async def _first_answer(

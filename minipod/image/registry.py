@@ -79,6 +79,9 @@ class RegistryClient:
         self._credentials = list(credentials) or [Credential()]
         self._sleep = sleep
         self._authorization = ""
+        self.shown = (
+            Credential()
+        )  # what the registry has been shown last; empty for an anonymous caller
 
     async def digest(self, what: str) -> str:
         """Return the digest of the manifest `what` (a tag or a digest), "" when the registry does not say."""
@@ -218,10 +221,10 @@ class RegistryClient:
                 token = credential.registry_token
             else:
                 token = await self._token(dict(_CHALLENGE.findall(rest)), credential)
-            self._authorization = f"Bearer {token}"
+            self._authorization, self.shown = f"Bearer {token}", credential
             return True
         if scheme.lower() == "basic" and credential.username:
-            self._authorization = _basic(credential)
+            self._authorization, self.shown = _basic(credential), credential
             return True
         return False
 

@@ -76,6 +76,23 @@ def must_pull(images: Images, container: Object, found: Image | None) -> bool:
     return found.reference == str(reference) and bool(images.pulled_digest(str(reference)))
 
 
+def is_made_here(images: Images, reference: str, found: Image) -> bool:
+    """Whether an image was built, loaded or tagged here under this very name, or under another that stands for it.
+
+    One that is found by a digest or an ID, which some registry's image has, is not.
+    """
+    try:
+        name = str(parse_reference(reference))
+    except ValueError:
+        return False
+    wanted = parse_reference(reference)
+    if wanted.digest:
+        return False
+    if found.reference != name:  # an alias
+        return not images.pulled_digest(found.reference)
+    return not images.pulled_digest(name)
+
+
 def found_message(container: Object) -> str:
     """Return the Pulled Event's words for an image that is here."""
     message = (

@@ -17,6 +17,7 @@ from minipod.node.observed import ObservedPod, observe
 from minipod.node.pods import field_path, uid_of
 from minipod.node.probes import ProbeKind, ProbeResult, compute_probe_results
 from minipod.node.profiles import SeccompProfiles
+from minipod.node.pull_records import PullRecords
 from minipod.node.pulling import Puller
 from minipod.node.reference_watches import ReferenceWatches
 from minipod.node.running import Running
@@ -87,6 +88,7 @@ class Parts:
         self.runtime = runtime
         self.images = images
         self.puller = puller
+        self.pull_records = PullRecords(config.layout.images / "access")
         self.addresses = addresses
         self.config = config
         self.clock = clock

@@ -15,6 +15,11 @@ from minipod.node.env_files import placeholders
 from minipod.node.environment import References, compute_environment
 from minipod.node.errors import StepError
 from minipod.node.hosts import Names, compute_names
+from minipod.node.image_volumes import (
+    compute_image_mount,
+    find_image_volumes,
+    image_volume_place,
+)
 from minipod.node.images import find_image
 from minipod.node.parts import Parts
 from minipod.node.pods import ContainerKind, containers_of, host_network
@@ -27,7 +32,7 @@ from minipod.node.translate import (
     compute_container_spec,
     compute_sandbox_spec,
 )
-from minipod.node.volumes import compute_volumes
+from minipod.node.volumes import PreparedVolume, compute_volumes
 from minipod.runtime.operations import Operation, Step
 from minipod.runtime.plan import HostFacts, SandboxRef, compute_container_plan, compute_sandbox_plan
 from minipod.runtime.spec import ContainerSpec, SandboxSpec
@@ -51,6 +56,7 @@ async def compute_script(parts: Parts, pod: Object, host: HostFacts) -> str:
     references = replace(references, tokens=tokens, services=services)
     directory = parts.config.pod_directory(pod["metadata"]["uid"])
     volumes = compute_volumes(pod, directory, references)
+    volumes |= _image_volumes(parts, pod)
     for volume in volumes.values():
         steps += _steps(volume.operations, f'volume "{volume.name}"')
     steps += compute_sandbox_plan(sandbox, host)
@@ -58,9 +64,7 @@ async def compute_script(parts: Parts, pod: Object, host: HostFacts) -> str:
     for kind, container in containers_of(pod):
         image = find_image(parts.images, container)
         if image is None:
-            name = container["image"]
-            message = f'Image "{name}" is not here yet; bring it with "minipod image pull {name}"'
-            raise StepError("ErrImagePull", message)
+            raise _not_here(container["image"])
         inputs = ContainerInputs(
             kind=kind,
             attempt=0,
@@ -77,6 +81,24 @@ async def compute_script(parts: Parts, pod: Object, host: HostFacts) -> str:
         steps += _container_steps(parts, pod, kind, spec, sandbox, host)
     metadata = pod["metadata"]
     return render(steps, title=f"The plan of Pod {metadata['namespace']}/{metadata['name']}")
+
+
+def _image_volumes(parts: Parts, pod: Object) -> dict[str, PreparedVolume]:
+    directory = parts.config.pod_directory(pod["metadata"]["uid"])
+    found = {}
+    for volume in find_image_volumes(pod):
+        image = find_image(parts.images, volume.wanted_by({"name": volume.name}))
+        if image is None:
+            raise _not_here(volume.source["reference"])
+        place = image_volume_place(directory, volume.name)
+        mounted = (compute_image_mount(place, image),)
+        found[volume.name] = PreparedVolume(volume.name, place, mounted, True)
+    return found
+
+
+def _not_here(name: str) -> StepError:
+    message = f'Image "{name}" is not here yet; bring it with "minipod image pull {name}"'
+    return StepError("ErrImagePull", message)
 
 
 def hide_secrets(references: References) -> References:

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from minipod.image.credentials import Keyring, to_config
 
@@ -23,11 +23,18 @@ class PullFailure(Exception):
     """The image could not be had; the message is the kubelet's `ErrImagePull` detail."""
 
 
+class Brought(NamedTuple):
+    """An image that was pulled: its size in bytes, and the fingerprint of the credential that did it ("": none)."""
+
+    size: int
+    credential: str = ""
+
+
 class Puller(Protocol):
     """What brings images from registries."""
 
-    async def pull(self, reference: str, keyring: Keyring) -> int:
-        """Bring an image up to date and return its size in bytes. Raises PullFailure."""
+    async def pull(self, reference: str, keyring: Keyring) -> Brought:
+        """Bring an image up to date. Raises PullFailure."""
 
     async def stop(self) -> None:
         """End all pulls."""
@@ -38,11 +45,11 @@ class ProcessPuller:
 
     def __init__(self, root: Path | None) -> None:
         self._root = root
-        self._pulls: dict[tuple[str, Keyring], asyncio.Task[int]] = {}
+        self._pulls: dict[tuple[str, Keyring], asyncio.Task[Brought]] = {}
         self._turns = asyncio.Semaphore(PARALLEL)
 
-    async def pull(self, reference: str, keyring: Keyring) -> int:
-        """Bring an image up to date and return its size in bytes. Raises PullFailure."""
+    async def pull(self, reference: str, keyring: Keyring) -> Brought:
+        """Bring an image up to date. Raises PullFailure."""
         key = (reference, keyring)
         task = self._pulls.get(key)
         if task is None:
@@ -58,7 +65,7 @@ class ProcessPuller:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _pull(self, reference: str, keyring: Keyring) -> int:
+    async def _pull(self, reference: str, keyring: Keyring) -> Brought:
         async with self._turns:
             try:
                 code, said, complaint = await self._run(reference, to_config(keyring))
@@ -75,7 +82,8 @@ class ProcessPuller:
             raise PullFailure(
                 (lines or complaint.splitlines() or [f"exit {code}"])[-1].removeprefix(_ERROR)
             )
-        return int(json.loads(said)["size"])
+        told = json.loads(said)
+        return Brought(int(told["size"]), str(told.get("credential") or ""))
 
     async def _run(self, reference: str, config: str) -> tuple[int, str, str]:
         """Run `minipod image pull`. Credentials go through its standard input: an argument is everybody's."""

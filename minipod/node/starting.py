@@ -20,6 +20,13 @@ from minipod.node.environment import References, compute_environment
 from minipod.node.errors import StepError
 from minipod.node.hooks import Hooks
 from minipod.node.image_step import ImageStep
+from minipod.node.image_volumes import (
+    ImageVolume,
+    compute_image_mount,
+    find_image_volumes,
+    image_volume_place,
+    is_mounted,
+)
 from minipod.node.parts import Parts
 from minipod.node.pods import find_container, host_network, spec_grace, uid_of
 from minipod.node.refreshing import Refresher
@@ -28,7 +35,9 @@ from minipod.node.status import Waiting
 from minipod.node.stopping import Stopper
 from minipod.node.translate import ContainerInputs, compute_container_spec
 from minipod.node.turns import Turn, TurnNeverCame
+from minipod.node.volumes import PreparedVolume
 from minipod.node.workers import Work
+from minipod.runtime.operations import Operation
 from minipod.runtime.service import PreparedContainer, RuntimeFailure
 from minipod.runtime.spec import ContainerSpec, ContainerStatus
 
@@ -88,7 +97,8 @@ class Starter:
             starting = self._start_container(work, pod, start, image, place, turn)
             tasks.append(asyncio.create_task(starting, name=f"start {start.name}"))
             hooks = _container(pod, start.name).get("lifecycle") or {}
-            slow = image is None or "postStart" in hooks
+            pulled = find_image_volumes(pod, _container(pod, start.name))
+            slow = image is None or "postStart" in hooks or bool(pulled)
             turn = Turn(tasks[-1], must_succeed=start.kind == "init", slow=slow)
         try:
             results = await asyncio.gather(place.sandbox.made, *tasks, return_exceptions=True)
@@ -131,14 +141,18 @@ class Starter:
 
         A failure becomes its waiting reason and Events, in its turn. Raises TurnNeverCame.
         """
-        found, of_files = image is not None, bool(find_files(_container(pod, start.name)))
-        if image is None or turn.slow or of_files:  # what others write is read when they have
+        found, container = image is not None, _container(pod, start.name)
+        of_files, volumes = bool(find_files(container)), find_image_volumes(pod, container)
+        if image is None or turn.slow or of_files or volumes:  # what others write is read later
             # and the shim shall not hold a prepared container for long
             await turn.come(work)
             image = image or await self._pull(work, pod, start)
             if image is None:
                 return False
         try:
+            for volume in volumes:
+                if not await self._mount_image(work, pod, start, volume):
+                    return False
             files = await self._read_files(pod, start) if of_files else None
             spec = self._translate(pod, start, image, place, files)
             fault.point("node.container.planned")
@@ -180,6 +194,26 @@ class Starter:
         fault.point("node.container.started")
         parts.event(pod, "Normal", "Created", "Container created", start.name)
         parts.event(pod, "Normal", "Started", "Container started", start.name)
+        return True
+
+    async def _mount_image(
+        self, work: Work, pod: Object, start: Start, volume: ImageVolume
+    ) -> bool:
+        """Have an image volume mounted; false, and a waiting reason, when its image cannot be had."""
+        parts, memory = self._parts, self._parts.memory(uid_of(pod))
+        if volume.name in memory.volumes:
+            return True
+        place = image_volume_place(parts.config.pod_directory(uid_of(pod)), volume.name)
+        operations: tuple[Operation, ...] = ()
+        if not is_mounted(place):
+            container = _container(pod, start.name)
+            image = await self._images.obtain_volume(work, pod, volume, container)
+            if image is None:
+                return False
+            await self._sandboxes.hold_images(pod, {volume.key: image})
+            operations = (compute_image_mount(place, image),)
+            parts.trace(pod, volume.key, await bounded(parts.runtime.perform(operations)))
+        memory.volumes[volume.name] = PreparedVolume(volume.name, place, operations, True)
         return True
 
     async def _read_files(self, pod: Object, start: Start) -> EnvFiles:

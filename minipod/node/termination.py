@@ -9,6 +9,7 @@ import shutil
 from minipod import fault
 from minipod.api.errors import StatusError
 from minipod.client import Object
+from minipod.node.image_volumes import find_image_volumes
 from minipod.node.images import lease_owner
 from minipod.node.messages import attach_messages
 from minipod.node.parts import Parts
@@ -73,6 +74,8 @@ class Terminator:
         fault.point("node.address.released")
         for _, container in all_containers_of(pod):
             parts.images.release(lease_owner(uid, container["name"]))
+        for volume in find_image_volumes(pod):
+            parts.images.release(lease_owner(uid, volume.key))
         parts.memory(uid).leased.clear()
         parts.memory(uid).prepared = False
         fault.point("node.images.released")

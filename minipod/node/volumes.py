@@ -12,6 +12,7 @@ from minipod.api.quantity import value
 from minipod.client import Object
 from minipod.node.environment import References
 from minipod.node.errors import StepError
+from minipod.node.image_volumes import KIND as IMAGE
 from minipod.node.projection import (
     Payload,
     compute_payload,
@@ -65,9 +66,14 @@ def compute_volumes(
 def compute_available_volumes(
     pod: Object, directory: Path, references: References
 ) -> tuple[dict[str, PreparedVolume], list[StepError]]:
-    """Return the volumes that can be had, and why the others cannot: one does not hold up another."""
+    """Return the volumes that can be had, and why the others cannot: one does not hold up another.
+
+    Images are not among them: they are pulled, and mounted when the first container that wants them is started.
+    """
     found, failures = {}, []
     for volume in pod["spec"].get("volumes") or ():
+        if kind_of(volume) == IMAGE:
+            continue
         try:
             found[volume["name"]] = _compute_volume(pod, volume, directory, references)
         except StepError as error:
@@ -96,7 +102,7 @@ def _compute_volume(
     raise StepError(
         "FailedMount",
         f"volumes of kind {kind} are not supported by minipod; use emptyDir, hostPath, configMap, secret, "
-        "downwardAPI or projected",
+        "downwardAPI, projected or image",
     )
 
 

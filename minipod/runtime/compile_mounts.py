@@ -45,6 +45,7 @@ from minipod.runtime.operations import (
     RemountReadOnly,
     SetPropagation,
 )
+from minipod.runtime.overlay import OPTIONS_LIMIT, escape, lower_directories
 
 _FLAGS = {
     "ro": MS_RDONLY,
@@ -78,7 +79,6 @@ _LINKS = (
     ("core", "/proc/kcore"),
 )
 _ORDINARY = ("/proc", "/sys", "/dev")  # where a container finds the kernel
-_OPTIONS_LIMIT = 4095  # mount(2) copies one page of options
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 _UMASK = 0o022  # of the shim
 
@@ -172,25 +172,17 @@ def _mount_overlay(operation: MountOverlay, state: Compiling) -> None:
     flags = 0 if operation.devices else MS_NODEV
     layers = operation.layers
     base = os.path.commonpath([os.path.dirname(layer) for layer in layers]) if layers else "/"
-    writable = f"upperdir={_escape(operation.upper)},workdir={_escape(operation.work)},volatile"
-    options = f"lowerdir={_lower(layers, '')},{writable}"
-    if len(os.fsencode(options)) > _OPTIONS_LIMIT:
+    writable = f"upperdir={escape(operation.upper)},workdir={escape(operation.work)},volatile"
+    options = f"lowerdir={lower_directories(layers)},{writable}"
+    if len(os.fsencode(options)) > OPTIONS_LIMIT:
         # Many layers: name them from their common directory, in which a mount resolves relative paths.
-        options = f"lowerdir={_lower(layers, base + '/')},{writable}"
+        options = f"lowerdir={lower_directories(layers, base + '/')},{writable}"
         state.code.call("chdir", base, note=state.note("chdir", base))
-    if len(os.fsencode(options)) > _OPTIONS_LIMIT:
+    if len(os.fsencode(options)) > OPTIONS_LIMIT:
         problem = f"{len(layers)} layers are more than one mount can name"
         state.fail(errno.E2BIG, problem, base)
     else:
         _mount(state, "overlay", operation.target, "overlay", flags, options)
-
-
-def _lower(layers: tuple[str, ...], prefix: str) -> str:
-    return ":".join(_escape(layer.removeprefix(prefix)).replace(":", "\\:") for layer in layers)
-
-
-def _escape(path: str) -> str:
-    return path.replace("\\", "\\\\").replace(",", "\\,")
 
 
 def _refuse_link(state: Compiling, root: Cell, path: str) -> None:

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from typing import Any
 
 from minipod.linux import cgroup, devices
-from minipod.linux.mount import MS_NODEV, MS_NOSUID, UMOUNT_NOFOLLOW, mount, umount2
+from minipod.linux.mount import MS_NODEV, MS_NOSUID, MS_RDONLY, UMOUNT_NOFOLLOW, mount, umount2
 from minipod.linux.mounts import at_or_below, mounts
 from minipod.runtime.operations import (
     AddNftElements,
@@ -29,6 +29,7 @@ from minipod.runtime.operations import (
     MakeCgroup,
     MakeDirectory,
     MakeSymlink,
+    MountLayers,
     MountTmpfs,
     Operation,
     RemoveCgroup,
@@ -40,6 +41,7 @@ from minipod.runtime.operations import (
     Where,
     WriteFile,
 )
+from minipod.runtime.overlay import OPTIONS_LIMIT, lower_directories
 
 References = Mapping[str, int | str]
 
@@ -238,6 +240,19 @@ def _mount_tmpfs(operation: MountTmpfs, _: References) -> None:
     mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, options)
 
 
+def _mount_layers(operation: MountLayers, _: References) -> None:
+    """Mount an overlay without a writable layer. It takes two lower ones: the mount point itself is the lowest."""
+    os.makedirs(operation.path, exist_ok=True)
+    path = os.path.realpath(operation.path)
+    if any(entry.point == path and entry.type == "overlay" for entry in mounts()):
+        return
+    layers = operation.layers
+    options = f"lowerdir={lower_directories((*layers, path))}"
+    if len(os.fsencode(options)) > OPTIONS_LIMIT:
+        raise OSError(errno.E2BIG, f"{len(layers)} layers are more than one mount can name", path)
+    mount("overlay", path, "overlay", MS_RDONLY | MS_NOSUID | MS_NODEV, options)
+
+
 def _unmount(operation: Unmount, _: References) -> None:
     path = os.path.realpath(operation.path)
     for entry in at_or_below(path, mounts()):
@@ -319,6 +334,7 @@ _ACTIONS: dict[type[Operation], Callable[[Any, References], None]] = {
     KeepOnly: _keep_only,
     RemoveTree: _remove_tree,
     MountTmpfs: _mount_tmpfs,
+    MountLayers: _mount_layers,
     Unmount: _unmount,
     CheckHostPath: _check_host_path,
     MakeCgroup: _make_cgroup,

@@ -108,6 +108,14 @@ class MountTmpfs(Operation, summary="mount tmpfs {path}"):
 
 
 @dataclass(frozen=True)
+class MountLayers(Operation, summary="mount layers {layers} at {path}"):
+    """Ensure image layers (topmost first), merged and read-only, at `path` on the host (an image volume)."""
+
+    path: str
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Unmount(Operation, summary="unmount {path}"):
     """Ensure that nothing is mounted at or below `path`."""
 

@@ -27,6 +27,7 @@ from minipod.runtime.operations import (
     MaskPaths,
     MountCgroups,
     MountFilesystem,
+    MountLayers,
     MountOverlay,
     MountTmpfs,
     OpenMountTree,
@@ -121,6 +122,14 @@ def _mount_tmpfs(operation: MountTmpfs, _: Context) -> list[str]:
         options += f",size={operation.size_bytes}"
     path = quote(operation.path)
     mounted = f"mountpoint -q {path} || mount -t tmpfs -o {options} tmpfs {path}"
+    return [f"mkdir -p {path}", mounted]
+
+
+def _mount_layers(operation: MountLayers, _: Context) -> list[str]:
+    path = quote(operation.path)
+    lower = ":".join(layer.replace(":", "\\:") for layer in (*operation.layers, operation.path))
+    options = shlex.quote(f"ro,nosuid,nodev,lowerdir={lower}")
+    mounted = f"mountpoint -q {path} || mount -t overlay -o {options} overlay {path}"
     return [f"mkdir -p {path}", mounted]
 
 
@@ -410,6 +419,7 @@ COMMANDS: dict[type[Operation], Callable[[Any, Context], list[str]]] = {
     MakeDirectory: _make_directory,
     WriteFile: _write_file,
     MountTmpfs: _mount_tmpfs,
+    MountLayers: _mount_layers,
     Unmount: _unmount,
     MakeSymlink: _make_symlink,
     KeepOnly: _keep_only,

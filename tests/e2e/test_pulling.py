@@ -86,3 +86,32 @@ def _stall(shared: Instance, proxy: FaultyProxy, image: str) -> None:
     found = wait_pod(shared, "stalled", lambda p: p["status"].get("containerStatuses"), "a status")
     assert status_of(found, "c0")["state"]["waiting"]["reason"] == "ContainerCreating"
     shared.run("delete", "pod", "stalled", timeout=10)
+
+
+def test_an_image_that_a_secret_brought_is_not_for_others(fresh: Instance, protected: str) -> None:
+    image = f"{protected}/team/busybox:v1"
+    login = (f"--docker-server={protected}", f"--docker-username={USER}")
+    for name, password in (("login", PASSWORD), ("wrong", "guess")):
+        fresh.run(
+            *("create", "secret", "docker-registry", name, *login, f"--docker-password={password}")
+        )
+    fresh.apply(
+        _pod("owner", image, imagePullSecrets=[{"name": "login"}]), options=("--until-ready",)
+    )
+    fresh.kill_daemon()  # what was recorded outlives the daemon
+    fresh.up()
+    fresh.apply(
+        _pod("nobody", image),
+        _pod("liar", image, imagePullSecrets=[{"name": "wrong"}]),
+        _pod("sly", image, "Never"),
+        _pod("friend", image, "Never", imagePullSecrets=[{"name": "login"}]),
+    )
+    for name in ("nobody", "liar"):
+        wait_pod(fresh, name, lambda p: _reason(p) in ("ErrImagePull", "ImagePullBackOff"), name)
+    found = wait_pod(fresh, "sly", lambda p: _reason(p) != "None", "the refusal")
+    assert _reason(found) in ("ErrImageNeverPull", "ImagePullBackOff")
+    assert "pulled with credentials that the pod lacks" in fresh.out("events", "--for", "pod/sly")
+    wait_pod(fresh, "friend", lambda p: status_of(p, "c0").get("ready"), "the Secret's owner")
+    records = list((fresh.layout.images / "access" / "pulled").iterdir())
+    assert len(records) == 1
+    assert PASSWORD not in records[0].read_text()

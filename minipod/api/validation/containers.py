@@ -12,12 +12,11 @@ from minipod.api.validation.mounts import validate_devices, validate_mounts
 from minipod.api.validation.probes import PROBES, validate_handlers
 from minipod.api.validation.resources import validate_resources
 from minipod.api.validation.security import validate_container_security
-from minipod.api.validation.values import one_of, optional_one_of
+from minipod.api.validation.values import PULL_POLICIES, one_of, optional_one_of
 
 Object = dict[str, Any]
 
 PROTOCOLS = ("SCTP", "TCP", "UDP")
-PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 RESTART_POLICIES = ("Always", "Never", "OnFailure")
 _MESSAGE_POLICIES = ("File", "FallbackToLogsOnError")
 _RESIZE_POLICIES = ("NotRequired", "RestartContainer")

@@ -87,8 +87,6 @@ def _device_name(
 def _sub_path(mount: Object, volume: Object, path: str) -> Iterator[Cause]:
     given = [name for name in ("subPath", "subPathExpr") if mount.get(name)]
     for name in given:
-        if volume.get("image") is not None:
-            yield invalid(f"{path}.{name}", mount[name], "not allowed in image volume sources")
         yield from descending_path(mount[name], f"{path}.{name}")
     if len(given) == 2:
         why = "subPathExpr and subPath are mutually exclusive"

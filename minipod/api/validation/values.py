@@ -10,6 +10,7 @@ from minipod.api.field import Cause, invalid, not_supported, required
 _HTTP_PATH = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"
 INT32_MAX = 2**31 - 1
 FILE_MODE_TEXT = "must be a number between 0 and 0777 (octal), both inclusive"
+PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 
 
 def no_backsteps(value: str, path: str) -> Iterator[Cause]:

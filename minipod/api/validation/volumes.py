@@ -12,6 +12,7 @@ from minipod.api.validation.environment import (
 )
 from minipod.api.validation.metadata import causes_of
 from minipod.api.validation.values import (
+    PULL_POLICIES,
     file_mode,
     no_backsteps,
     non_reserved_path,
@@ -44,7 +45,6 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
     "gcePersistentDisk": ("pdName",),
     "gitRepo": ("repository",),
     "glusterfs": ("endpoints", "path"),
-    "image": ("reference",),
     "iscsi": ("targetPortal", "iqn"),
     "nfs": ("server", "path"),
     "persistentVolumeClaim": ("claimName",),
@@ -203,6 +203,12 @@ def _token(projection: Object, path: str) -> Iterator[Cause]:
     yield from _target(projection, path)
 
 
+def _image(source: Object, path: str) -> Iterator[Cause]:
+    if not source.get("reference"):
+        yield required(f"{path}.reference")
+    yield from optional_one_of(source.get("pullPolicy"), PULL_POLICIES, f"{path}.pullPolicy")
+
+
 def _trust_bundle(projection: Object, path: str) -> Iterator[Cause]:
     named, signed = projection.get("name") is not None, projection.get("signerName") is not None
     if named and signed:
@@ -234,6 +240,7 @@ _CHECKS: dict[str, Check] = {
     "secret": _secret,
     "downwardAPI": _downward_api,
     "projected": _projected,
+    "image": _image,
 }
 _PROJECTIONS: dict[str, Check] = {
     "secret": _named_keys,

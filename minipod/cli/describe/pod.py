@@ -194,7 +194,16 @@ def _claim(source: Object) -> list[tuple[str, object]]:
     return [("Type", CLAIM), ("ClaimName", source.get("claimName", "")), ("ReadOnly", read_only)]
 
 
+def _image(source: Object) -> list[tuple[str, object]]:
+    return [
+        ("Type", "Image (a container image or OCI artifact)"),
+        ("Reference", source.get("reference", "")),
+        ("PullPolicy", source.get("pullPolicy", "")),
+    ]
+
+
 _VOLUMES = {
+    "image": _image,
     "hostPath": _host_path,
     "emptyDir": _empty_dir,
     "secret": _secret,

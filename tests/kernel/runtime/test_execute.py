@@ -14,6 +14,7 @@ from minipod.runtime.operations import (
     KeepOnly,
     MakeDirectory,
     MakeSymlink,
+    MountLayers,
     MountTmpfs,
     RemoveTree,
     Step,
@@ -83,6 +84,42 @@ def test_tmpfs_is_mounted_once_and_unmounted_with_what_is_below(tmpfs: Path) -> 
     for _ in range(2):
         perform(Unmount(str(tmpfs)))
         assert str(tmpfs) not in Path("/proc/self/mountinfo").read_text()
+
+
+@pytest.fixture
+def layers(tmp_path: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Two layers with awkward names, and a place to mount them at."""
+    upper, lower, place = tmp_path / "up:per,1", tmp_path / "lower", tmp_path / "volume"
+    for directory, text in ((upper, "new"), (lower, "old")):
+        directory.mkdir()
+        (directory / "both").write_text(text)
+        (directory / f"of-{text}").write_text(text)
+    yield place, (str(upper), str(lower))
+    perform(Unmount(str(place)))
+
+
+def test_layers_are_merged_and_read_only(layers: tuple[Path, tuple[str, ...]]) -> None:
+    place, directories = layers
+    for _ in range(2):
+        perform(MountLayers(str(place), directories))
+    assert sorted(os.listdir(place)) == ["both", "of-new", "of-old"]
+    assert (place / "both").read_text() == "new"
+    with pytest.raises(OSError, match="Read-only file system"):
+        (place / "both").write_text("x")
+    assert Path("/proc/self/mountinfo").read_text().count(f" {place} ") == 1
+    perform(Unmount(str(place)))
+    assert os.listdir(place) == []
+
+
+def test_one_layer_is_enough_and_too_many_are_refused(
+    layers: tuple[Path, tuple[str, ...]],
+) -> None:
+    place, directories = layers
+    perform(MountLayers(str(place), directories[1:]))
+    assert sorted(os.listdir(place)) == ["both", "of-old"]
+    perform(Unmount(str(place)))
+    with pytest.raises(OSError, match="200 layers are more than one mount can name"):
+        perform(MountLayers(str(place), directories * 100))
 
 
 def test_trees_are_removed_without_following_links(tmp_path: Path) -> None:

@@ -544,3 +544,24 @@ def test_a_file_key_reference_is_valid_and_not_optional_by_default():
     assert texts(validation.validate_create(POD, made)) == []
     reference = made["spec"]["containers"][0]["env"][0]["valueFrom"]["fileKeyRef"]
     assert reference["optional"] is False
+
+
+def test_an_image_volume_names_an_image_and_may_be_mounted_in_part():
+    made = defaulted(
+        containers=[
+            container(volumeMounts=[{"name": "data", "mountPath": "/data", "subPath": "a"}])
+        ],
+        volumes=[{"name": "data", "image": {"reference": "data:v1"}}],
+    )
+    assert texts(validation.validate_create(POD, made)) == []
+    assert made["spec"]["volumes"][0]["image"]["pullPolicy"] == "IfNotPresent"
+    assert complaints(volumes=[{"name": "data", "image": {"pullPolicy": "Never"}}]) == [
+        "spec.volumes[0].image.reference: Required value"
+    ]
+    found = complaints(
+        volumes=[{"name": "data", "image": {"reference": "a", "pullPolicy": "Soon"}}]
+    )
+    assert found == [
+        'spec.volumes[0].image.pullPolicy: Unsupported value: "Soon": '
+        'supported values: "Always", "IfNotPresent", "Never"'
+    ]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
@@ -9,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from minipod.client import Object
-from minipod.image.credentials import Keyring
+from minipod.image.credentials import Credential, Keyring, fingerprint
 from minipod.image.model import Image, ImageConfig
 from minipod.node.config import NetworkPlace, NodeConfig
 from minipod.node.kubelet import Kubelet
-from minipod.node.pulling import PullFailure
+from minipod.node.pulling import Brought, PullFailure
 from minipod.paths import layout
 from tests.fakes.api import FakeApi
 from tests.fakes.clock import FakeClock
@@ -73,15 +74,21 @@ class FakePuller:
         self.remote: dict[str, Image] = {}
         self.asked: list[tuple[str, Keyring]] = []
         self.go_on: asyncio.Event | None = None
+        self.wants: Credential | None = None  # what the registries ask for
 
-    async def pull(self, reference: str, keyring: Keyring) -> int:
+    async def pull(self, reference: str, keyring: Keyring) -> Brought:
         self.asked.append((reference, keyring))
         if self.go_on:
             await self.go_on.wait()
         if reference not in self.remote:
             raise PullFailure(f"{reference}: not found")
         self.images.images[reference] = self.remote[reference]
-        return 1234
+        self.images.pulled[reference] = f"sha256:index-{reference}"
+        if self.wants is None:
+            return Brought(1234)
+        if self.wants not in [credential for _, credential in keyring]:
+            raise PullFailure(f"{reference}: authentication required")
+        return Brought(1234, fingerprint(self.wants))
 
     async def stop(self) -> None:
         pass
@@ -192,6 +199,8 @@ async def world(
     root: Path, *, before: Callable[["World"], None] = lambda _: None, old: "World | None" = None
 ) -> AsyncIterator[World]:
     """A node that runs; with `old`, a restarted daemon over the same API, runtime and host."""
+    # one thread: what is asked of it last is done when all else is
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     clock = old.clock if old else FakeClock()
     api = old.api if old else FakeApi(clock)
     runtime = old.runtime if old else FakeRuntime(clock)

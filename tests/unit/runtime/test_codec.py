@@ -13,6 +13,7 @@ from minipod.runtime.operations import (
     LoadSeccomp,
     MakeDirectory,
     MountFilesystem,
+    MountLayers,
     MountTmpfs,
     OpenMountTree,
     Operation,
@@ -43,6 +44,7 @@ def test_steps_survive_json(step) -> None:
     [
         MountTmpfs("/a", None),
         MountTmpfs("/a", 5),
+        MountLayers("/a", ("/b", "/c")),
         CheckHostPath("/a", "File"),
         WriteFile("/a", "é"),
     ],

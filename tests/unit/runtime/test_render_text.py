@@ -21,6 +21,7 @@ from minipod.runtime.operations import (
     LoadSeccomp,
     MakeDirectory,
     MakeSymlink,
+    MountLayers,
     MountTmpfs,
     NewSession,
     OpenTerminal,
@@ -147,6 +148,13 @@ def test_no_argument_is_taken_for_shell(word: str) -> None:
         (Unmount("/a"), ["! mountpoint -q /a || umount -R /a"]),
         (CheckHostPath("/a", "Socket"), ["[ -S /a ]"]),
         (CheckHostPath("/a", "DirectoryOrCreate"), ["mkdir -p /a"]),
+        (
+            MountLayers("/a", ("/b:c", "/d")),
+            [
+                "mkdir -p /a",
+                "mountpoint -q /a || mount -t overlay -o 'ro,nosuid,nodev,lowerdir=/b\\:c:/d:/a' overlay /a",
+            ],
+        ),
         (
             MountTmpfs("/a", 100, 0o1777, 1, 2),
             [
