@@ -3,7 +3,10 @@
 set -eu
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
 fail() { echo "check: $*" >&2; exit 1; }
-clean() { minipod delete --ignore-not-found --now -f "$here" >/dev/null; }
+ours="-f $here/liveness-http.yaml -f $here/liveness-tcp.yaml -f $here/one-plus-one.yaml -f $here/two-containers.yaml
+    -f $here/test-liveness-exec.yaml"
+# shellcheck disable=SC2086  # a list
+clean() { minipod delete --ignore-not-found --now $ours >/dev/null; }
 trap clean EXIT
 # until_says SECONDS WANTED COMMAND...: runs COMMAND until its output holds WANTED
 until_says() {
@@ -48,4 +51,5 @@ until_says 10 "1/1" minipod get pod liveness-tcp --no-headers
 
 until_says 20 "200\|healthz\|response:" minipod logs liveness-http
 [ "$(status liveness-http 'containerStatuses[0].restartCount')" = 0 ] || fail "liveness-http was restarted"
+sh "$here/configuration.sh"
 echo "15-pod-advanced: ok"

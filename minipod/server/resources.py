@@ -3,6 +3,9 @@
 Authorize, find the kind, do the verb. What comes out is encoded and shared with nobody.
 """
 
+import asyncio
+import contextlib
+
 from minipod.api import kinds
 from minipod.api.errors import (
     StatusError,
@@ -26,6 +29,7 @@ from minipod.server.escalation import EscalationGuard
 from minipod.server.eviction import evict
 from minipod.server.first_objects import first_objects
 from minipod.server.identity import Identity
+from minipod.server.pod_presets import conflict_event
 from minipod.server.policy import ensure_policy
 from minipod.server.reading import Reader
 from minipod.server.reviews import Reviews
@@ -53,8 +57,10 @@ class Resources:
         self._admission = admission
         self._reader = Reader(store)
         self._writer = Writer(store, admission, EscalationGuard(self.authorizer))
+        self._writer.on_preset_conflict = self._tell_preset_conflict
         self._deleter = Deleter(store, admission, self._reader)
         self._usage = UsageMetrics(admission.view, fetch or _no_kubelet)
+        self._telling: set[asyncio.Task[None]] = set()
 
     async def bootstrap(self, service_cidr: str) -> None:
         """Make what every cluster has: namespaces, priorities, the range of Service addresses, roles. Idempotent."""
@@ -158,6 +164,18 @@ class Resources:
         if kind.resource == "namespaces" and not request.options.get("dryRun"):
             await self._ensure_account(wire.decode(made.value)["metadata"]["name"])
         return made
+
+    def _tell_preset_conflict(self, pod: Object, message: str) -> None:
+        """Make an Event on a Pod, without having the Pod's sender wait for it."""
+        event = conflict_event({**pod, "apiVersion": "v1", "kind": "Pod"}, message)
+        task = asyncio.create_task(self._record(event), name="tell of a conflict")
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _record(self, event: Object) -> None:
+        namespace = event["metadata"]["namespace"]
+        with contextlib.suppress(StatusError):  # the namespace may end, the disk be full
+            await self.perform(Request("create", "events", namespace, body=event))
 
     async def _ensure_account(self, namespace: str) -> None:
         """Make the default ServiceAccount of a namespace when it is missing (and the namespace is there to stay)."""

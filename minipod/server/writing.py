@@ -42,6 +42,7 @@ class Writer:
         self._admission = admission
         self._addresses = ServiceAddresses(admission.view)
         self._escalation = escalation
+        self.on_preset_conflict: Callable[[Object, str], None] = lambda pod, message: None
 
     async def create(self, request: Request, kind: Kind) -> One:
         """Store a new object. Raises AlreadyExists, Invalid, Forbidden, NotFound, BadRequest."""
@@ -115,11 +116,13 @@ class Writer:
             metadata.prepare_new(kind, obj, datetime.now(UTC))
             try:
                 with self._allocating(kind) as allocation:
-                    self._admit_new(request, kind, obj, warnings, allocation)
+                    conflict = self._admit_new(request, kind, obj, warnings, allocation)
                     self._escalation.check(request, kind, obj, None)
                     node_restriction.check_create(request, kind, obj)
                     with self._admission.within_quota(kind, obj):
                         value = await self._store_new(request, kind, obj)
+                if conflict and not options.dry_run(request.options):
+                    self.on_preset_conflict(obj, conflict)
                 return One(presented(asked, value), asked, 201, tuple(warnings))
             except Conflict:
                 continue
@@ -250,13 +253,15 @@ class Writer:
         obj: Object,
         warnings: list[str],
         allocation: Allocation | None,
-    ) -> None:
-        """Default, admit and validate in upstream's order; changes `obj` in place."""
+    ) -> str:
+        """Default, admit and validate in upstream's order; changes `obj` in place. Return a conflict of PodPresets."""
+        conflict = ""
         self._admission.check_create(kind, obj)
         defaults.apply_defaults(kind, obj)
         field_managers.track(request, kind, obj, None)
         if kind.resource == "pods":
-            admit_presets(self._store, obj, warnings.append)
+            conflict = admit_presets(self._store, obj)
+            warnings += [conflict] if conflict else []
         self._admission.complete(kind, obj)
         kind.hooks.prepare_create(obj)
         if allocation is not None:
@@ -266,6 +271,7 @@ class Writer:
         if causes:
             raise invalid(kind, obj["metadata"]["name"], causes)
         self._admission.check_new(kind, obj, warnings)
+        return conflict
 
     async def _store_new(self, request: Request, kind: Kind, obj: Object) -> bytes:
         name = obj["metadata"]["name"]

@@ -194,6 +194,26 @@ def test_a_pod_preset_reaches_into_the_container_and_a_conflict_leaves_it_alone(
     found = shared.get("pod", "conflicting")
     assert "env" not in found["spec"]["containers"][0]
     assert "annotations" not in found["metadata"]
+    wait_until(
+        lambda: "PodPresetConflict" in shared.out("events", "--for", "pod/conflicting"),
+        "the Event on the Pod",
+    )
+    template = {"metadata": {"labels": {"role": "frontend"}}, "spec": website["spec"]}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "website"},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": {"role": "frontend"}},
+            "template": template,
+        },
+    }
+    shared.apply(deployment)
+    kept = shared.get("deployment", "website")["spec"]["template"]
+    assert "volumes" not in kept["spec"]
+    assert "env" not in kept["spec"]["containers"][0]
+    shared.run("delete", "deployment", "website")
     shared.run("delete", "podpresets", "--all")
     shared.run("delete", "pod", "website", "conflicting", "--now")
 
