@@ -23,7 +23,7 @@ from minipod.node.image_volumes import (
 from minipod.node.images import find_image
 from minipod.node.parts import Parts
 from minipod.node.pods import ContainerKind, containers_of, host_network
-from minipod.node.references import fetch_references, find_tokens
+from minipod.node.references import StandIn, fetch_references, find_keys_of, find_tokens
 from minipod.node.sandbox_step import compute_files
 from minipod.node.service_variables import compute_service_variables
 from minipod.node.translate import (
@@ -50,7 +50,7 @@ async def compute_script(parts: Parts, pod: Object, host: HostFacts) -> str:
         cgroups=parts.runtime.pod_cgroups,
     )
     steps = list(_file_steps(parts, pod, address, names))
-    references = hide_secrets(await fetch_references(parts.client, pod))
+    references = hide_secrets(await fetch_references(parts.client, pod, _stand_ins(pod)))
     tokens = dict.fromkeys(find_tokens(pod), "<token of the service account>")
     services = compute_service_variables(pod, parts.services)
     references = replace(references, tokens=tokens, services=services)
@@ -81,6 +81,20 @@ async def compute_script(parts: Parts, pod: Object, host: HostFacts) -> str:
         steps += _container_steps(parts, pod, kind, spec, sandbox, host)
     metadata = pod["metadata"]
     return render(steps, title=f"The plan of Pod {metadata['namespace']}/{metadata['name']}")
+
+
+def _stand_ins(pod: Object) -> StandIn:
+    """Return what stands for objects that a node may read only for Pods of its own."""
+
+    def stand_in(resource: str, name: str) -> Object:
+        """Return an object with the keys that the Pod names."""
+        keys = sorted(find_keys_of(pod, resource, name))
+        values = {key: f"<{key} of {resource}/{name}>" for key in keys}
+        if resource == "secrets":
+            values = {k: base64.b64encode(v.encode()).decode() for k, v in values.items()}
+        return {"metadata": {"name": name}, "data": values}
+
+    return stand_in
 
 
 def _image_volumes(parts: Parts, pod: Object) -> dict[str, PreparedVolume]:

@@ -1,5 +1,7 @@
 """Which Secrets, ConfigMaps and ClusterTrustBundles a Pod refers to, and fetching them."""
 
+from collections.abc import Callable
+
 from minipod.api.errors import StatusError
 from minipod.client import Client, Object
 from minipod.node.environment import References
@@ -56,22 +58,51 @@ def find_tokens(pod: Object) -> set[tuple[str, int]]:
     return {wanted_token(each) for each in sources}
 
 
-async def fetch_references(client: Client, pod: Object) -> References:
-    """Return the objects as they are now, without tokens; None for those that do not exist."""
+StandIn = Callable[[str, str], Object]  # takes a resource and a name
+
+
+async def fetch_references(
+    client: Client, pod: Object, stand_in: StandIn | None = None
+) -> References:
+    """Return the objects as they are now, without tokens; None for those that do not exist.
+
+    `stand_in` is asked for what the node may not read, as for a Pod that is only thought of.
+    """
     secrets, config_maps = find_references(pod)
     namespace = pod["metadata"]["namespace"]
     bundles = await client.list(TRUST_BUNDLES) if wants_trust_bundles(pod) else None
+
+    async def get(resource: str, name: str) -> Object | None:
+        try:
+            return await client.get(resource, namespace, name)
+        except StatusError as error:
+            if error.code == 404:
+                return None
+            if error.code == 403 and stand_in is not None:
+                return stand_in(resource, name)
+            raise
+
     return References(
         trust_bundles=bundles.items if bundles else (),
-        config_maps={n: await _get(client, "configmaps", namespace, n) for n in config_maps},
-        secrets={n: await _get(client, "secrets", namespace, n) for n in secrets},
+        config_maps={name: await get("configmaps", name) for name in config_maps},
+        secrets={name: await get("secrets", name) for name in secrets},
     )
 
 
-async def _get(client: Client, resource: str, namespace: str, name: str) -> Object | None:
-    try:
-        return await client.get(resource, namespace, name)
-    except StatusError as error:
-        if error.code == 404:
-            return None
-        raise
+def find_keys_of(pod: Object, resource: str, name: str) -> set[str]:
+    """Return the keys that a Pod names of a Secret or ConfigMap. Pure."""
+    kind = {"secrets": "secret", "configmaps": "configMap"}[resource]
+    sources = [volume.get(kind) or {} for volume in pod["spec"].get("volumes") or ()]
+    for volume in pod["spec"].get("volumes") or ():
+        sources += [s.get(kind) or {} for s in (volume.get("projected") or {}).get("sources") or ()]
+    found = {
+        item["key"]
+        for source in sources
+        if name in (source.get("name"), source.get("secretName"))
+        for item in source.get("items") or ()
+    }
+    for _, container in containers_of(pod):
+        for variable in container.get("env") or ():
+            reference = (variable.get("valueFrom") or {}).get(f"{kind}KeyRef") or {}
+            found |= {reference["key"]} if reference.get("name") == name else set()
+    return found
