@@ -26,10 +26,14 @@ class ObjectList:
 
 @dataclass(frozen=True)
 class WatchEvent:
-    """One change. `object` (a Status for ERROR) is read only: whoever watches the same may have the same one."""
+    """One change. `object` (a Status for ERROR) is read only: whoever watches the same may have the same one.
+
+    What is told early is not durable yet, and is told again when it is.
+    """
 
     type: WatchType
     object: Object
+    early: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Request:
     user_agent: str = ""
     uid: str = ""  # of the user, with what else authentication found out about it
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    early: bool = False  # watch changes that are not durable yet; only within the daemon
 
 
 class Transport(Protocol):
@@ -134,13 +139,20 @@ class Client:
         resource_version: str = "",
         label_selector: str = "",
         field_selector: str = "",
+        early: bool = False,
     ) -> AsyncIterator[WatchEvent]:
-        """Yield changes after `resource_version`, until cancelled. StatusError Expired when it is too old."""
+        """Yield changes after `resource_version`, until cancelled. StatusError Expired when it is too old.
+
+        `early` asks to be told of bindings before they are durable too, where the server is in this process. What this
+        user asks for after that waits until they are; should one never be, the watch has expired.
+        """
         options = _selectors(label_selector, field_selector)
         options["allowWatchBookmarks"] = "true"
         if resource_version:
             options["resourceVersion"] = resource_version
-        return self._transport.watch(self._request("watch", resource, namespace, options=options))
+        return self._transport.watch(
+            self._request("watch", resource, namespace, options=options, early=early)
+        )
 
     async def create(
         self, resource: str, namespace: str, obj: Object, *, name: str = "", subresource: str = ""

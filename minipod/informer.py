@@ -38,7 +38,7 @@ def _whole(obj: Object) -> Object:
 class Informer:
     """One list and watch. `await start()` returns once the first list is in; `await stop()` ends it.
 
-    `keep` says what of each object is kept and reported; its name and versions must be among it.
+    `keep` says what of each object is kept and reported; its name and versions must be among it. `early`: see `Client`.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Informer:
         namespace: str = "",
         field_selector: str = "",
         keep: Callable[[Object], Object] = _whole,
+        early: bool = False,
     ) -> None:
         self.objects: dict[Key, Object] = {}
         self._client = client
@@ -58,6 +59,7 @@ class Informer:
         self._on_change = on_change
         self._field_selector = field_selector
         self._kept = keep
+        self._early = early
         self._version = ""
         self._task: asyncio.Task[None] | None = None
         self._synced = asyncio.Event()
@@ -124,6 +126,7 @@ class Informer:
             self._namespace,
             resource_version=self._version,
             field_selector=self._field_selector,
+            early=self._early,
         )
         async for event in watch:
             self._apply(event)
@@ -135,7 +138,8 @@ class Informer:
             self._forget(key_of(event.object), event.object)
         elif event.type != "BOOKMARK":
             self._keep(key_of(event.object), self._kept(event.object))
-        self._version = event.object["metadata"].get("resourceVersion", self._version)
+        if not event.early:
+            self._version = event.object["metadata"].get("resourceVersion", self._version)
 
     def _keep(self, key: Key, item: Object) -> None:
         old = self.objects.get(key)

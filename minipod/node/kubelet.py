@@ -70,8 +70,11 @@ class Kubelet:
         self._prober = Prober(self._parts, self._on_probe)
         self._registration = Registration(client, config, clock)
         self._server = KubeletServer(self, config.layout.kubelet_socket)
-        selector = f"spec.nodeName={config.node_name}"
-        self._informer = Informer(client, "pods", self._on_pod, field_selector=selector)
+        self._selector = f"spec.nodeName={config.node_name}"
+        # a binding that is not on disk yet will do to make a sandbox; all else waits for it (`Client.watch`)
+        self._informer = Informer(
+            client, "pods", self._on_pod, field_selector=self._selector, early=True
+        )
         self._exits: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._events: asyncio.Task[None] | None = None
         self._store_watch: inotify.Inotify | None = None
@@ -87,10 +90,9 @@ class Kubelet:
         await asyncio.to_thread(_warm_up, parts)
         await self._registration.start()
         await parts.services.start()
+        await self._remove_leftovers()
         await self._informer.start()
         self._end_orphans()
-        known = [work.uid for work in self._workers.works()]
-        await remove_leftovers(parts, known)
         self._watch_images()
         await self._server.start()
 
@@ -205,6 +207,11 @@ class Kubelet:
         for pod in make_orphans(state, [work.uid for work in self._workers.works()]):
             logger.info('ending pod "%s": the API has none of that UID', pod["metadata"]["name"])
             self._workers.remove(pod)
+
+    async def _remove_leftovers(self) -> None:
+        """Remove what is there for Pods that are not ours: before any of those can be given to us and begin anew."""
+        found = await self._parts.client.list("pods", field_selector=self._selector)
+        await remove_leftovers(self._parts, [uid_of(pod) for pod in found.items])
 
     def _watch_images(self) -> None:
         """Look again at Pods that wait for an image as soon as one is added."""

@@ -78,6 +78,7 @@ class _Worker:
     task: asyncio.Task[None] | None = None
     timer: Timer | None = None
     failures: int = 0
+    successor: Object | None = None  # the same Pod, come back: its binding had been lost
 
 
 class PodWorkers:
@@ -97,6 +98,9 @@ class PodWorkers:
             worker = self._workers[uid] = _Worker(Work(pod))
             if is_finished(pod) and not is_deleted(pod):
                 worker.work.phase = "terminating"  # a restarted daemon runs nothing twice
+        if worker.work.gone:
+            worker.successor = pod  # once all that was made of it is undone
+            return
         worker.work.pod = pod
         if is_deleted(pod):
             self._kill(worker, deletion_grace(pod))
@@ -114,7 +118,7 @@ class PodWorkers:
         worker = self._workers.get(uid)
         if worker is None:
             worker = self._workers[uid] = _Worker(Work(pod))
-        worker.work.gone = True
+        worker.work.gone, worker.successor = True, None
         self._kill(worker, deletion_grace(pod) if is_deleted(pod) else None)
         self._wake(worker)
 
@@ -219,6 +223,8 @@ class PodWorkers:
             worker.pending = True
         elif ran == "terminated" and work.gone:
             self._workers.pop(work.uid, None)
+            if worker.successor is not None:
+                self.update(worker.successor)
 
     def _follow_up(self, worker: _Worker, outcome: Outcome) -> None:
         worker.failures = worker.failures + 1 if outcome.failed else 0

@@ -86,10 +86,10 @@ class Reader:
         )
         if initial is not Initial.NOTHING:
             page = self._matching(selection)
-            watch = self._store.watch(selection.prefix, page.revision)
+            watch = self._store.watch(selection.prefix, page.revision, early=request.early)
             return ResourceWatch(plan, watch, self._decoder, page.entries)
         try:
-            watch = self._store.watch(selection.prefix, since)
+            watch = self._store.watch(selection.prefix, since, early=request.early)
         except Compacted as error:
             raise resource_version_too_old(since, error.oldest) from error
         return ResourceWatch(plan, watch, self._decoder, [])

@@ -87,6 +87,10 @@ class Resources:
         except StoreError as error:
             raise store_failure(error) from error
 
+    async def settled(self, revision: int) -> None:
+        """Wait until every write up to `revision` is durable, or has failed."""
+        await self._store.settled(revision)
+
     def watch(self, request: Request) -> ResourceWatch:
         """Begin a watch. Raises StatusError."""
         self.authorize(request)

@@ -30,7 +30,7 @@ async def bind(writer: Writer, request: Request, kind: Kind) -> One:
             pod["metadata"].setdefault("annotations", {}).update(annotations)
         return pod
 
-    await writer.transform(request, kind, compute)
+    await writer.transform(request, kind, compute, announce=True)  # its node may begin
     return success(kind, "", code=201)
 
 

@@ -21,9 +21,15 @@ class InProcessTransport:
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self._decoder = _Decoder()
+        self._told: dict[str, int] = {}  # the newest early revision, by user
 
     async def call(self, request: Request) -> Object:
-        """Perform one request and return its object. Raises StatusError."""
+        """Perform one request and return its object. Raises StatusError.
+
+        It sees everything that its user was told early.
+        """
+        if told := self._told.get(request.user):
+            await self._resources.settled(told)
         if request.body is not None:
             request = replace(request, body=_copied(request.body))
         try:
@@ -44,7 +50,10 @@ class InProcessTransport:
         try:
             while (changes := await watch.next()) is not None:
                 for change in changes:
-                    yield WatchEvent(change.type, self._decoder.object(change.value))
+                    if change.early:
+                        self._told[request.user] = change.early
+                    obj = self._decoder.object(change.value)
+                    yield WatchEvent(change.type, obj, early=bool(change.early))
         finally:
             watch.stop()
 

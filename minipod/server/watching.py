@@ -6,7 +6,7 @@ looked at by a selector.
 
 import asyncio
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from minipod.api.errors import StatusError, resource_version_too_old
 from minipod.client import Object, WatchType
@@ -39,10 +39,11 @@ class WatchPlan:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One watch event: its type and its encoded object."""
+    """One watch event: its type and its encoded object; `early` is its revision while that is not durable, else 0."""
 
     type: WatchType
     value: bytes
+    early: int = 0
 
 
 class ResourceWatch:
@@ -100,26 +101,30 @@ class ResourceWatch:
         changes = [change for event in events if (change := self._change(event)) is not None]
         if self.kind.stored_as is None:
             return changes
-        return [Change(each.type, presented(self.kind, each.value)) for each in changes]
+        return [replace(each, value=presented(self.kind, each.value)) for each in changes]
 
     def _change(self, event: Event) -> Change | None:
         """Return what the change looks like through the selector: objects come and go as they match."""
         selected = self._plan.selection.selected
         if selected is None:
-            return Change(event.type, event.value)
+            return Change(event.type, event.value, self._early(event))
         previous = event.previous
         before = previous is not None and selected(
             self._decoder.object(previous.revision, previous.value)
         )
         after = not event.deleted and selected(self._decoder.object(event.revision, event.value))
         if after:
-            return Change("MODIFIED" if before else "ADDED", event.value)
+            return Change("MODIFIED" if before else "ADDED", event.value, self._early(event))
         if not before or previous is None:
             return None
         if event.deleted:
-            return Change("DELETED", event.value)
+            return Change("DELETED", event.value, self._early(event))
         gone = wire.decode(previous.value)
-        return Change("DELETED", wire.with_version(gone, event.revision))
+        return Change("DELETED", wire.with_version(gone, event.revision), self._early(event))
+
+    def _early(self, event: Event) -> int:
+        """Return the revision of an event that is not committed: those that are move the watch on."""
+        return event.revision if event.revision > self._watch.revision else 0
 
     def _bookmark(self, annotations: dict[str, str] | None = None) -> Change:
         metadata: Object = {"resourceVersion": str(self._watch.revision)}

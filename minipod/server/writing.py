@@ -131,11 +131,17 @@ class Writer:
         raise already_exists(kind, obj["metadata"]["name"])
 
     async def transform(
-        self, request: Request, kind: Kind, compute: Callable[[Object], Object | None]
+        self,
+        request: Request,
+        kind: Kind,
+        compute: Callable[[Object], Object | None],
+        *,
+        announce: bool = False,
     ) -> Entry:
         """Swap in `compute(newest)`, computed again when somebody was faster.
 
-        None leaves it as it is, unless its value on the disk is that of a key that was replaced.
+        None leaves it as it is, unless its value on the disk is that of a key that was replaced. `announce` has it told
+        to early watches before it is durable.
         """
         key = keys.object_key(kind, request.namespace, request.name)
         for _ in range(_SWAP_ATTEMPTS):
@@ -146,17 +152,20 @@ class Writer:
             if made is None or options.dry_run(request.options):
                 return entry if made is None else Entry(key, entry.revision, wire.encode(made))
             try:
-                return await self.swap(entry, made)
+                return await self.swap(entry, made, announce=announce)
             except Conflict:
                 continue
         raise conflict(kind, request.name)
 
-    async def swap(self, entry: Entry, made: Object) -> Entry:
+    async def swap(self, entry: Entry, made: Object, *, announce: bool = False) -> Entry:
         """Write the next version of `entry`, or remove it when its deletion waited for this. Raises Conflict."""
-        write = self._store.delete if _is_finished(made) else self._store.put
-        return await write(
-            entry.key, lambda revision: wire.with_version(made, revision), expected=entry.revision
-        )
+
+        def encode(revision: int) -> bytes:
+            return wire.with_version(made, revision)
+
+        if _is_finished(made):
+            return await self._store.delete(entry.key, encode, expected=entry.revision)
+        return await self._store.put(entry.key, encode, expected=entry.revision, announce=announce)
 
     async def _change(self, request: Request, kind: Kind, change: Change) -> One:
         warnings: list[str] = []

@@ -2,13 +2,17 @@
 
 A watch is a position in the history, not a queue: a slow one costs nothing, reads on from the ring, from the log when
 the ring has moved past it, and is told `Compacted` when the log has too. Events are shared by all watches.
+
+A write that is announced is told to early watches when it is submitted, and once more in its turn when it is on disk.
+Should it fail, all early watches are told `Compacted`: whoever follows with one looks at everything again, and finds
+that it never came to be.
 """
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
-from minipod.store.errors import Closed
+from minipod.store.errors import Closed, Compacted
 from minipod.store.model import Event
 
 TAKE_LIMIT = 256  # events handed to a watch at once
@@ -21,7 +25,9 @@ class Feed:
     def __init__(self, revision: int, replay: Replay, *, events: int, size: int) -> None:
         self.revision = revision
         self.floor = revision  # the ring holds every event after this revision
+        self.failures = 0  # of writes that early watches may have been told of
         self._events: list[Event] = []
+        self._announced: list[Event] = []  # not on disk yet
         self._size = 0
         self._event_limit = events
         self._size_limit = size
@@ -29,21 +35,50 @@ class Feed:
         self._waiting: dict[str, dict[Watch, None]] = {}  # those that waited first are woken first
         self._closed = False
 
+    def announce(self, event: Event) -> None:
+        """Tell early watches of a write that is submitted."""
+        self._announced.append(event)
+        for prefix in _prefixes(event.key):
+            for watch in [each for each in self._waiting.get(prefix, ()) if each.early]:
+                watch.wake(0)
+
+    def announced(self, prefix: str, since: int) -> list[Event]:
+        """Return the matching writes after `since` that are announced and not on disk yet."""
+        return [e for e in self._announced if e.revision > since and _matches(e.key, prefix)]
+
+    def retract(self, revisions: Collection[int]) -> None:
+        """Take back what was announced of writes that have failed."""
+        left = [each for each in self._announced if each.revision not in revisions]
+        if len(left) == len(self._announced):
+            return
+        self._announced = left
+        self.failures += 1
+        for watches in list(self._waiting.values()):
+            for watch in [each for each in watches if each.early]:
+                watch.wake(0)
+
+    def unsettled(self, revision: int) -> str:
+        """Return the key of the first announced write up to `revision` that is not on disk yet, "" for none."""
+        first = self._announced[0] if self._announced else None
+        return first.key if first and first.revision <= revision else ""
+
     def publish(self, events: Sequence[Event]) -> None:
         """Append newly committed events, in revision order, and wake the watches they concern."""
         self._events.extend(events)
         self._size += sum(len(event.value) for event in events)
         self.revision = events[-1].revision
+        if self._announced:
+            self._announced = [e for e in self._announced if e.revision > self.revision]
         for event in events:
             if self._waiting:
                 self._wake(event)
         self._trim()
 
-    def watch(self, prefix: str, since: int) -> "Watch":
+    def watch(self, prefix: str, since: int, *, early: bool = False) -> "Watch":
         """Return a watch of the keys that are `prefix` or, when it ends in "/", lie under it."""
         if self._closed:
             raise Closed
-        return Watch(self, prefix, since)
+        return Watch(self, prefix, since, early=early)
 
     def since(self, revision: int) -> Sequence[Event]:
         """Return the ring's events after `revision` (which must not be below `floor`)."""
@@ -117,12 +152,18 @@ class Feed:
 
 
 class Watch:
-    """One reader of the history of a prefix: every version once, in order."""
+    """One reader of the history of a prefix: every version once, in order.
 
-    __slots__ = ("_feed", "_waiter", "prefix", "revision")
+    An early one gives announced events first as well: those after `revision`.
+    """
 
-    def __init__(self, feed: Feed, prefix: str, since: int) -> None:
+    __slots__ = ("_announced", "_failures", "_feed", "_waiter", "early", "prefix", "revision")
+
+    def __init__(self, feed: Feed, prefix: str, since: int, *, early: bool = False) -> None:
         self._feed = feed
+        self._failures = feed.failures
+        self._announced = 0  # everything announced up to here has been returned
+        self.early = early
         self._waiter: asyncio.Future[bool] | None = None
         self.prefix = prefix
         self.revision = since  # everything up to here has been returned
@@ -133,12 +174,22 @@ class Watch:
         Raises Compacted when the history it would have to read is gone.
         """
         while not self._feed.closed:
+            if self.early and self._failures != self._feed.failures:
+                raise Compacted(self.revision, self._feed.revision)
             self.revision, events = await self._feed.take(self.prefix, self.revision)
+            if self.early and not events and self.revision >= self._feed.revision:
+                events = self._take_announced()
             if events:
                 return events
             if self.revision >= self._feed.revision and not await self._wait(timeout):
                 break
         return []
+
+    def _take_announced(self) -> list[Event]:
+        events = self._feed.announced(self.prefix, self._announced)
+        if events:
+            self._announced = events[-1].revision
+        return events
 
     @property
     def ended(self) -> bool:

@@ -144,13 +144,20 @@ class Store:
         return _page(entries[:cut], at, len(entries[cut:]))
 
     async def put(
-        self, key: str, encode: Encode, *, expected: int, guard: Guard | None = None
+        self,
+        key: str,
+        encode: Encode,
+        *,
+        expected: int,
+        guard: Guard | None = None,
+        announce: bool = False,
     ) -> Entry:
         """Write `encode(revision)` to `key` if it is at revision `expected` (0: does not exist).
 
+        `announce` has early watches told before it is on disk.
         Raises Conflict, CommitFailed, InDoubt, Closed, Unreadable, and what the guard's check raises.
         """
-        return await self._write(key, encode, expected, guard, deleted=False)
+        return await self._write(key, encode, expected, guard, announce=announce)
 
     async def delete(
         self, key: str, encode: Encode, *, expected: int, guard: Guard | None = None
@@ -158,14 +165,21 @@ class Store:
         """Remove `key` if it is at revision `expected`; `encode(revision)` is the last value, told to watches."""
         return await self._write(key, encode, expected, guard, deleted=True)
 
-    def watch(self, prefix: str, since: int) -> Watch:
+    def watch(self, prefix: str, since: int, *, early: bool = False) -> Watch:
         """Return a watch of every change after `since` under `prefix` (of one key when it does not end in "/").
 
+        An early one is told of what `put` announces before it is on disk too; `settled` says when it is. If such a
+        write fails the watch ends with Compacted.
         Raises Compacted when `since` is too old.
         """
         if since < self._compacted:
             raise Compacted(since, self._compacted)
-        return self._feed.watch(prefix, since)
+        return self._feed.watch(prefix, since, early=early)
+
+    async def settled(self, revision: int) -> None:
+        """Wait until every announced write up to `revision` is on disk, or has failed."""
+        while key := self._feed.unsettled(revision):
+            await asyncio.wait({self._pending[key]})
 
     def compact(self, until: int) -> None:
         """Forget the history up to `until`: superseded versions and deletions go, newest versions stay."""
@@ -186,7 +200,14 @@ class Store:
         self._database.close()
 
     async def _write(
-        self, key: str, encode: Encode, expected: int, guard: Guard | None, *, deleted: bool
+        self,
+        key: str,
+        encode: Encode,
+        expected: int,
+        guard: Guard | None,
+        *,
+        deleted: bool = False,
+        announce: bool = False,
     ) -> Entry:
         keys = (key, guard.key) if guard else (key,)
         while under_way := [self._pending[each] for each in keys if each in self._pending]:
@@ -207,6 +228,8 @@ class Store:
         answer: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
         self._pending[key] = answer
         self._writer.submit(row)
+        if announce:
+            self._feed.announce(Event(row.revision, key, value, deleted, current))
         # a cancelled caller does not cancel its write
         return await asyncio.shield(answer)
 
@@ -235,6 +258,7 @@ class Store:
             answer = self._pending.pop(row.key)
             answer.set_exception(kind(f'cannot write "{row.key}": {reason}'))
             answer.exception()  # its caller may be gone: nobody is warned about that
+        self._feed.retract({row.revision for row in rows})
 
     async def _replay(self, since: int, limit: int) -> Sequence[Event]:
         if since < self._compacted:

@@ -1,11 +1,14 @@
 """Bad days: kills of daemon, shim and host, bad input, exhausted ranges, and nothing lost or leaked."""
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -166,6 +169,29 @@ def test_killed_at_a_fault_point_the_pod_is_finished_or_undone(
     wait_nothing_left(instance)
     instance.down()
     instance.remove()
+
+
+def test_a_pod_that_began_before_its_binding_was_on_disk_runs_once(fresh: Instance) -> None:
+    """A daemon may be killed between the two: the store then has the Pod, but not on this node."""
+    fresh.apply(_victim(), options=("--until-ready",))
+    fresh.kill_daemon()
+    with contextlib.closing(sqlite3.connect(fresh.layout.database, isolation_level=None)) as store:
+        key = ("/pods/default/victim",)
+        (first,) = store.execute("SELECT min(revision) FROM log WHERE key = ?", key).fetchone()
+        store.execute("DELETE FROM log WHERE key = ? AND revision > ?", (*key, first))
+    fresh.up()
+    wait_phase(fresh, "victim", "Running")
+    assert inside(fresh, "victim", "cat /v/x") == "x"
+    assert len(_pauses(fresh)) == 1
+    fresh.run("delete", "pod", "victim", "--now")
+    wait_nothing_left(fresh)
+
+
+def _pauses(instance: Instance) -> list[int]:
+    """Return the pauses that the shim has."""
+    shim = instance.shim_pid()
+    children = Path(f"/proc/{shim}/task/{shim}/children").read_text().split()
+    return [int(p) for p in children if b"/pause" in Path(f"/proc/{p}/cmdline").read_bytes()]
 
 
 def test_what_a_crash_left_in_the_network_is_removed_at_the_next_start(fresh: Instance) -> None:

@@ -170,3 +170,19 @@ def test_a_pod_that_returns_under_another_uid_has_its_own_worker():
         assert "uid-web" not in workers
 
     play(scene)
+
+
+def test_a_pod_that_comes_back_after_its_binding_was_lost_begins_anew():
+    async def scene(workers: PodWorkers, steps: Steps, clock: FakeClock) -> None:
+        workers.update(version("1"))
+        await workers.wait_idle()
+        steps.gate = asyncio.Event()
+        workers.remove(version("1"))
+        workers.update(version("2"))
+        steps.gate.set()
+        await workers.wait_idle()
+        names = [name for name, _ in steps.calls]
+        assert names == ["sync", "terminate", "finish", "sync"]
+        assert steps.calls[-1] == ("sync", "2")
+
+    play(scene)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minipod.store import Compacted, Event, Limits, Store, Watch
+from minipod.store import CommitFailed, Compacted, Event, Limits, Store, Watch
 
 
 def in_store(
@@ -153,5 +153,53 @@ def test_an_abandoned_watch_leaves_nothing_behind(tmp_path: Path) -> None:
         waiting.cancel()
         await asyncio.wait((waiting,))
         assert not store._feed._waiting
+
+    in_store(tmp_path, body)
+
+
+def test_an_early_watch_is_told_of_an_announced_write_before_it_is_on_disk(tmp_path: Path) -> None:
+    async def body(store: Store) -> None:
+        early, plain = store.watch("/pods/", 0, early=True), store.watch("/pods/", 0)
+        told = asyncio.ensure_future(early.next())
+        later = asyncio.ensure_future(plain.next())
+        await asyncio.sleep(0)
+        silent = asyncio.ensure_future(store.put("/pods/a/x", encode, expected=0))
+        writing = asyncio.ensure_future(store.put("/pods/a/y", encode, expected=0, announce=True))
+        (event,) = await told
+        assert (event.key, store.revision, early.revision) == ("/pods/a/y", 0, 0)
+        assert not later.done()
+        await store.settled(event.revision)
+        assert store.get("/pods/a/y") is not None
+        assert [e.key for e in await take(early, 2)] == ["/pods/a/x", "/pods/a/y"]
+        await asyncio.gather(silent, writing, later)
+
+    in_store(tmp_path, body)
+
+
+def test_an_early_watch_expires_when_what_it_was_told_has_failed(tmp_path: Path) -> None:
+    async def body(store: Store) -> None:
+        early, plain = store.watch("/pods/", 0, early=True), store.watch("/pods/", 0)
+        writer = store._database._connection
+        (pages,) = writer.execute("PRAGMA page_count").fetchone()
+        writer.execute(f"PRAGMA max_page_count = {pages}").fetchall()
+        told = asyncio.ensure_future(early.next())
+        await asyncio.sleep(0)
+
+        def big(revision: int) -> bytes:
+            return b"x" * 300_000
+
+        writing = asyncio.ensure_future(store.put("/pods/a/x", big, expected=0, announce=True))
+        (event,) = await told
+        await store.settled(event.revision)
+        with pytest.raises(CommitFailed):
+            await writing
+        assert store.get("/pods/a/x") is None
+        with pytest.raises(Compacted):
+            await early.next()
+        writer.execute("PRAGMA max_page_count = 1000000").fetchall()
+        again = store.watch("/pods/", store.revision, early=True)
+        await store.put("/pods/a/x", encode, expected=0, announce=True)
+        assert [e.key for e in await again.next()] == ["/pods/a/x"]
+        assert [e.key for e in await plain.next()] == ["/pods/a/x"]
 
     in_store(tmp_path, body)
