@@ -24,6 +24,7 @@ MESSAGE_LIMIT = 1024  # characters, as upstream's validation has it
 _QUEUE_LIMIT = 5000
 _REMEMBERED = 4096  # Events whose repeats are counted
 _DELAY = 0.05  # seconds between the first queued Event and its being written
+_PACE = 0.004  # ... and between two: when many Pods start at once their starts come first
 _Key = tuple[str, ...]
 
 
@@ -81,6 +82,7 @@ class Recorder:
         self._queue: deque[_Occurrence] = deque(maxlen=_QUEUE_LIMIT)
         self._written: OrderedDict[_Key, _Written] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
+        self._hurried = False
 
     def record(
         self, obj: Object, kind: EventType, reason: str, message: str, field_path: str = ""
@@ -99,6 +101,7 @@ class Recorder:
 
     async def stop(self) -> None:
         """Write what is queued, for at most a second, then end."""
+        self._hurried = True
         if self._task:
             await asyncio.wait({self._task}, timeout=1)
             self._task.cancel()
@@ -112,6 +115,8 @@ class Recorder:
                 await self._write(occurrence)
             except StatusError as error:
                 self._complain(occurrence, error)
+            if not self._hurried:
+                await asyncio.sleep(_PACE)
 
     def _complain(self, occurrence: _Occurrence, error: StatusError) -> None:
         """A namespace that is being deleted takes no more Events: nothing to say then."""

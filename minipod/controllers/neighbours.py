@@ -78,6 +78,8 @@ def find_affinity_obstacle(pod: Object, node: Object, around: Surroundings) -> s
             return "node(s) didn't match pod anti-affinity rules"
     for neighbour_node in around.nodes:
         for other in around.placed.get(neighbour_node["metadata"]["name"], ()):
+            if not other["spec"].get("affinity"):  # most have none, and there may be hundreds
+                continue
             for term in _terms(other, "podAntiAffinity"):
                 if _shares(node, neighbour_node, _key(term)) and _selects(term, other, pod, around):
                     return "node(s) didn't satisfy existing pods anti-affinity rules"

@@ -33,6 +33,10 @@ class Scheduler:
         self._namespaces = Informer(client, "namespaces", self._on_namespace)
         self._waiting: dict[Key, str] = {}  # unschedulable: the message last reported
         self._assumed: dict[Key, str] = {}  # bound by us, not yet seen as bound
+        self._placed: dict[str, dict[Key, Object]] = defaultdict(
+            dict
+        )  # by node: who holds something
+        self._nodes_of: dict[Key, str] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
@@ -62,11 +66,16 @@ class Scheduler:
         if new is None or _has_finished(new):
             self._assumed.pop(key, None)
             self._waiting.pop(key, None)
+            self._place(key, None)
             self._retry_waiting()
-        elif new["spec"].get("nodeName"):
+            return
+        if new["spec"].get("nodeName"):
             self._assumed.pop(key, None)
             self._waiting.pop(key, None)
-        elif _is_ours(new) and key not in self._assumed and self._may_matter(new, old):
+        self._place(key, new)
+        if new["spec"].get("nodeName"):
+            return
+        if _is_ours(new) and key not in self._assumed and self._may_matter(new, old):
             self._schedule(key, new)
 
     def _may_matter(self, new: Object, old: Object | None) -> bool:
@@ -95,23 +104,24 @@ class Scheduler:
         if key in self._tasks:
             return
         labels = {each["metadata"]["name"]: _labels(each) for each in self._namespaces}
-        placement = compute_placement(pod, list(self._nodes), self._placed(), labels)
+        placed = {node: list(pods.values()) for node, pods in self._placed.items()}
+        placement = compute_placement(pod, list(self._nodes), placed, labels)
         if placement.node:
             self._assumed[key] = placement.node
+            self._place(key, pod)
         work = (
             self._bind(key, pod, placement) if placement.node else self._report(key, pod, placement)
         )
         task = self._tasks[key] = asyncio.create_task(work, name=f"schedule {key[0]}/{key[1]}")
         task.add_done_callback(lambda _: self._tasks.pop(key, None))
 
-    def _placed(self) -> dict[str, list[Object]]:
-        """Return every node's Pods that hold something of it, those just being bound included."""
-        placed: dict[str, list[Object]] = defaultdict(list)
-        for key, pod in self._pods.objects.items():
-            node = pod["spec"].get("nodeName") or self._assumed.get(key)
-            if node and not _has_finished(pod):
-                placed[node].append(pod)
-        return placed
+    def _place(self, key: Key, pod: Object | None) -> None:
+        """Note what node a Pod holds something of, one that it is just being bound to included; None: of none."""
+        self._placed[self._nodes_of.pop(key, "")].pop(key, None)
+        node = (pod["spec"].get("nodeName") or self._assumed.get(key)) if pod else None
+        if pod and node:
+            self._nodes_of[key] = node
+            self._placed[node][key] = pod
 
     async def _bind(self, key: Key, pod: Object, placement: Placement) -> None:
         namespace, name = key
@@ -125,6 +135,7 @@ class Scheduler:
             await self._client.create("pods", namespace, binding, name=name, subresource="binding")
         except StatusError as error:
             self._assumed.pop(key, None)
+            self._place(key, self._pods.objects.get(key))
             if error.code in (404, 409):
                 return  # gone, or bound by somebody else: the watch tells
             logger.warning('binding pod "%s/%s": %s; trying again', namespace, name, error)

@@ -32,6 +32,13 @@ def mounts(pid: int | str = "self") -> list[MountEntry]:
     return parse(Path(f"/proc/{pid}/mountinfo").read_text(errors="surrogateescape"))
 
 
+def mounts_below(path: str) -> list[MountEntry]:
+    """Return this process's mounts at `path` (absolute, no links) or below it, latest first. Parses no others."""
+    text = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
+    near = (line for line in text.splitlines() if _unescape(line.split(" ", 5)[4]).startswith(path))
+    return at_or_below(path, [_parse_line(line) for line in near])
+
+
 def at_or_below(path: str, entries: list[MountEntry]) -> list[MountEntry]:
     """Return the mounts at `path` (absolute, no links) or below it, latest first: the order to unmount them in."""
     prefix = path.rstrip("/") + "/"

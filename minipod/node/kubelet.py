@@ -115,6 +115,7 @@ class Kubelet:
         self._parts.tokens.stop()
         await self._registration.stop()
         await self._parts.statuses.stop()
+        await self._parts.traces.flush()
         await self._parts.recorder.stop()
 
     async def wait_idle(self) -> None:

@@ -29,7 +29,7 @@ from minipod.node.stopping import GRACE_MIN, Stopper
 from minipod.node.workers import Outcome, Work
 from minipod.runtime.service import RuntimeFailure
 
-PROGRESS_AFTER = 0.1  # seconds: a start that is quicker is told of when it is done
+PROGRESS_AFTER = 0.3  # seconds: a start that is quicker is told of when it is done
 ERROR_SHOWN = 1.0  # seconds, the kubelet's next look comes after ten
 _ROUNDS = 50  # looks in one sync: each one starts or ends something
 

@@ -1,7 +1,7 @@
 """The steps that really ran for each Pod, kept in its directory so that the next daemon can show them as well.
 
-On a start's way there is one append to a list. What is kept is put into words and written by a thread, and held in
-memory only until then.
+On a start's way there is one append to a list. What is kept is put into words and written by a thread, a moment later
+when the starts of other Pods may be over, and held in memory only until then.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from minipod.runtime.codec import traced_to_json
 from minipod.runtime.operations import TracedStep
 
 LIMIT = 2000  # steps kept of one Pod
+PATIENCE = 1.0  # seconds before what is new is written
 FILE = "trace.json"
 
 
@@ -39,6 +40,7 @@ class Traces:
 
     def __init__(self, directory_of: Callable[[str], Path]) -> None:
         self._directory_of = directory_of
+        self._waiting: dict[str, asyncio.Event] = {}  # saves that wait; set to go on at once
         self._unsaved: dict[str, list[_Section]] = {}
         self._saving: dict[str, asyncio.Task[None]] = {}
         self._ended: dict[str, bytes] = {}  # of Pods whose directories are gone, compressed
@@ -62,19 +64,40 @@ class Traces:
     async def _save(self, uid: str) -> None:
         path = self._directory_of(uid) / FILE
         try:
+            await self._wait(uid)
             while sections := self._unsaved.get(uid):
                 count = len(sections)
                 if not await asyncio.to_thread(_write, path, sections[:count]):
                     return
                 del sections[:count]
         finally:
-            del self._saving[uid]
+            self._saving.pop(uid, None)
             if not self._unsaved.get(uid):
                 self._unsaved.pop(uid, None)
+
+    async def _wait(self, uid: str) -> None:
+        hurry = self._waiting[uid] = asyncio.Event()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await hurry.wait()
+        except TimeoutError:
+            pass
+        finally:
+            del self._waiting[uid]
+
+    async def flush(self) -> None:
+        """Write at once what is still to be written."""
+        await asyncio.sleep(0)  # a save that was just begun waits by now
+        for hurry in self._waiting.values():
+            hurry.set()
+        if saving := list(self._saving.values()):
+            await asyncio.wait(saving)
 
     async def settle(self, uid: str) -> None:
         """Take the trace out of a Pod's directory, which is about to go: nothing is written there after this."""
         if task := self._saving.get(uid):
+            if uid in self._waiting:
+                task.cancel()
             await asyncio.wait({task})
         fresh = self._unsaved.pop(uid, ())
         if sections := _join(self._directory_of(uid) / FILE, fresh):

@@ -17,7 +17,7 @@ from typing import Any
 
 from minipod.linux import cgroup, devices
 from minipod.linux.mount import MS_NODEV, MS_NOSUID, MS_RDONLY, UMOUNT_NOFOLLOW, mount, umount2
-from minipod.linux.mounts import at_or_below, mounts
+from minipod.linux.mounts import mounts_below
 from minipod.runtime.operations import (
     AddNftElements,
     AddVeth,
@@ -232,7 +232,7 @@ def _open_directory(holder: int, name: str, device: int, path: str) -> int:
 def _mount_tmpfs(operation: MountTmpfs, _: References) -> None:
     os.makedirs(operation.path, exist_ok=True)
     path = os.path.realpath(operation.path)
-    if any(entry.point == path and entry.type == "tmpfs" for entry in mounts()):
+    if _is_mounted(path, "tmpfs"):
         return
     options = f"mode={operation.mode:o},uid={operation.uid},gid={operation.gid}"
     if operation.size_bytes is not None:
@@ -244,7 +244,7 @@ def _mount_layers(operation: MountLayers, _: References) -> None:
     """Mount an overlay without a writable layer. It takes two lower ones: the mount point itself is the lowest."""
     os.makedirs(operation.path, exist_ok=True)
     path = os.path.realpath(operation.path)
-    if any(entry.point == path and entry.type == "overlay" for entry in mounts()):
+    if _is_mounted(path, "overlay"):
         return
     layers = operation.layers
     options = f"lowerdir={lower_directories((*layers, path))}"
@@ -253,9 +253,16 @@ def _mount_layers(operation: MountLayers, _: References) -> None:
     mount("overlay", path, "overlay", MS_RDONLY | MS_NOSUID | MS_NODEV, options)
 
 
+def _is_mounted(path: str, kind: str) -> bool:
+    """Whether a filesystem of this kind is mounted at a path (without links)."""
+    if os.stat(path).st_dev == os.stat(os.path.dirname(path)).st_dev:
+        return False  # it begins none: no need to look for it among hundreds of mounts
+    return any(entry.point == path and entry.type == kind for entry in mounts_below(path))
+
+
 def _unmount(operation: Unmount, _: References) -> None:
     path = os.path.realpath(operation.path)
-    for entry in at_or_below(path, mounts()):
+    for entry in mounts_below(path):
         try:
             umount2(entry.point, UMOUNT_NOFOLLOW)
         except OSError as failure:

@@ -72,8 +72,9 @@ def _cgroups(instance: str) -> Iterator[str]:
         before, _, after = line.partition(" - ")
         if after.split()[0] not in ("cgroup", "cgroup2"):
             continue
-        for found in Path(before.split()[4]).glob(f"**/{instance}/*/"):
-            yield str(found)
+        for top, directories, _ in os.walk(before.split()[4]):  # what goes meanwhile is left out
+            if os.path.basename(top) == instance:
+                yield from (f"{top}/{name}" for name in directories)
 
 
 def _bridge_ports(bridge: str) -> list[str]:

@@ -15,7 +15,7 @@ def test_a_trace_outlives_its_daemon(tmp_path: Path):
         (tmp_path / "u").mkdir()
         first.add("u", "sandbox", 1.0, steps(2))
         first.save("u")
-        await first.settle("u")
+        await first.flush()
         second = Traces(tmp_path.joinpath)
         second.add("u", "container app", 2.0, steps(1))
         assert [each["title"] for each in second.get("u")] == ["sandbox", "container app"]
