@@ -5,7 +5,6 @@ roots live side by side on one host and whatever a crash left behind can be foun
 Standard library only: the command line and the shim import this on their way up.
 """
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +93,8 @@ def layout(root: str | os.PathLike[str] | None = None) -> Layout:
     if not chosen:
         system = Path("/var/lib/minipod"), Path("/run/minipod"), Path("/var/log/minipod")
         return Layout(*system, instance=SYSTEM_INSTANCE, bridge="minipod0")
+    import hashlib  # loads a library of five milliseconds, for roots of one's own alone
+
     base = Path(os.path.realpath(chosen))
     digest = hashlib.sha256(os.fsencode(base)).hexdigest()[:8]
     made = Layout(

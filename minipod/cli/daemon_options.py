@@ -1,118 +1,121 @@
 """The daemon's own flags, as `daemon` and `up` take them."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from minipod.cli import options as flags
 
 
+class _Flag(NamedTuple):
+    """One flag; one that is not given is "" or None, and the daemon's own default holds."""
+
+    name: str
+    metavar: str
+    help: str
+    type: Any = str
+
+    def decorate(self, function: Any) -> Any:
+        """Add it to a command."""
+        default = "" if self.type is str else None
+        add = click.option(
+            self.name, type=self.type, default=default, metavar=self.metavar, help=self.help
+        )
+        return add(function)
+
+
+_NETWORK = (
+    _Flag(
+        "--service-cidr",
+        "CIDR",
+        "The range of Service addresses [default: 10.96.0.0/16, or the root's own]",
+    ),
+    _Flag("--pod-cidr", "CIDR", "The range of Pod addresses [default: 10.85.0.0/16]"),
+)
+_RESTARTS = (
+    _Flag(
+        "--backoff-base",
+        "DURATION",
+        "The first pause between restarts of a failing container [default: 10s]",
+        flags.Duration(),
+    ),
+    _Flag(
+        "--backoff-max",
+        "DURATION",
+        "The longest pause between restarts of a failing container [default: 5m]",
+        flags.Duration(),
+    ),
+)
+_SERVING = (
+    _Flag(
+        "--secure-port",
+        "PORT",
+        "Serve HTTPS at this port; 0: not at all [default: 6443, or the root's own]",
+        click.IntRange(0, 65535),
+    ),
+    _Flag(
+        "--token-auth-file",
+        "FILE",
+        'Accept these bearer tokens too: CSV lines of token,user,uid,"group,group"',
+    ),
+    _Flag(
+        "--encryption-provider-config",
+        "FILE",
+        "Encrypt objects on the disk: an EncryptionConfiguration [default: not at all]",
+    ),
+)
+_AUDIT = (
+    _Flag(
+        "--audit-policy-file",
+        "FILE",
+        "What the audit log keeps: a Policy of audit.k8s.io/v1 [default: changes, as metadata]",
+    ),
+    _Flag(
+        "--audit-log-path",
+        "FILE",
+        "Write the audit log there [default: audit.log among the logs]",
+    ),
+    _Flag(
+        "--audit-log-maxsize",
+        "MEGABYTES",
+        "Begin a new audit log when it is this large [default: 100]",
+        click.IntRange(1),
+    ),
+    _Flag(
+        "--audit-log-maxbackup",
+        "N",
+        "Keep this many full audit logs [default: 10]",
+        click.IntRange(0),
+    ),
+)
+_NODE = (
+    _Flag("--node-name", "NAME", "The node's name [default: the host's]"),
+    _Flag(
+        "--system-reserved",
+        "NAME=QUANTITY,...",
+        "cpu, memory and ephemeral-storage that Pods cannot ask for [default: none]",
+    ),
+    _Flag(
+        "--pod-max-pids",
+        "N",
+        "How many processes one Pod may have [default: as many as the host]",
+        int,
+    ),
+    _Flag("--max-pods", "N", "How many Pods fit [default: 500]", int),
+)
+_ADDRESSES = click.option(
+    "--bind-address",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Serve HTTPS here, may be repeated [default: 127.0.0.1 and the Pods' bridge]",
+)
+
+
 def daemon_flags(function: Any) -> Any:
-    """Add the flags to a command."""
-    for decorate in (
-        click.option(
-            "--max-pods",
-            type=int,
-            default=None,
-            metavar="N",
-            help="How many Pods fit [default: 500]",
-        ),
-        click.option(
-            "--pod-max-pids",
-            type=int,
-            default=None,
-            metavar="N",
-            help="How many processes one Pod may have [default: as many as the host]",
-        ),
-        click.option(
-            "--system-reserved",
-            default="",
-            metavar="NAME=QUANTITY,...",
-            help="cpu, memory and ephemeral-storage that Pods cannot ask for [default: none]",
-        ),
-        click.option(
-            "--node-name", default="", metavar="NAME", help="The node's name [default: the host's]"
-        ),
-        click.option(
-            "--audit-log-maxbackup",
-            type=click.IntRange(0),
-            default=None,
-            metavar="N",
-            help="Keep this many full audit logs [default: 10]",
-        ),
-        click.option(
-            "--audit-log-maxsize",
-            type=click.IntRange(1),
-            default=None,
-            metavar="MEGABYTES",
-            help="Begin a new audit log when it is this large [default: 100]",
-        ),
-        click.option(
-            "--audit-log-path",
-            default="",
-            metavar="FILE",
-            help="Write the audit log there [default: audit.log among the logs]",
-        ),
-        click.option(
-            "--audit-policy-file",
-            default="",
-            metavar="FILE",
-            help="What the audit log keeps: a Policy of audit.k8s.io/v1 [default: changes, as metadata]",
-        ),
-        click.option(
-            "--encryption-provider-config",
-            default="",
-            metavar="FILE",
-            help="Encrypt objects on the disk: an EncryptionConfiguration [default: not at all]",
-        ),
-        click.option(
-            "--token-auth-file",
-            default="",
-            metavar="FILE",
-            help='Accept these bearer tokens too: CSV lines of token,user,uid,"group,group"',
-        ),
-        click.option(
-            "--bind-address",
-            multiple=True,
-            metavar="ADDRESS",
-            help="Serve HTTPS here, may be repeated [default: 127.0.0.1 and the Pods' bridge]",
-        ),
-        click.option(
-            "--secure-port",
-            type=click.IntRange(0, 65535),
-            default=None,
-            metavar="PORT",
-            help="Serve HTTPS at this port; 0: not at all [default: 6443, or the root's own]",
-        ),
-        click.option(
-            "--backoff-max",
-            type=flags.Duration(),
-            default=None,
-            metavar="DURATION",
-            help="The longest pause between restarts of a failing container [default: 5m]",
-        ),
-        click.option(
-            "--backoff-base",
-            type=flags.Duration(),
-            default=None,
-            metavar="DURATION",
-            help="The first pause between restarts of a failing container [default: 10s]",
-        ),
-        click.option(
-            "--pod-cidr",
-            default="",
-            metavar="CIDR",
-            help="The range of Pod addresses [default: 10.85.0.0/16]",
-        ),
-        click.option(
-            "--service-cidr",
-            default="",
-            metavar="CIDR",
-            help="The range of Service addresses [default: 10.96.0.0/16, or the root's own]",
-        ),
-    ):
-        function = decorate(function)
-    return function
+    """Add the flags to a command; help shows them in this order."""
+    for flag in reversed((*_NETWORK, *_RESTARTS, *_SERVING, *_AUDIT, *_NODE)):
+        function = flag.decorate(function)
+    return _ADDRESSES(function)
 
 
 def daemon_arguments(given: dict[str, Any]) -> list[str]:

@@ -18,7 +18,6 @@ from minipod.client import Client, Object
 from minipod.clock import Clock
 from minipod.informer import Informer
 from minipod.linux import cgroup, inotify
-from minipod.node.backoff import Backoffs, BackoffSettings
 from minipod.node.config import NodeConfig
 from minipod.node.eviction import SizeLimits
 from minipod.node.images import Images
@@ -57,11 +56,8 @@ class Kubelet:
         config: NodeConfig,
         clock: Clock,
     ) -> None:
-        settings = BackoffSettings(config.backoff_base, config.backoff_max)
         self.runtime = runtime
-        self._parts = Parts(
-            client, runtime, images, puller, addresses, config, clock, Backoffs(settings)
-        )
+        self._parts = Parts(client, runtime, images, puller, addresses, config, clock)
         self._syncer, self._terminator = Syncer(self._parts), Terminator(self._parts)
         self._workers = PodWorkers(self, clock)
         self._parts.watches.on_change = self._parts.tokens.on_due = self._on_reference

@@ -9,7 +9,7 @@ from minipod.client import Client, Object
 from minipod.clock import Clock
 from minipod.eventing import EventType, Recorder
 from minipod.informer import Informer
-from minipod.node.backoff import Backoffs
+from minipod.node.backoff import Backoffs, BackoffSettings
 from minipod.node.config import NodeConfig
 from minipod.node.hosts import Names
 from minipod.node.images import Images
@@ -82,7 +82,6 @@ class Parts:
         addresses: Addresses,
         config: NodeConfig,
         clock: Clock,
-        backoffs: Backoffs,
     ) -> None:
         self.client = client
         self.runtime = runtime
@@ -92,7 +91,7 @@ class Parts:
         self.addresses = addresses
         self.config = config
         self.clock = clock
-        self.backoffs = backoffs
+        self.backoffs = Backoffs(BackoffSettings(config.backoff_base, config.backoff_max))
         self.recorder = Recorder(client, clock, "kubelet", config.node_name)
         self.running = Running()
         self.statuses = StatusWriter(client, clock)
