@@ -69,12 +69,17 @@ async def _start(
     from minipod.server.app import ApiServer
     from minipod.server.encryption import report_unreadable, seal_of
     from minipod.server.service_range import choose_service_range
-    from minipod.store import Store
+    from minipod.server.wire import find_damage
+    from minipod.store import Damaged, Store
 
     runtime = await parts.enter_async_context(open_runtime(place))
-    store = await Store.open(place.database, seal=seal_of(options.encryption_provider_config))
+    store = await Store.open(
+        place.database, seal=seal_of(options.encryption_provider_config), find_damage=find_damage
+    )
     parts.push_async_callback(store.close)
     report_unreadable(store.unreadable)
+    for key, reason in store.damaged.items():
+        logger.error("%s", Damaged(key, reason))
     state = _Readiness()
     cidr = bridge.choose_cidr(place, options.pod_cidr or None)
     services = choose_service_range(store, place.instance, options.service_cidr, cidr)

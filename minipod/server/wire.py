@@ -25,6 +25,15 @@ def copy(obj: Any) -> Any:
     return marshal.loads(marshal.dumps(obj))
 
 
+def find_damage(data: bytes) -> str:
+    """Return why a stored value cannot be an object that this server wrote, "" when it can."""
+    try:
+        found = json.loads(data)
+    except ValueError as error:
+        return str(error)
+    return "" if isinstance(found, dict) and "metadata" in found else "it is no object"
+
+
 def stored(entry: Entry) -> Object:
     """Return the caller's own copy of a stored object."""
     found: Object = json.loads(entry.value)

@@ -14,7 +14,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from minipod import fault
 from minipod.store.errors import InDoubt, Unusable
 from minipod.store.model import Entry, Event
 from minipod.store.sealing import Condition, NoSeal, Seal, Unopened
+
+FindDamage = Callable[[bytes], str]  # returns why a value cannot have been written, "" when it can
 
 APPLICATION_ID = 0x6D706F64  # "mpod" in the file's header tells our files from anybody else's
 SCHEMA_VERSION = 1
@@ -86,8 +88,11 @@ class Database:
             connection.execute("PRAGMA secure_delete = ON").fetchall()
         return cls(path, connection, lock, seal or NoSeal())
 
-    def load(self) -> Loaded:
-        """Read every key's newest version. Raises Unusable when the file is damaged."""
+    def load(self, find_damage: FindDamage = lambda value: "") -> Loaded:
+        """Read every key's newest version. Raises Unusable when the file is damaged.
+
+        A single value that `find_damage` finds fault with is left where it is, and named.
+        """
         try:
             compacted = self._compacted()
             entries: dict[str, Entry] = {}
@@ -101,10 +106,12 @@ class Database:
                     entries[key] = Entry(key, revision, value)
         except sqlite3.DatabaseError as error:
             raise _unreadable(self._path, error) from error
-        opened, condition = self._open_all(entries.values())
+        opened, condition = self._open_all(entries.values(), find_damage)
         return Loaded(opened, max(revision, compacted), compacted, condition)
 
-    def _open_all(self, stored: Iterable[Entry]) -> tuple[list[Entry], Condition]:
+    def _open_all(
+        self, stored: Iterable[Entry], find_damage: FindDamage
+    ) -> tuple[list[Entry], Condition]:
         """Open what was stored; what cannot be opened is left where it is, and named."""
         entries, condition = [], Condition()
         for entry in stored:
@@ -112,6 +119,9 @@ class Database:
                 opened = self._seal.open(entry.key, entry.value)
             except Unopened as reason:
                 condition.unreadable[entry.key] = str(reason)
+                continue
+            if damage := find_damage(opened.value):
+                condition.damaged[entry.key] = damage
                 continue
             entries.append(Entry(entry.key, entry.revision, opened.value))
             if opened.stale:

@@ -47,6 +47,17 @@ class Unreadable(StoreError):
         self.key = key
 
 
+class Damaged(StoreError):
+    """A stored value is not what was once written: it is kept as it is, neither read nor written over."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(
+            f'the stored value of "{key}" is damaged ({reason}); restore a copy of the store, or remove the value '
+            f"while minipod is down: DELETE FROM log WHERE key = '{key}'"
+        )
+        self.key = key
+
+
 class Closed(StoreError):
     """The store is closing: nothing of this write was stored."""
 

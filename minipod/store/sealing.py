@@ -49,7 +49,8 @@ class NoSeal:
 
 @dataclass(frozen=True)
 class Condition:
-    """The keys whose values would be stored otherwise now, and those whose values cannot be read, with the reason."""
+    """The keys whose values would be stored otherwise now, that no key opens, or that are damaged; and why."""
 
     stale: set[str] = field(default_factory=set)
     unreadable: dict[str, str] = field(default_factory=dict)
+    damaged: dict[str, str] = field(default_factory=dict)

@@ -12,8 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minipod.store.database import Database, Loaded, Row
-from minipod.store.errors import Closed, CommitFailed, Compacted, Conflict, InDoubt, Unreadable
+from minipod.store.database import Database, FindDamage, Loaded, Row
+from minipod.store.errors import (
+    Closed,
+    CommitFailed,
+    Compacted,
+    Conflict,
+    Damaged,
+    InDoubt,
+    Unreadable,
+)
 from minipod.store.feed import Feed, Watch
 from minipod.store.index import Index, undo
 from minipod.store.model import Entry, Event, Page
@@ -66,15 +74,20 @@ class Store:
 
     @classmethod
     async def open(
-        cls, path: Path, limits: Limits | None = None, seal: Seal | None = None
+        cls,
+        path: Path,
+        limits: Limits | None = None,
+        seal: Seal | None = None,
+        find_damage: FindDamage = lambda value: "",
     ) -> "Store":
         """Open or create the store at `path`, locked to this process. Raises Unusable.
 
-        `seal` closes what is written from now on; what it cannot open is `unreadable`.
+        `seal` closes what is written from now on; what it cannot open is `unreadable`, and what `find_damage` finds
+        fault with is `damaged`: neither is read or written over.
         """
         database = Database.open(path, seal)
         try:
-            loaded = database.load()
+            loaded = database.load(find_damage)
         except BaseException:
             database.close()
             raise
@@ -100,13 +113,17 @@ class Store:
         """The keys whose values cannot be opened, and why."""
         return self._condition.unreadable
 
+    @property
+    def damaged(self) -> Mapping[str, str]:
+        """The keys whose values are not what was written, and why."""
+        return self._condition.damaged
+
     def __len__(self) -> int:
         return len(self._index)
 
     def get(self, key: str) -> Entry | None:
-        """Return the committed entry of `key`. Raises Unreadable."""
-        if key in self.unreadable:
-            raise Unreadable(key, self.unreadable[key])
+        """Return the committed entry of `key`. Raises Unreadable, Damaged."""
+        self._check_readable(key)
         return self._index.get(key)
 
     def stale(self, key: str) -> bool:
@@ -155,7 +172,7 @@ class Store:
         """Write `encode(revision)` to `key` if it is at revision `expected` (0: does not exist).
 
         `announce` has early watches told before it is on disk.
-        Raises Conflict, CommitFailed, InDoubt, Closed, Unreadable, and what the guard's check raises.
+        Raises Conflict, CommitFailed, InDoubt, Closed, Unreadable, Damaged, and what the guard's check raises.
         """
         return await self._write(key, encode, expected, guard, announce=announce)
 
@@ -214,8 +231,7 @@ class Store:
             await asyncio.wait(under_way)
         if self._closing:
             raise Closed
-        if key in self.unreadable:
-            raise Unreadable(key, self.unreadable[key])
+        self._check_readable(key)
         current = self._index.get(key)
         actual = current.revision if current else 0
         if actual != expected:
@@ -232,6 +248,12 @@ class Store:
             self._feed.announce(Event(row.revision, key, value, deleted, current))
         # a cancelled caller does not cancel its write
         return await asyncio.shield(answer)
+
+    def _check_readable(self, key: str) -> None:
+        if key in self.unreadable:
+            raise Unreadable(key, self.unreadable[key])
+        if key in self.damaged:
+            raise Damaged(key, self.damaged[key])
 
     def _on_committed(self, rows: Sequence[Row]) -> None:
         """Make a committed batch visible, then wake the watches and answer its callers.

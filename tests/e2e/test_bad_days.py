@@ -187,6 +187,29 @@ def test_a_pod_that_began_before_its_binding_was_on_disk_runs_once(fresh: Instan
     wait_nothing_left(fresh)
 
 
+def test_a_damaged_object_is_named_in_one_line_and_hurts_no_other(fresh: Instance) -> None:
+    fresh.run("create", "configmap", "good")
+    fresh.run("create", "configmap", "bad")
+    fresh.kill_daemon()
+    key = "/configmaps/default/bad"
+    with contextlib.closing(sqlite3.connect(fresh.layout.database, isolation_level=None)) as store:
+        store.execute("UPDATE log SET value = substr(value, 1, 40) WHERE key = ?", (key,))
+    fresh.up()
+    assert "good" in fresh.out("get", "configmaps")
+    refused = fresh.run("get", "configmap", "bad", check=False)
+    assert refused.returncode == 1
+    assert len(refused.stderr.strip().splitlines()) == 1
+    way_out = f"DELETE FROM log WHERE key = '{key}'"
+    assert f'the stored value of "{key}" is damaged' in refused.stderr
+    assert way_out in refused.stderr
+    assert way_out in (fresh.layout.log / "daemon.log").read_text()
+    fresh.kill_daemon()
+    with contextlib.closing(sqlite3.connect(fresh.layout.database, isolation_level=None)) as store:
+        store.execute(way_out)
+    fresh.up()
+    fresh.run("create", "configmap", "bad")
+
+
 def _pauses(instance: Instance) -> list[int]:
     """Return the pauses that the shim has."""
     shim = instance.shim_pid()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from minipod.store import (
     CommitFailed,
     Compacted,
     Conflict,
+    Damaged,
     Guard,
     Limits,
     Store,
@@ -325,6 +327,35 @@ def test_a_database_damaged_in_the_middle_is_reported(path: Path) -> None:
         file.write(os.urandom(4096 * 20))
     with pytest.raises(Unusable, match="is damaged: database disk image is malformed"):
         in_store(path, lambda store: asyncio.sleep(0))
+
+
+def test_a_damaged_value_is_named_and_left_alone_and_keeps_no_other(path: Path) -> None:
+    async def fill(store: Store) -> None:
+        await store.put("/pods/a/good", text("good"), expected=0)
+        await store.put("/pods/a/bad", text("bad"), expected=0)
+
+    def find_damage(value: bytes) -> str:
+        return "Expecting value" if value.startswith(b"bad") else ""
+
+    async def body() -> None:
+        store = await Store.open(path, find_damage=find_damage)
+        try:
+            assert [each.key for each in store.list("/pods/").entries] == ["/pods/a/good"]
+            told = (
+                'the stored value of "/pods/a/bad" is damaged (Expecting value); restore a copy of the store, or '
+                "remove the value while minipod is down: DELETE FROM log WHERE key = '/pods/a/bad'"
+            )
+            with pytest.raises(Damaged, match=re.escape(told)):
+                store.get("/pods/a/bad")
+            with pytest.raises(Damaged):
+                await store.put("/pods/a/bad", text("over"), expected=0)
+            assert store.damaged == {"/pods/a/bad": "Expecting value"}
+        finally:
+            await store.close()
+
+    in_store(path, fill)
+    asyncio.run(body())
+    assert _rows(path)[-1][1] == "/pods/a/bad"
 
 
 def test_an_empty_file_is_no_new_store(path: Path) -> None:
