@@ -130,6 +130,7 @@ class Assembler:
         self._notes: dict[int, Note] = {}
         self._texts: dict[str | bytes, int] = {}
         self._parts: list[tuple[int, bytes]] = []
+        self._lengths: dict[int, int] = {}  # where the sizes of what stays are to be filled in
         self._part: tuple[_Code, _Data] | None = None  # that is being written
         self.inputs = {name: Cell(machine.CELLS + 8 * number) for number, name in enumerate(inputs)}
         self._scratch = self.cell().address
@@ -246,6 +247,23 @@ class Assembler:
         """Put what follows where it stays."""
         self._go_on_in(self._late, self._late_data)
 
+    def move_late(self, file: Cell) -> None:
+        """Have all that stays lie in memory of the process's own, and close the program's file: no other holds it then.
+
+        For the begin of the early code: what the program has kept by then is forgotten, but its inputs.
+        """
+        private_fixed_anonymous, readable_writable = 0x32, 3
+        opened = Cell(self.data(bytes(8)))
+        self.copy(file.address, opened)
+        size = machine.EARLY_CODE - machine.PROGRAM
+        how = readable_writable, private_fixed_anonymous
+        self.call("mmap", machine.PROGRAM, size, *how, -1, 0)
+        for begin in (machine.PROGRAM, machine.LATE_CODE, machine.LATE_DATA):
+            self._lengths[begin] = self.data(bytes(8))
+            length, offset = Cell(self._lengths[begin]), begin - machine.PROGRAM
+            self.call("pread64", opened, begin, length, offset)
+        self.call("close", opened)
+
     def forget_early(self) -> None:
         """Give back all that was placed early. Its content is gone; the file that it came from is closed already."""
         self.call("munmap", machine.EARLY_CODE, machine.END - machine.EARLY_CODE)
@@ -287,6 +305,10 @@ class Assembler:
     def finish(self, stamps: Sequence[int] = ()) -> Program:
         """Return the program. ValueError when it is too large."""
         parts = (self._header, self._late, self._late_data, self._early, self._early_data)
+        for part in parts:
+            if place := self._lengths.get(part.begin):
+                at, size = place - self._early_data.begin, len(part.content())
+                self._early_data.bytes[at : at + 8] = size.to_bytes(8, "little")
         regions = [(part.begin, part.content()) for part in parts] + self._parts
         kept = tuple(region for region in regions if region[1])
         return Program(kept, self.inputs, self._notes, tuple(stamps))

@@ -20,7 +20,14 @@ from minipod.linux.process import (
 from minipod.runtime.assembly import Assembler, Cell, Part, Program
 from minipod.runtime.compile_mounts import MOUNTS
 from minipod.runtime.compile_program import PROGRAMS
-from minipod.runtime.compiling import ALL_DESCRIPTORS, STREAMS, Compiling, Facts, target_input
+from minipod.runtime.compiling import (
+    ALL_DESCRIPTORS,
+    STREAMS,
+    Compiling,
+    Facts,
+    spawns,
+    target_input,
+)
 from minipod.runtime.operations import (
     AwaitTurn,
     BindMount,
@@ -59,6 +66,7 @@ def compile_steps(steps: Sequence[Step], first: int, facts: Facts) -> Program:
     state.place_failure()
     if state.spawns:
         code.early()
+        code.move_late(code.inputs["program"])
     code.call("close_range", 3, ALL_DESCRIPTORS, CLOSE_RANGE_CLOEXEC)
     state.stamp(-1)
     index = first
@@ -173,7 +181,7 @@ def _insert_part(number: int, first: int, end: int, state: Compiling) -> None:
 
 def compute_inputs(steps: Sequence[Step], facts: Facts) -> tuple[str, ...]:
     """Return the names of what the program is given with each start: descriptors."""
-    names = ["channel"]
+    names = ["channel"] + (["program"] if spawns(steps) else [])
     names += [name for name, given in zip(STREAMS, facts.streams, strict=True) if given]
     operations = [step.operation for step in steps]
     names += sorted(

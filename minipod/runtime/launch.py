@@ -244,9 +244,12 @@ def _clone(
 def _execute(
     clone: Clone, program: Program, given: dict[str, int], opened: contextlib.ExitStack
 ) -> tuple[int, int]:
-    values = {name: _out_of_the_way(given[name], opened) for name in program.inputs}
     file = os.memfd_create("program", os.MFD_CLOEXEC)
     opened.callback(os.close, file)
+    if "program" in program.inputs:  # the machine closes the one that it is given
+        given["program"] = os.dup(file)
+        opened.callback(os.close, given["program"])
+    values = {name: _out_of_the_way(given[name], opened) for name in program.inputs}
     program.write(file, values)
     directory = -1
     if clone.cgroup and (unified := cgroup.this_host().unified):

@@ -160,6 +160,20 @@ def test_it_is_given_back_and_all_is_closed_before_the_last_clone(name: str) -> 
     assert not {"setresuid", "capset", "prctl", "seccomp"} & set(order[clone:])
 
 
+@pytest.mark.parametrize("name", SPAWNING)
+def test_what_stays_is_moved_to_memory_of_its_own_first(name: str) -> None:
+    """The file of the program, which whoever may look at a process's maps can open, holds all of it."""
+    program = compiled(PLANS[name])
+    called = list(listed(program, machine.EARLY_CODE, machine.EARLY_DATA))
+
+    assert [each for each, _ in called[:5]] == ["mmap", *["pread64"] * 3, "close"]
+    assert called[0][1][:2] == (machine.PROGRAM, machine.EARLY_CODE - machine.PROGRAM)
+    regions = dict(program.regions)
+    for _, (_, begin, length, offset, *_) in called[1:4]:
+        size = struct.unpack("<Q", memory(program, length, 8))[0]
+        assert (offset, size) == (begin - machine.PROGRAM, len(regions[begin]))
+
+
 def test_common_parts_are_the_same_in_other_containers() -> None:
     other = replace(
         CONTAINER, id="c2", args=("other",), rootfs=replace(CONTAINER.rootfs, upper="/u")
