@@ -8,7 +8,7 @@ spec, as the daemon sent it, is in its file alone: it is rarely asked for, and m
 import contextlib
 import json
 import os
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -82,7 +82,7 @@ class ContainerRecord:
 
     def status(self) -> Plain:
         """Return spec.ContainerStatus as JSON."""
-        kept = asdict(self)
+        kept = plain(self)
         for name in ("cgroup", "log_max_bytes", "log_max_files", "stdin", "stdin_once", "tty"):
             del kept[name]
         del kept["stop_signal"], kept["identity"]
@@ -103,6 +103,11 @@ def from_fields(kind: type[R], plain: Plain) -> R:
     return kind(**{name: value for name, value in plain.items() if name in known})
 
 
+def plain(record: SandboxRecord | ContainerRecord) -> Plain:
+    """Return a record's members by name. (dataclasses.asdict copies every label of it as well.)"""
+    return {name: getattr(record, name) for name in type(record).__slots__}
+
+
 class RecordFiles:
     """The files under run/shim. Every write is atomic; a crash leaves the old or the new."""
 
@@ -117,7 +122,7 @@ class RecordFiles:
         temporary = path + ".new"
         # An environment may hold what a Secret holds: nobody else's to read.
         with open(temporary, "w", opener=_private) as file:
-            file.write(json.dumps({"record": asdict(record), "spec": spec}))
+            file.write(json.dumps({"record": plain(record), "spec": spec}))
         os.rename(temporary, path)
 
     def read_spec(self, record: SandboxRecord | ContainerRecord) -> Plain | None:
