@@ -1,17 +1,20 @@
 """Containers that turn against their own Pod: it can still be added to, looked into, and taken down."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from minipod.linux import cgroup
+from minipod.linux.mount import MNT_DETACH, mount, umount2
 from minipod.runtime.service import RuntimeFailure
 from minipod.runtime.shim.holding import Hold
-from minipod.runtime.spec import ExecSpec, Resources
+from minipod.runtime.spec import ExecSpec, Mount, Resources
 from tests.kernel.runtime.programs import stop_all_for_ever
 from tests.kernel.shim.world import ShimWorld, asynchronous, wait_until
 
@@ -119,3 +122,35 @@ async def test_one_pods_stalled_start_is_nobody_elses(shim: ShimWorld) -> None:
         async with asyncio.timeout(SECONDS):
             await shim.start("true", sandbox_id="other")
     assert {status.state for status in await asyncio.gather(*starts)} == {"running"}
+
+
+@pytest.fixture
+def hanging(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem whose server answers nothing (fuse(4)): whoever looks into it waits."""
+    if not os.path.exists("/dev/fuse"):
+        pytest.skip("this host has no /dev/fuse")
+    server = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+    options = f"fd={server},rootmode=40000,user_id=0,group_id=0,allow_other"
+    mount("hanging", str(tmp_path), "fuse", 0, options)
+    yield tmp_path
+    os.close(server)
+    umount2(tmp_path, MNT_DETACH)
+
+
+@asynchronous
+async def test_a_volume_that_hangs_holds_up_one_container_only(
+    shim: ShimWorld, hanging: Path
+) -> None:
+    await shim.sandbox()
+    mounted = (Mount("/data", str(hanging), source_subpath="part"),)
+    stuck = asyncio.create_task(shim.start("sleep", "60", name="stuck", mounts=mounted))
+    running = await shim.start("sleep", "60", name="other")
+    async with asyncio.timeout(SECONDS):
+        assert await shim.exec(running.id, "echo", "alive") == (0, b"alive\n", b"")
+    assert not stuck.done()
+
+    with contextlib.suppress(RuntimeFailure):
+        await shim.runtime.stop_container("stuck", 0)
+    async with asyncio.timeout(SECONDS):
+        with pytest.raises(RuntimeFailure):
+            await stuck
