@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -18,6 +18,7 @@ from minipod.node.log_requests import find_attempt, is_set, parse_options
 from minipod.node.logs import Follower, read_log
 from minipod.node.node_view import NodeView, find_pod
 from minipod.node.streaming.requests import StreamRequests
+from minipod.node.streaming.websocket_text import send_text, wants_websocket
 from minipod.node.usage import Look, UsageMeter, look_at
 from minipod.node.usage_documents import resource_metrics, summary
 from minipod.runtime.service import RuntimeFailure
@@ -102,20 +103,16 @@ class KubeletServer:
         previous = is_set(request.query, "previous")
         attempt = find_attempt(pod, node.status_of(pod), name, previous)
         path, container_id = node.find_log(pod, name, attempt)
-        response = web.StreamResponse(headers={"Content-Type": "text/plain"})
-        await response.prepare(request)
         wake = asyncio.Event()
         forget = node.watch_exit(container_id, wake)
         try:
             follower = Follower(lambda: node.has_ended(container_id), wake)
-            async for piece in read_log(path, options, follower):
-                await response.write(piece)
-            await response.write_eof()
-        except ConnectionError:
-            pass  # the client has read enough
+            pieces = read_log(path, options, follower)
+            if wants_websocket(request):
+                return await send_text(request, pieces)
+            return await _send(request, pieces)
         finally:
             forget()
-        return response
 
     # -- minipod's own ---------------------------------------------------------------------------
 
@@ -153,3 +150,13 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
     except (RuntimeFailure, OSError) as error:
         failed = internal_error(str(error))
         return web.json_response(failed.status, status=failed.code)
+
+
+async def _send(request: web.Request, pieces: AsyncIterable[bytes]) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+    await response.prepare(request)
+    with contextlib.suppress(ConnectionError):  # the client has read enough
+        async for piece in pieces:
+            await response.write(piece)
+        await response.write_eof()
+    return response

@@ -37,7 +37,10 @@ def _root(instance: Instance, name: str) -> Path:
 
 
 def _read(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
+    try:
+        return path.read_text()
+    except FileNotFoundError:  # also between two versions
+        return ""
 
 
 def test_a_changed_object_reaches_the_files_and_lost_keys_go(shared: Instance) -> None:
@@ -110,6 +113,31 @@ def test_a_reader_never_sees_half_a_change(shared: Instance) -> None:
     assert "torn" not in shared.out("logs", "reader")
     shared.run("delete", "pod", "reader", "--now")
     shared.run("delete", "configmap", "pair")
+
+
+def test_a_change_reaches_many_pods_at_once_and_whole(shared: Instance) -> None:
+    shared.apply(_config_map("wide", a="0", b="0"))
+    source, names = {"configMap": {"name": "wide"}}, [f"wide{number}" for number in range(20)]
+    commands = [TORN_READER if number < 3 else IDLE for number in range(20)]
+    made = [
+        _mounting(name, source, command=command)
+        for name, command in zip(names, commands, strict=True)
+    ]
+    shared.apply(*made, options=("--until-ready",))
+    places = list(shared.layout.pods.glob("*/volumes/kubernetes.io~projected/config"))
+    places = [each for each in places if _read(each / "a") == "0" and (each / "b").exists()]
+    assert len(places) == len(names)
+    for number in range(1, 6):
+        both = json.dumps({"data": {"a": str(number), "b": str(number)}})
+        shared.run("patch", "configmap", "wide", "--type=merge", "-p", both)
+        wait_until(
+            lambda n=number: all(_read(each / "b") == str(n) for each in places), "all Pods", 2.0
+        )
+    for name in names[:3]:
+        inside(shared, name, "touch /stop")
+        assert "torn" not in shared.out("logs", name)
+    shared.run("delete", "pod", *names, "--now")
+    shared.run("delete", "configmap", "wide")
 
 
 def test_what_is_missing_heals_as_soon_as_it_comes(shared: Instance) -> None:

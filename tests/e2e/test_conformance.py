@@ -293,6 +293,18 @@ def test_a_services_addresses_follow_its_type(rest: Rest) -> None:
 
 _BACKEND = {"service": {"name": "web", "port": {"number": 80}}}
 _NETWORKING = "/apis/networking.k8s.io/v1"
+_STORAGE = "/apis/storage.k8s.io/v1"
+_POD = {"containers": [{"name": "main", "image": "busybox"}]}
+_CLAIM = {
+    "accessModes": ["ReadWriteOnce"],
+    "storageClassName": "none",
+    "resources": {"requests": {"storage": "1Gi"}},
+}
+_VOLUME = {
+    "capacity": {"storage": "1Gi"},
+    "accessModes": ["ReadWriteOnce"],
+    "hostPath": {"path": "/tmp/volume"},
+}
 _SLICES = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
 
 
@@ -302,8 +314,35 @@ _SLICES = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
         (f"{_NETWORKING}/namespaces/{NAMESPACE}/ingresses", {"spec": {"defaultBackend": _BACKEND}}),
         (f"{_NETWORKING}/ingressclasses", {"spec": {"controller": "example.com/c"}}),
         (_SLICES, {"addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"]}]}),
+        (f"{CORE}/podtemplates", {"template": {"spec": _POD}}),
+        (f"{CORE}/configmaps", {"data": {"a": "b"}}),
+        (f"{CORE}/secrets", {"stringData": {"a": "b"}}),
+        (f"{CORE}/limitranges", {"spec": {"limits": [{"type": "Pod", "max": {"cpu": "1"}}]}}),
+        (f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases", {"spec": {}}),
+        ("/api/v1/nodes", {}),
+        ("/apis/node.k8s.io/v1/runtimeclasses", {"handler": "h"}),
+        ("/apis/scheduling.k8s.io/v1/priorityclasses", {"value": 5}),
+        (f"{_STORAGE}/csidrivers", {"spec": {}}),
+        (f"{_STORAGE}/csinodes", {"spec": {"drivers": []}}),
+        (
+            f"{_STORAGE}/namespaces/{NAMESPACE}/csistoragecapacities",
+            {"storageClassName": "fast", "capacity": "1Gi"},
+        ),
+        (f"{_STORAGE}/storageclasses", {"provisioner": "example.com/p"}),
+        (
+            f"{_STORAGE}/volumeattachments",
+            {
+                "spec": {
+                    "attacher": "example.com",
+                    "nodeName": "n",
+                    "source": {"persistentVolumeName": "v"},
+                }
+            },
+        ),
+        (f"{CORE}/persistentvolumeclaims", {"spec": _CLAIM}),
+        ("/api/v1/persistentvolumes", {"spec": _VOLUME}),
     ],
-    ids=["ingresses", "ingressclasses", "endpointslices"],
+    ids=lambda each: each.rpartition("/")[2] if isinstance(each, str) else "",
 )
 def test_every_verb_of_a_kind(rest: Rest, path: str, body: Object) -> None:
     for name in ("one", "two"):
