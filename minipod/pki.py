@@ -22,9 +22,10 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CA_LIFETIME = timedelta(days=3650)
@@ -117,6 +118,18 @@ class Authority:
         )
         return Pair(_pem(made), _key_pem(key))
 
+    def sign_request(self, request: bytes, now: datetime, lifetime: timedelta) -> bytes:
+        """Return a client certificate (PEM) for the subject and key of a request (PKCS #10). Raises PkiError."""
+        try:
+            parsed = x509.load_pem_x509_csr(request)
+            sound = parsed.is_signature_valid
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise PkiError(f"the request cannot be read: {error}") from error
+        if not sound:
+            raise PkiError("the request is not signed by its own key")
+        usage = ExtendedKeyUsageOID.CLIENT_AUTH
+        return _pem(self._sign(parsed.subject, parsed.public_key(), now, lifetime, usage))
+
     def due(self) -> datetime:
         """Return when the first of the authority's and the server's certificates has to be made anew."""
         found = [self._certificate(), _load_certificate(self.server_paths[0])]
@@ -125,7 +138,7 @@ class Authority:
     def _sign(
         self,
         subject: x509.Name,
-        public: ec.EllipticCurvePublicKey,
+        public: CertificatePublicKeyTypes,
         now: datetime,
         lifetime: timedelta,
         usage: x509.ObjectIdentifier,

@@ -33,6 +33,7 @@ def make_controllers(
     """Make the controllers, each with the rights that it has upstream."""
     from minipod.controllers.account_tokens import AccountTokens
     from minipod.controllers.bootstrap import Bootstrap
+    from minipod.controllers.certificate_signer import CertificateSigner
     from minipod.controllers.cluster_role_aggregation import ClusterRoleAggregation
     from minipod.controllers.events import EventExpiry
     from minipod.controllers.garbage import GarbageCollector
@@ -44,7 +45,8 @@ def make_controllers(
     from minipod.controllers.volume_protection import VolumeProtection
     from minipod.pki import Authority
 
-    clock, authority = SystemClock(), Authority(place.pki).certificate_pem
+    clock, pki = SystemClock(), Authority(place.pki)
+    authority = pki.certificate_pem
     manager = client.acting_as(
         "system:kube-controller-manager", user_agent="kube-controller-manager"
     )
@@ -59,6 +61,7 @@ def make_controllers(
         ClusterRoleAggregation(client.for_controller("clusterrole-aggregation-controller"), clock),
         AccountTokens(manager, clock, signer.issue_legacy, authority),
         QuotaStatus(client.for_controller("resourcequota-controller"), clock),
+        CertificateSigner(client.for_controller("certificate-controller"), clock, pki.sign_request),
         VolumeProtection(
             client.for_controller("pvc-protection-controller"),
             client.for_controller("pv-protection-controller"),

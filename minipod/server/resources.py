@@ -33,6 +33,7 @@ from minipod.server.pod_presets import conflict_event
 from minipod.server.policy import ensure_policy
 from minipod.server.reading import Reader
 from minipod.server.reviews import Reviews
+from minipod.server.signing_requests import SigningGuard
 from minipod.server.token_authentication import Credentials, TokenAuthenticator
 from minipod.server.token_requests import TokenRequests
 from minipod.server.usage_metrics import GROUP, Fetch, UsageMetrics
@@ -56,7 +57,9 @@ class Resources:
         self._reviews = Reviews(self.authorizer, self.tokens)
         self._admission = admission
         self._reader = Reader(store)
-        self._writer = Writer(store, admission, EscalationGuard(self.authorizer))
+        self._writer = Writer(
+            store, admission, EscalationGuard(self.authorizer), SigningGuard(self.authorizer)
+        )
         self._writer.on_preset_conflict = self._tell_preset_conflict
         self._deleter = Deleter(store, admission, self._reader)
         self._usage = UsageMetrics(admission.view, fetch or _no_kubelet)
@@ -120,7 +123,9 @@ class Resources:
 
     async def _perform(self, request: Request, kind: Kind) -> Answer:
         match request.verb, request.subresource:
-            case "get", "" | "status" | "ephemeralcontainers" | "resize" if request.name:
+            case "get", "" | "status" | "approval" | "ephemeralcontainers" | "resize" if (
+                request.name
+            ):
                 return self._reader.get(request, kind)
             case "list", "":
                 return self._reader.list_objects(request, kind)
@@ -128,7 +133,9 @@ class Resources:
                 return await self._create(request, kind)
             case "create", "token" | "binding" | "eviction" if request.name:
                 return await self._create_below(request, kind)
-            case "update", "" | "status" | "ephemeralcontainers" | "resize" if request.name:
+            case "update", "" | "status" | "approval" | "ephemeralcontainers" | "resize" if (
+                request.name
+            ):
                 return await self._writer.update(request, kind)
             case "update", "finalize" if kind.resource == "namespaces" and request.name:
                 return await subresources.finalize(self._writer, request, kind)
@@ -136,7 +143,9 @@ class Resources:
                 return scaling.get(self._reader, request, kind)
             case "update" | "patch", "scale" if request.name:
                 return await scaling.change(self._writer, request, kind)
-            case "patch", "" | "status" | "ephemeralcontainers" | "resize" if request.name:
+            case "patch", "" | "status" | "approval" | "ephemeralcontainers" | "resize" if (
+                request.name
+            ):
                 return await self._writer.patch(request, kind)
             case "delete", "" if request.name:
                 return await self._deleter.delete(request, kind)

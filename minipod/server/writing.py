@@ -27,6 +27,7 @@ from minipod.server.escalation import EscalationGuard
 from minipod.server.patching import apply_patch
 from minipod.server.pod_presets import admit_presets
 from minipod.server.service_addresses import Allocation, ServiceAddresses
+from minipod.server.signing_requests import SigningGuard
 from minipod.store import Conflict, Entry, Store
 
 _NAME_ATTEMPTS = 8  # as upstream's for generateName
@@ -37,11 +38,18 @@ Change = Callable[[Object, list[str]], Object]
 class Writer:
     """The writing verbs over a store, apart from deletion (which `finish` hands finalized objects to)."""
 
-    def __init__(self, store: Store, admission: Admission, escalation: EscalationGuard) -> None:
+    def __init__(
+        self,
+        store: Store,
+        admission: Admission,
+        escalation: EscalationGuard,
+        signing: SigningGuard,
+    ) -> None:
         self._store = store
         self._admission = admission
         self._addresses = ServiceAddresses(admission.view)
         self._escalation = escalation
+        self._signing = signing
         self.on_preset_conflict: Callable[[Object, str], None] = lambda pod, message: None
 
     async def create(self, request: Request, kind: Kind) -> One:
@@ -119,6 +127,7 @@ class Writer:
                     conflict = self._admit_new(request, kind, obj, warnings, allocation)
                     self._escalation.check(request, kind, obj, None)
                     node_restriction.check_create(request, kind, obj)
+                    self._signing.check_create(kind, obj)
                     with self._admission.within_quota(kind, obj):
                         value = await self._store_new(request, kind, obj)
                 if conflict and not options.dry_run(request.options):
@@ -219,8 +228,9 @@ class Writer:
         """Return the version that follows `old`, None when nothing changes. Raises Conflict, Invalid."""
         metadata.check_version(kind, new["metadata"].get("resourceVersion") or "", old)
         metadata.carry_over(kind, new, old)
-        if request.subresource == "status":
+        if request.subresource in ("status", "approval"):
             new = _with_status(kind, new, old)
+            self._signing.prepare(request, kind, new, old)
             field_managers.track(request, kind, new, old)
             kind.hooks.prepare_status_update(new, old)
             causes = validation.validate_status_update(kind, new, old)
@@ -246,6 +256,7 @@ class Writer:
             return None
         self._escalation.check(request, kind, new, old)
         node_restriction.check_change(request, kind, new, old)
+        self._signing.check_change(request, kind, new, old)
         self._admission.check_change(kind, new, old, request.subresource, warnings)
         if request.subresource != "status" and new.get("spec") != old.get("spec"):
             warnings += api_warnings.unsupported(kind, new)
@@ -273,6 +284,7 @@ class Writer:
             warnings += [conflict] if conflict else []
         self._admission.complete(kind, obj)
         kind.hooks.prepare_create(obj)
+        self._signing.complete(request, kind, obj)
         if allocation is not None:
             allocation.allocate(kind, obj, None)
         warnings += api_warnings.unsupported(kind, obj)

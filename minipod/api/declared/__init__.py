@@ -4,7 +4,7 @@ Nothing but names: what is special about a kind is loaded when somebody first as
 daemon's start does not pay for kinds that nobody uses.
 """
 
-from minipod.api.declared.certificates import CLUSTER_TRUST_BUNDLE
+from minipod.api.declared.certificates import CLUSTER_TRUST_BUNDLE, SIGNING_REQUEST
 from minipod.api.declared.metrics import METRICS
 from minipod.api.declared.policies import POLICIES
 from minipod.api.declared.services import SERVICES
@@ -19,6 +19,7 @@ DECLARED: tuple[Kind, ...] = (
     *POLICIES,
     *STORAGE,
     POD_PRESET,
+    SIGNING_REQUEST,
     CLUSTER_TRUST_BUNDLE,
     *METRICS,
 )
