@@ -2,7 +2,7 @@
 
 `field_numbers.json` gives, for each of upstream's definitions, its fields' JSON names in the order of their numbers
 ("-" for a number without a field, "+Name" for a message whose fields are its parent's in JSON): the numbers of
-Kubernetes v1.33's generated.proto files. The types are the schema's. A field that is not listed is passed over, as
+Kubernetes v1.36's generated.proto files. The types are the schema's. A field that is not listed is passed over, as
 any protobuf reader does. Answers are never encoded so: clients that send protobuf accept JSON.
 
 Go writes the fields that are no pointers even when they are empty, and JSON leaves them out: so are they here, but
