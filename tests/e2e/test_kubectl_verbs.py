@@ -4,6 +4,7 @@ The oldest and the newest kubectl run; with MINIPOD_ALL_KUBECTLS=1 each that is 
 docs/clients.md is this run's result: MINIPOD_WRITE_DOCS=1 writes it, otherwise it must agree.
 """
 
+import base64
 import json
 import os
 import re
@@ -12,6 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tests.e2e.instance import REPOSITORY, Instance
 from tests.e2e.kubectl import Kubectl, find_kubectls, kubeconfig
@@ -24,6 +29,27 @@ CONFIG = {
     "kind": "ConfigMap",
     "metadata": {"name": "verbs"},
     "data": {"a": "1"},
+}
+LABELLED = {**CONFIG, "metadata": {"name": "pruned", "labels": {"verbs": "x"}}}
+
+
+def _request() -> str:
+    """Return a request for a certificate, as the API takes it."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "verbs")])
+    key = ec.generate_private_key(ec.SECP256R1())
+    made = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    return base64.b64encode(made.public_bytes(serialization.Encoding.PEM)).decode()
+
+
+SIGNING = {
+    "apiVersion": "certificates.k8s.io/v1",
+    "kind": "CertificateSigningRequest",
+    "metadata": {"name": "verbs"},
+    "spec": {
+        "request": _request(),
+        "signerName": "kubernetes.io/kube-apiserver-client",
+        "usages": ["client auth"],
+    },
 }
 # What is done, in order: arguments, what goes to its standard input, and what it says.
 VERBS: tuple[tuple[str, str, str], ...] = (
@@ -74,6 +100,30 @@ VERBS: tuple[tuple[str, str, str], ...] = (
     ("version", "", "v1.36"),
     ("cordon NODE", "", "cordoned"),
     ("uncordon NODE", "", "uncordoned"),
+    ("taint node NODE verbs=x:PreferNoSchedule", "", "tainted"),
+    ("taint node NODE verbs-", "", "untainted"),
+    ("drain NODE --ignore-daemonsets --force --dry-run=server", "", "drained (server dry run)"),
+    ("top node", "", "MEMORY"),
+    ("top pod verbs --containers", "", "c0"),
+    ("cluster-info", "", "control plane"),
+    ("config view", "", "current-context"),
+    ("create deployment verbs --image=busybox --replicas=0", "", "deployment.apps/verbs created"),
+    ("set image deployment/verbs busybox=busybox:2", "", "image updated"),
+    ("set env deployment/verbs A=b", "", "env updated"),
+    ("scale deployment verbs --replicas=0", "", "scaled"),
+    ("autoscale deployment verbs --min=1 --max=2", "", "autoscaled"),
+    ("rollout history deployment verbs", "", "deployment.apps/verbs"),
+    ("rollout pause deployment verbs", "", "paused"),
+    ("expose deployment verbs --port=80", "", "service/verbs exposed"),
+    ("get deployment verbs --subresource=scale -o name", "", "verbs"),
+    ("create token default --duration=10m", "", "."),
+    ("create -f - --save-config", json.dumps(SIGNING), "certificatesigningrequest"),
+    ("certificate approve verbs", "", "approved"),
+    ("apply view-last-applied csr verbs", "", "signerName"),
+    ("apply -f - --prune -l verbs=x", json.dumps(LABELLED), "configmap/pruned"),
+    ("get all", "", "service/verbs"),
+    ("delete deployment,hpa,service,csr verbs", "", "deleted"),
+    ("delete configmap pruned", "", "deleted"),
     ("get --raw /readyz", "", "ok"),
     ("delete configmap verbs", "", "deleted"),
     ("delete configmaps,secrets literal secret --ignore-not-found", "", "deleted"),

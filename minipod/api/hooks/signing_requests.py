@@ -170,7 +170,7 @@ def _certificate(encoded: str) -> Iterator[Cause]:
 
 def _prepare_update(new: Object, old: Object) -> None:
     """What was asked for stays; answers have subresources of their own."""
-    new["spec"] = old["spec"]
+    new["spec"] = old.get("spec") or {}
 
 
 def date_conditions(new: Object, old: Object, now: str) -> None:
