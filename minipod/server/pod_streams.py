@@ -3,12 +3,16 @@
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote, urlencode
 
-from minipod.api.errors import bad_request
+from minipod.api import field
+from minipod.api.errors import bad_request, invalid
+from minipod.api.field import Cause
+from minipod.api.kind import Kind
 from minipod.client import Object
 from minipod.server.options import flag, number
 
 _LOG_FLAGS = ("follow", "previous", "timestamps")
-_LOG_NUMBERS = ("limitBytes", "sinceSeconds", "tailLines")
+_LOG_NUMBERS = ("tailLines", "limitBytes", "sinceSeconds")
+_LOG_OPTIONS = Kind("", "v1", "PodLogOptions", "podlogoptions")
 Query = list[tuple[str, str]]
 # The API's name of a stream, the kubelet's, and what holds when the client does not say.
 _STREAM_FLAGS = (
@@ -21,9 +25,9 @@ _STREAM_FLAGS = (
 
 def log_target(pod: Object, query: Query) -> str | None:
     """Return the kubelet's path for a Pod's log; None when the Pod has no node yet. Raises BadRequest."""
-    options = dict(query)
+    options, name = dict(query), pod["metadata"]["name"]
     container = choose_container(pod, options.get("container", ""))
-    _check_log_options(options)
+    _check_log_options(name, options)
     if not pod["spec"].get("nodeName"):
         return None
     kept = [(name, value) for name, value in query if name != "container"]
@@ -83,16 +87,24 @@ def choose_container(pod: Object, wanted: str) -> str:
     raise bad_request(message)
 
 
-def _check_log_options(options: Mapping[str, str]) -> None:
+def _check_log_options(pod: str, options: Mapping[str, str]) -> None:
+    """Refuse options that make no sense, as upstream's ValidatePodLogOptions does. Raises BadRequest, Invalid."""
     for name in _LOG_FLAGS:
         flag(options, name)
+    causes: list[Cause] = []
     for name in _LOG_NUMBERS:
         value = number(options, name)
-        least = 0 if name == "tailLines" else 1
-        if value is not None and value < least:
-            raise bad_request(f"{name}: Invalid value: {value}: must be at least {least}")
+        if value is None:
+            continue
+        if name == "tailLines" and value < 0:
+            causes.append(field.invalid(name, value, "must be greater than or equal to 0"))
+        elif name != "tailLines" and value < 1:
+            causes.append(field.invalid(name, value, "must be greater than 0"))
     if options.get("sinceSeconds") and options.get("sinceTime"):
-        raise bad_request("at most one of `sinceTime` or `sinceSeconds` may be specified")
+        why = "at most one of `sinceTime` or `sinceSeconds` may be specified"
+        causes.append(field.forbidden("[]", why))
+    if causes:
+        raise invalid(_LOG_OPTIONS, pod, causes)
 
 
 def _names(containers: list[Object] | None) -> list[str]:

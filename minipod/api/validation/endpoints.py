@@ -51,16 +51,14 @@ def _subset(subset: Object, path: str) -> Iterator[Cause]:
 
 def _address(address: Object, path: str) -> Iterator[Cause]:
     ip = address.get("ip") or ""
-    problems = names.ip(ip)
-    yield from causes_of(problems, f"{path}.ip", ip)
-    if not problems:
-        yield from not_special(ip, f"{path}.ip")
+    yield from causes_of(names.ip(ip), f"{path}.ip", ip)
     if address.get("hostname"):
         host = address["hostname"]
         yield from causes_of(names.dns1123_label(host), f"{path}.hostname", host)
     if address.get("nodeName") is not None:
         node = address["nodeName"]
         yield from causes_of(names.dns1123_subdomain(node), f"{path}.nodeName", node)
+    yield from not_special(ip, f"{path}.ip")
 
 
 def _protocol(port: Object, path: str) -> Iterator[Cause]:

@@ -221,17 +221,29 @@ def _external_ip(address: str, path: str) -> Iterator[Cause]:
 
 def not_special(address: str, path: str) -> Iterator[Cause]:
     """Check that an address may be an endpoint's: not of the loopback, the link, everybody or nobody."""
-    found: IPv4Address | IPv6Address = ip_address(address)
+    try:
+        found: IPv4Address | IPv6Address = ip_address(address)
+    except ValueError:
+        yield invalid(path, address, "must be a valid IP address")
+        return
     if found.is_unspecified:
-        yield invalid(path, address, "may not be unspecified (0.0.0.0 or ::)")
+        yield invalid(path, address, f"may not be unspecified ({address})")
     if found.is_loopback:
         yield invalid(path, address, "may not be in the loopback range (127.0.0.0/8, ::1/128)")
     if found.is_link_local:
         why = "may not be in the link-local range (169.254.0.0/16, fe80::/10)"
         yield invalid(path, address, why)
-    if found.is_multicast and str(found).startswith(("224.0.0.", "ff02:", "ff12:")):
+    if _is_link_local_multicast(found):
         why = "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"
         yield invalid(path, address, why)
+
+
+def _is_link_local_multicast(address: IPv4Address | IPv6Address) -> bool:
+    """Whether an address is of 224.0.0.0/24, or of IPv6 multicast with the scope of the link (RFC 4291, 2.7)."""
+    packed = address.packed
+    if len(packed) == 4:
+        return packed[:3] == b"\xe0\x00\x00"
+    return packed[0] == 0xFF and packed[1] & 0x0F == 2
 
 
 def _port_numbers(spec: Object, path: str) -> Iterator[Cause]:

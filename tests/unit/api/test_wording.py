@@ -142,6 +142,29 @@ def test_what_is_said(resource: str, spec: Object, expected: list[str]) -> None:
         assert said.startswith(begin)
 
 
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("10.0.0.1", []),
+        ("0.0.0.0", ["may not be unspecified (0.0.0.0)"]),
+        ("::", ["may not be unspecified (::)"]),
+        ("127.0.0.1", ["may not be in the loopback range (127.0.0.0/8, ::1/128)"]),
+        ("169.254.1.1", ["may not be in the link-local range (169.254.0.0/16, fe80::/10)"]),
+        ("224.0.0.9", ["may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"]),
+        ("ff32::1", ["may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"]),
+        ("224.0.1.9", []),
+        ("ff05::1", []),
+        ("x", ["must be a valid IP address, (e.g. 10.9.8.7", "must be a valid IP address"]),
+    ],
+)
+def test_where_endpoints_may_not_be(address: str, expected: list[str]) -> None:
+    ports = [{"port": 80, "protocol": "TCP"}]
+    found = causes("endpoints", None, subsets=[{"addresses": [{"ip": address}], "ports": ports}])
+    assert len(found) == len(expected), found
+    for said, part in zip(found, expected, strict=True):
+        assert said.startswith(f'subsets[0].addresses[0].ip: Invalid value: "{address}": {part}')
+
+
 def test_source_ranges_in_an_annotation() -> None:
     spec = {
         "type": "ClusterIP",

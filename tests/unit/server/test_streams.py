@@ -111,8 +111,18 @@ def test_a_followed_log_arrives_line_by_line_and_ends_with_its_client(tmp_path: 
         ("none/log", 404, 'pods "none" not found'),
         ("two/log", 400, "a container name must be specified for pod two, choose one of: [a b]"),
         ("two/log?container=c", 400, "container c is not valid for pod two"),
-        ("nginx/log?tailLines=-1", 400, "tailLines"),
-        ("nginx/log?sinceSeconds=1&sinceTime=2020-01-01T00:00:00Z", 400, "at most one of"),
+        (
+            "nginx/log?tailLines=-1",
+            422,
+            'PodLogOptions "nginx" is invalid: tailLines: Invalid value: -1: must be greater than or '
+            "equal to 0",
+        ),
+        ("nginx/log?limitBytes=0", 422, "limitBytes: Invalid value: 0: must be greater than 0"),
+        (
+            "nginx/log?sinceSeconds=1&sinceTime=2020-01-01T00:00:00Z",
+            422,
+            "[]: Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified",
+        ),
         ("nginx/exec", 400, "at least one command"),
         ("two/exec?container=a&command=x", 400, "does not have a host assigned"),
         ("two/portforward", 400, "does not have a host assigned"),
