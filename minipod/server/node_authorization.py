@@ -15,11 +15,13 @@ from minipod.api.rbac.rules import CompiledRules
 from minipod.client import Object
 from minipod.server import keys, wire
 from minipod.server.identity import Identity
-from minipod.store import Store
+from minipod.store import Entry, Store
 
 NODES_GROUP, NODE_PREFIX = "system:nodes", "system:node:"
 LEASES_NAMESPACE = "kube-node-lease"
 _READING = ("get", "list", "watch")
+_HINTS_KEPT = 4096
+_About = tuple[str, str, str]  # resource, namespace, name
 _rules = CompiledRules()
 _rules.add(NODE_RULES, NODES_GROUP)
 
@@ -32,10 +34,11 @@ def node_name(identity: Identity) -> str:
 
 
 class NodeAuthorizer:
-    """Decides for the nodes of one store. Nothing is kept: the Pods are looked at for every question."""
+    """Decides for the nodes of one store by the Pods as they are now; only where to look first is remembered."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._hints: dict[_About, str] = {}  # the key of a Pod
         self._narrowed: dict[tuple[str, str], Callable[[str, Attributes], str]] = {
             ("", "secrets"): self._read_secret,
             ("", "configmaps"): self._read_config_map,
@@ -98,22 +101,33 @@ class NodeAuthorizer:
 
     def _unrelated(self, name: str, asked: Attributes, needs: Callable[[Object], bool]) -> str:
         """Return why not, unless one of the node's Pods needs the object."""
-        if any(needs(pod) for pod in self._pods_naming(name, asked.namespace, asked.name)):
-            return ""
+        about = (asked.combined_resource, asked.namespace, asked.name)
+        for entry in self._candidates(about, asked):
+            pod: Object = wire.stored(entry)
+            if pod["spec"].get("nodeName") == name and needs(pod):
+                self._remember(about, entry.key)
+                return ""
+        self._hints.pop(about, None)
         return _no_relationship(name)
 
-    def _pods_naming(self, node: str, namespace: str, name: str) -> Iterator[Object]:
-        """Yield the node's Pods that have a name somewhere: few, so that few are decoded."""
-        prefix = keys.prefix(kinds.by_resource("pods"), namespace)
-        last = (
-            name.rpartition("-")[2] if name else ""
-        )  # of a claim made for a Pod, the Pod has the parts
+    def _candidates(self, about: _About, asked: Attributes) -> Iterator[Entry]:
+        """Yield the Pod that needed it when this was asked before, then all that have its name somewhere: few."""
+        hint = self._hints.get(about)
+        known = self._store.get(hint) if hint else None
+        if known is not None:
+            yield known
+        prefix = keys.prefix(kinds.by_resource("pods"), asked.namespace)
+        part = asked.name.rpartition("-")[
+            2
+        ].encode()  # of a claim made for a Pod, that has the parts
         for entry in self._store.list(prefix).entries:
-            if last.encode() not in entry.value:
-                continue
-            pod: Object = wire.stored(entry)
-            if pod["spec"].get("nodeName") == node:
-                yield pod
+            if part in entry.value:
+                yield entry
+
+    def _remember(self, about: _About, key: str) -> None:
+        if len(self._hints) >= _HINTS_KEPT:
+            self._hints.clear()
+        self._hints[about] = key
 
     def _get(self, resource: str, namespace: str, name: str) -> Object | None:
         entry = self._store.get(keys.object_key(kinds.by_resource(resource), namespace, name))
