@@ -20,6 +20,7 @@ from minipod.network.dns_records import TTL, Record, Reply, Zone
 logger = logging.getLogger(__name__)
 
 PORT = 53
+BADVERS = 16  # an EDNS version that is not spoken; its lower four bits are the header's
 PLAIN_SIZE, LARGEST_SIZE = 512, 4096  # bytes over UDP, without and with EDNS (RFC 6891)
 LARGEST_TCP = 65535
 FORWARD_SECONDS, FORWARD_TRIES = 2.0, 2  # of each of the host's servers
@@ -146,6 +147,9 @@ class DnsServer:
             return b""
         if question.header.opcode != OPCODE.QUERY:
             return _packed(question, question.reply(ra=1, aa=0), RCODE.NOTIMP, tcp=tcp)
+        options = _options(question)
+        if options is not None and _version(options) != 0:
+            return _packed(question, question.reply(ra=1, aa=0), BADVERS & 0xF, tcp=tcp)
         asked = question.questions[0]
         name = str(asked.qname).rstrip(".")
         kind = str(QTYPE.get(asked.qtype))
@@ -209,19 +213,41 @@ def _alias(reply: Reply, kind: str) -> str:
 
 
 def _packed(question: Any, message: Any, code: int, *, tcp: bool) -> bytes:
-    """Return the message as bytes, cut to what its asker takes over UDP."""
+    """Return the message as bytes, cut to what its asker takes over UDP; EDNS is answered with EDNS (RFC 6891)."""
     message.header.rcode = code
-    packed: bytes = message.pack()
+    options = _options(question)
     limit = LARGEST_TCP if tcp else PLAIN_SIZE
-    for each in question.ar:
-        if each.rtype == 41 and not tcp:  # OPT
-            limit = min(max(each.rclass, PLAIN_SIZE), LARGEST_SIZE)
+    if options is not None and not tcp:
+        limit = min(max(options.rclass, PLAIN_SIZE), LARGEST_SIZE)
+    packed: bytes = _with_options(message, options).pack()
     if len(packed) <= limit:
         return packed
     short = question.reply(ra=1, aa=message.header.aa)
     short.header.tc, short.header.rcode = 1, code
-    cut: bytes = short.pack()
+    cut: bytes = _with_options(short, options).pack()
     return cut
+
+
+def _options(question: Any) -> Any:
+    """Return a query's OPT record, None when it has none."""
+    from dnslib import QTYPE
+
+    return next((each for each in question.ar if each.rtype == QTYPE.OPT), None)
+
+
+def _with_options(message: Any, asked: Any) -> Any:
+    """Add our OPT record: what we take over UDP, and version 0 (another asked for is refused: `_answer`)."""
+    from dnslib import EDNS0
+
+    if asked is not None:
+        unknown = _version(asked) != 0
+        message.add_ar(EDNS0(udp_len=LARGEST_SIZE, ext_rcode=BADVERS >> 4 if unknown else 0))
+    return message
+
+
+def _version(options: Any) -> int:
+    """Return the EDNS version of an OPT record: the second byte of what elsewhere is a time to live."""
+    return int(options.ttl) >> 16 & 0xFF
 
 
 def _resource(record: Record) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dnslib import DNSRecord
+from dnslib import EDNS0, QTYPE, DNSRecord
 
 from minipod.network import dns
 from minipod.network.dns import DnsServer
@@ -128,6 +128,26 @@ def test_what_does_not_fit_is_cut_and_comes_whole_over_tcp(tmp_path: Path) -> No
         assert cut.header.tc
         assert cut.rr == []
         assert len((await ask(HEADLESS, tcp=True)).rr) == 200
+
+    play(tmp_path, scene)
+
+
+def test_edns_is_answered_with_edns_and_its_size_is_used(tmp_path: Path) -> None:
+    def asking(name: str, version: int = 0) -> Any:
+        question = DNSRecord.question(name)
+        question.add_ar(EDNS0(udp_len=4096, version=version))
+        return DNSRecord.parse(exchange(question.pack()))
+
+    async def scene(_: Ask, __: FakeApi) -> None:
+        answer = await asyncio.to_thread(asking, "web.default.svc.cluster.local")
+        (options,) = [each for each in answer.ar if each.rtype == QTYPE.OPT]
+        assert (options.rclass, options.ttl) == (4096, 0)
+        assert str(answer.rr[0].rdata) == "10.96.0.10"
+        many = await asyncio.to_thread(asking, HEADLESS)
+        assert (many.header.tc, len(many.rr)) == (0, 200)
+        refused = await asyncio.to_thread(asking, "web.default.svc.cluster.local", 1)
+        (options,) = [each for each in refused.ar if each.rtype == QTYPE.OPT]
+        assert (refused.header.rcode, options.ttl >> 24, refused.rr) == (0, 1, [])  # BADVERS
 
     play(tmp_path, scene)
 
