@@ -294,6 +294,10 @@ class Kubelet:
         staging = str(self._parts.config.layout.run / "staging")
         return await compute_script(self._parts, pod, HostFacts(cgroup.this_host(), staging))
 
+    def probe_metrics(self) -> str:
+        """Return how often probes have run, in Prometheus' text format."""
+        return self._prober.counts.text()
+
     def trace(self, pod: Object) -> Object:
         """Return the steps that made the Pod."""
         metadata = pod["metadata"]

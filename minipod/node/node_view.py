@@ -52,6 +52,9 @@ class NodeView(Protocol):
     async def plan(self, pod: Object) -> str:
         """Return the script that would make the Pod."""
 
+    def probe_metrics(self) -> str:
+        """Return how often probes have run, in Prometheus' text format."""
+
     def trace(self, pod: Object) -> Object:
         """Return the steps that made the Pod."""
 

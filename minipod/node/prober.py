@@ -11,6 +11,7 @@ from minipod.node.observed import ObservedContainer, ObservedPod
 from minipod.node.parts import Parts
 from minipod.node.pods import containers_of, host_network, uid_of
 from minipod.node.probe_actions import Outcome, ProbeActions, Target
+from minipod.node.probe_counts import ProbeCounts
 from minipod.node.probe_worker import ProbeWorker, Watched, WorkerCalls
 from minipod.node.probes import PROBE_KINDS, ProbeKind, compute_probe_results, probe_of
 
@@ -31,6 +32,7 @@ class Prober:
         self._jitter = jitter
         self._began = parts.clock.now()
         self._actions = ProbeActions(parts.runtime)
+        self.counts = ProbeCounts()
         self._workers: dict[Key, ProbeWorker] = {}
         self._targets: dict[str, tuple[Object, Target]] = {}  # by container ID
         self._calls = WorkerCalls(self._run, self._may_run, self._tell, self._publish)
@@ -58,6 +60,7 @@ class Prober:
 
     def forget(self, uid: str) -> None:
         """Forget a Pod."""
+        self.counts.forget(uid)
         for identifier in self._of_pod(uid):
             self._forget(identifier)
 
@@ -131,6 +134,7 @@ class Prober:
 
     def _tell(self, watched: Watched, outcome: Outcome) -> None:
         pod, _ = self._targets[watched.container_id]
+        self.counts.count(pod, watched.name, watched.kind, outcome)
         name = watched.kind.capitalize()
         if outcome.result == "failure":
             reason, message = "Unhealthy", f"{name} probe failed: {outcome.output}"

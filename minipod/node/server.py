@@ -50,6 +50,7 @@ class KubeletServer:
                 *_get_and_post("/portForward/{namespace}/{pod}", streams.port_forward),
                 web.get("/stats/summary", self._summary),
                 web.get("/metrics/resource", self._resource_metrics),
+                web.get("/metrics/probes", self._probe_metrics),
                 web.post("/minipod/plan", self._plan),
                 web.get("/minipod/trace/{namespace}/{pod}", self._trace),
                 web.get("/minipod/inspect/{namespace}/{pod}", self._inspect),
@@ -92,6 +93,10 @@ class KubeletServer:
 
     async def _resource_metrics(self, request: web.Request) -> web.StreamResponse:
         text = resource_metrics(await self._meter.look())
+        return web.Response(text=text, content_type="text/plain", charset="utf-8")
+
+    async def _probe_metrics(self, request: web.Request) -> web.StreamResponse:
+        text = self._node.probe_metrics()
         return web.Response(text=text, content_type="text/plain", charset="utf-8")
 
     # -- logs ------------------------------------------------------------------------------------

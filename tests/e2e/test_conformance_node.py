@@ -7,6 +7,7 @@ all at once; what they said is then read one by one. What other tests here prove
 import asyncio
 import base64
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -507,3 +508,24 @@ def test_a_guaranteed_pod_has_that_class(shared: Instance) -> None:
     shared.apply(_looking("guaranteed", "true", container=resources))
     assert shared.get("pod", "guaranteed")["status"]["qosClass"] == "Guaranteed"
     shared.run("delete", "pod", "guaranteed", "--now")
+
+
+def test_the_node_counts_its_probes(shared: Instance) -> None:
+    probe = {"exec": {"command": ["true"]}, "periodSeconds": 1}
+    made = pod(
+        "counted", {**_looking("x", "sleep 300")["spec"]["containers"][0], "readinessProbe": probe}
+    )
+    shared.apply(made, options=("--until-ready",))
+    (node,) = shared.get("nodes")["items"]
+    path = f"http://minipod/api/v1/nodes/{node['metadata']['name']}/proxy/metrics/probes"
+
+    async def read() -> str:
+        connector = aiohttp.UnixConnector(str(shared.layout.api_socket))
+        async with aiohttp.ClientSession(connector=connector) as session:
+            return await (await session.get(path)).text()
+
+    text = asyncio.run(asyncio.wait_for(read(), 20))
+    assert re.search(
+        r'prober_probe_total{container="c0",.*pod="counted",.*result="successful"} \d', text
+    )
+    shared.run("delete", "pod", "counted", "--now")

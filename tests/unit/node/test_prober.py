@@ -58,6 +58,15 @@ def test_readiness_is_false_until_told_and_never_restarts(play) -> None:
         assert status(world)["restartCount"] == 0
         await world.events_written()
         assert "Readiness probe failed: no\n" in told(world)
+        counted = world.kubelet.probe_metrics()
+        labels = (
+            'container="app",namespace="default",pod="web",pod_uid="uid-web",probe_type="Readiness"'
+        )
+        for result, number in (("failed", 2.0), ("successful", 1.0)):
+            assert f'prober_probe_total{{{labels},result="{result}"}} {number}' in counted
+        await world.delete()
+        await world.pass_time(60)
+        assert "uid-web" not in world.kubelet.probe_metrics()
 
     play(scene)
 
