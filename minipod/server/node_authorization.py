@@ -1,7 +1,7 @@
 """What a node agent may do: what its own Pods need, and nothing else (upstream's Node authorizer).
 
 A node reads a Secret, a ConfigMap, a claim or a volume while a Pod that is on it refers to that; it makes tokens of the
-accounts that its Pods run as; of nodes, leases and CSINodes it has its own. Everything else is by `system:node`'s
+accounts that its Pods run as; of Pods, nodes, leases and CSINodes it has its own. Everything else is by `system:node`'s
 rules. What a node may write into an object is `node_restriction`'s to say.
 """
 
@@ -45,7 +45,7 @@ class NodeAuthorizer:
             ("", "persistentvolumeclaims"): self._use_claim,
             ("", "persistentvolumes"): self._read_volume,
             ("", "serviceaccounts"): self._make_token,
-            ("", "pods"): _use_pod,
+            ("", "pods"): self._use_pod,
             ("", "nodes"): _use_node,
             ("coordination.k8s.io", "leases"): _use_lease,
             ("storage.k8s.io", "csinodes"): _use_own,
@@ -99,6 +99,18 @@ class NodeAuthorizer:
             name, asked, lambda pod: pod["spec"].get("serviceAccountName") == asked.name
         )
 
+    def _use_pod(self, name: str, asked: Attributes) -> str:
+        """It reads its own; which one it writes is for admission to say, in its own words."""
+        if asked.verb not in _READING:
+            return ""
+        if asked.verb != "get" and asked.selects("spec.nodeName") == name:
+            return ""
+        if asked.name:
+            pod = self._get("pods", asked.namespace, asked.name) or {}
+            own = (pod.get("spec") or {}).get("nodeName") == name
+            return "" if own else _no_relationship(name)
+        return "can only list/watch pods with spec.nodeName field selector"
+
     def _unrelated(self, name: str, asked: Attributes, needs: Callable[[Object], bool]) -> str:
         """Return why not, unless one of the node's Pods needs the object."""
         about = (asked.combined_resource, asked.namespace, asked.name)
@@ -117,9 +129,8 @@ class NodeAuthorizer:
         if known is not None:
             yield known
         prefix = keys.prefix(kinds.by_resource("pods"), asked.namespace)
-        part = asked.name.rpartition("-")[
-            2
-        ].encode()  # of a claim made for a Pod, that has the parts
+        # A claim that is made for a Pod is not named in it, but the claim's last part is.
+        part = asked.name.rpartition("-")[2].encode()
         for entry in self._store.list(prefix).entries:
             if part in entry.value:
                 yield entry
@@ -136,12 +147,6 @@ class NodeAuthorizer:
 
 def _no_relationship(name: str) -> str:
     return f"no relationship found between node '{name}' and this object"
-
-
-def _use_pod(name: str, asked: Attributes) -> str:
-    if asked.verb in ("list", "watch") and asked.selects("spec.nodeName") != name:
-        return "can only list/watch pods with spec.nodeName field selector"
-    return ""
 
 
 def _use_node(name: str, asked: Attributes) -> str:

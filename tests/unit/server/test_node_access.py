@@ -153,6 +153,13 @@ def test_a_node_has_its_own_pods_node_and_lease(tmp_path: Path) -> None:
         for selected in ("", "spec.nodeName=two"):
             message = await refusal(one.list("pods", field_selector=selected))
             assert message.endswith("can only list/watch pods with spec.nodeName field selector")
+        assert await one.get("pods", "default", "one")
+        for other in ("two", "never-made"):
+            assert (await refusal(one.get("pods", "default", other))).endswith(UNRELATED)
+        acting = {"Impersonate_User": "system:node:one", "Impersonate_Group": "system:nodes"}
+        for name, status in (("one", 200), ("two", 403)):
+            path = f"{PODS}/{name}?fieldSelector=spec.nodeName%3Done"
+            assert (await api("GET", path, **acting)).status == status
         assert await one.get("nodes", "", "one")
         assert "cannot read 'two', only its own" in await refusal(one.get("nodes", "", "two"))
         assert "cannot read all nodes, only its own" in await refusal(one.list("nodes"))
