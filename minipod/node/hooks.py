@@ -7,6 +7,7 @@ goes into the container's status and never into an Event, where more people can 
 import asyncio
 import json
 import logging
+import os
 from typing import Any
 
 from minipod.client import Object
@@ -24,11 +25,17 @@ logger = logging.getLogger(__name__)
 
 OUTPUT_LIMIT = 10 * 1024  # bytes of a command's output that are kept
 REQUEST_SECONDS = 3600.0  # a request has no limit of its own; preStop has the grace period
+KILLED = 137  # the exit code of what SIGKILL has ended
+ENDING_SECONDS = 1.0  # for a first process to be gone after those of its PID namespace
 PLAIN = "http: server gave HTTP response to HTTPS client"
 
 
 class HookFailed(Exception):
-    """A hook could not be run, or has failed."""
+    """A hook could not be run, or has failed; `killed`: its command was ended with SIGKILL."""
+
+    def __init__(self, message: str, *, killed: bool = False) -> None:
+        super().__init__(message)
+        self.killed = killed
 
 
 class Hooks:
@@ -71,6 +78,8 @@ class Hooks:
         try:
             await self._run(pod, found[1], status, handler)
         except HookFailed as failure:
+            if failure.killed and await _ends(status.pid):
+                return  # it has ended its container (`nginx -s quit`), and so itself
             logger.info('preStop of pod "%s": %s', full_name(pod), failure)
             self._parts.event(pod, "Warning", "FailedPreStopHook", "PreStopHook failed", name)
 
@@ -87,10 +96,12 @@ class Hooks:
     async def _run(
         self, pod: Object, container: Object, status: ContainerStatus, handler: Object
     ) -> None:
+        killed = False
         where = f"for Container {json.dumps(container['name'])} in Pod {json.dumps(full_name(pod))}"
         if handler.get("exec") is not None:
             command = handler["exec"].get("command") or []
-            problem, said = await self._exec(status.id, command)
+            problem, said, code = await self._exec(status.id, command)
+            killed = code == KILLED
             hook = f"Exec lifecycle hook ([{' '.join(command)}])"
             tail = f", message: {json.dumps(said)}"
         elif handler.get("httpGet") is not None:
@@ -103,29 +114,30 @@ class Hooks:
             kinds = ", ".join(handler) or "none"
             raise HookFailed(f"Cannot run handler: invalid handler: {kinds}")
         if problem:
-            raise HookFailed(f"{hook} {where} failed - error: {problem}{tail}")
+            raise HookFailed(f"{hook} {where} failed - error: {problem}{tail}", killed=killed)
 
-    async def _exec(self, container_id: str, command: list[str]) -> tuple[str, str]:
-        """Run a command without a limit of time; return what is wrong ("": nothing) and what it said."""
+    async def _exec(self, container_id: str, command: list[str]) -> tuple[str, str, int]:
+        """Run a command without a limit of time; return what is wrong ("": nothing), what it said, and its code."""
         said = {"stdout": bytearray(), "stderr": bytearray()}
         try:
             streams = await self._parts.runtime.exec(container_id, ExecSpec(tuple(command)))
         except RuntimeFailure as failure:
-            return str(failure), ""
+            return str(failure), "", 0
         try:
             while chunk := await streams.read():
                 name, data = chunk
                 said[name] += data[: max(0, OUTPUT_LIMIT - len(said[name]))]
             code = await streams.wait()
         except RuntimeFailure as failure:
-            return str(failure), ""
+            return str(failure), "", 0
         finally:
             await streams.close()
         texts = {name: bytes(each).decode(errors="replace") for name, each in said.items()}
         output = texts["stdout"] + texts["stderr"]
         if not code:
-            return "", output
-        return f"command '{' '.join(command)}' exited with {code}: {texts['stderr']}", output
+            return "", output, 0
+        problem = f"command '{' '.join(command)}' exited with {code}: {texts['stderr']}"
+        return problem, output, code
 
     async def _get(self, pod: Object, container: Object, action: Object) -> str:
         """Make a request; any answer will do. Return what is wrong."""
@@ -169,3 +181,27 @@ async def _end(*tasks: "asyncio.Task[Any]") -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _ends(pid: int) -> bool:
+    """Return whether a process has ended, or is about to: the rest of its PID namespace is killed before it is gone.
+
+    A pidfd is readable when its process has ended (pidfd_open(2)).
+    """
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        async with asyncio.timeout(ENDING_SECONDS):
+            await ended.wait()
+        return True
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)

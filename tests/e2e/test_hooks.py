@@ -152,3 +152,22 @@ def test_a_stop_signal_of_the_specs_own(shared: Instance, tmp_path: Path) -> Non
     assert status_of(shared.get("pod", "signalled"), "c0")["stopSignal"] == "SIGUSR1"
     shared.run("delete", "pod", "signalled")
     assert (tmp_path / "log").read_text() == "usr1\n"
+
+
+def test_a_pre_stop_that_ends_its_container_has_not_failed(shared: Instance) -> None:
+    """As `nginx -s quit` does, faster than it ends itself."""
+    quick = "trap 'exit 0' TERM; while :; do sleep 0.01; done"
+    hook = {"preStop": {"exec": {"command": ["sh", "-c", "kill -TERM 1; sleep 10"]}}}
+    failing = {"preStop": {"exec": {"command": ["sh", "-c", "kill -KILL $$"]}}}
+    shared.apply(
+        pod("quits", container("c0", quick, lifecycle=hook)),
+        pod("fails", container("c0", quick, lifecycle=failing)),
+        options=("--until-ready",),
+    )
+    began = time.monotonic()
+    shared.run("delete", "pod", "quits", "fails")
+    assert time.monotonic() - began < 5
+    wait_until(
+        lambda: "FailedPreStopHook" in shared.out("events", "--for", "pod/fails"), "the Event"
+    )
+    assert "FailedPreStopHook" not in shared.out("events", "--for", "pod/quits")
