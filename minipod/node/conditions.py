@@ -62,7 +62,6 @@ def _condition(
     generation = inputs.pod["metadata"].get("generation")
     if generation:
         made["observedGeneration"] = generation
-    made["lastProbeTime"] = None
     made["lastTransitionTime"] = known["lastTransitionTime"] if known and same else inputs.now
     if reason:
         made["reason"] = reason
