@@ -34,6 +34,7 @@ from minipod.daemon.node_side import (
     open_runtime,
     serve_services,
 )
+from minipod.linux.memory import limit_arenas
 from minipod.paths import Layout
 
 logger = logging.getLogger("minipod.daemon")
@@ -43,6 +44,7 @@ SWITCH_SECONDS = 0.0005  # how long a thread that is back from the kernel waits 
 
 async def run(place: Layout, options: argparse.Namespace) -> None:
     """Be the daemon of a root, until a signal comes."""
+    limit_arenas(1)  # a dozen threads would keep several megabytes more
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
