@@ -7,6 +7,7 @@ its life, at last those of its ending.
 CREATION = (
     "node.pod.seen",
     "node.address.allocated",
+    "node.references.fetched",
     "node.images.leased",
     "node.volumes.prepared",
     "node.sandbox.created",

@@ -69,6 +69,7 @@ class Starter:
         sandbox = self._sandboxes.begin(pod, actions, memory)
         try:
             references = await self._refresher.fetch(pod, memory)
+            fault.point("node.references.fetched")
             memory.stale |= prepared  # its volumes are of something older; `refresh` comes next
             await self._sandboxes.prepare(pod, actions, sandbox, references, images)
         except asyncio.CancelledError:
