@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.e2e.instance import Instance
+from tests.e2e.instance import Instance, wait_until
 from tests.e2e.pods import IDLE, container, pod
 
 SETTINGS = """apiVersion: v1
@@ -123,3 +123,19 @@ def test_a_binding_gives_an_account_what_it_says(shared: Instance) -> None:
     assert shared.out("create", "token", "builder").count(".") == 2
     assert "system:admin" in shared.out("auth", "whoami")
     shared.run("delete", "serviceaccount/builder", "role/reader", "rolebinding/b")
+
+
+def test_top_shows_who_is_at_work(shared: Instance) -> None:
+    spinning = pod("spinning", container("main", "while :; do :; done"))
+    shared.apply(spinning, pod("resting", container("main", IDLE)), options=("--until-ready",))
+
+    def busy() -> bool:
+        lines = shared.out("top", "pod", "--no-headers", "--sort-by=cpu").splitlines()
+        used = {line.split()[0]: int(line.split()[1].removesuffix("m")) for line in lines}
+        return used.get("spinning", 0) > 100 and used.get("resting", 1000) < 50
+
+    wait_until(busy, "one Pod at work and one at rest", 30)
+    cores, share = shared.out("top", "node", "--no-headers").split()[1:3]
+    assert int(cores.removesuffix("m")) > 100
+    assert int(share.removesuffix("%")) > 0
+    shared.run("delete", "pod", "spinning", "resting", "--now")
