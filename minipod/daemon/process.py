@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Coroutine
 
 from minipod.daemon.control_plane import (
     audit_options,
@@ -52,7 +53,9 @@ async def run(place: Layout, options: argparse.Namespace) -> None:
     began = time.monotonic()
     sys.setswitchinterval(SWITCH_SECONDS)
     async with contextlib.AsyncExitStack() as parts:
-        await _start(place, options, parts)
+        if not await _done_before(stopping, _start(place, options, parts)):
+            logger.info("stopped while it was starting; Pods keep running")
+            return
         _tell_ready()
         print("minipod is ready", file=sys.stderr, flush=True)
         logger.info("ready after %.0f ms", (time.monotonic() - began) * 1000)
@@ -60,6 +63,19 @@ async def run(place: Layout, options: argparse.Namespace) -> None:
         await stopping.wait()
         _notify("STOPPING=1")
     logger.info("stopped; Pods keep running")
+
+
+async def _done_before(stopping: asyncio.Event, work: Coroutine[None, None, None]) -> bool:
+    """Whether the work is done before a signal comes; then it is cancelled: what it waits for may never come."""
+    working, asked = asyncio.create_task(work), asyncio.create_task(stopping.wait())
+    await asyncio.wait({working, asked}, return_when=asyncio.FIRST_COMPLETED)
+    asked.cancel()
+    if working.done():
+        working.result()
+        return True
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    return False
 
 
 async def _start(

@@ -74,6 +74,30 @@ def test_a_stopped_daemon_leaves_pods_running_and_starts_once(fresh: Instance) -
     assert container_pid(fresh, "stays") == pid
 
 
+def test_a_start_that_waits_for_what_never_comes_can_be_ended(fresh: Instance) -> None:
+    fresh.kill_daemon()
+    shim = fresh.shim_pid()
+    os.kill(shim, signal.SIGSTOP)
+    command, environment = ["minipod", "daemon"], fresh.environment
+    starting = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        status = Path(f"/proc/{starting.pid}/status")
+        wait_until(lambda: _caught(status) >> (signal.SIGTERM - 1) & 1, "a handler of SIGTERM")
+        starting.terminate()
+        said = starting.communicate(timeout=10)[1]
+        assert (starting.returncode, said.count("stopped while it was starting")) == (0, 1), said
+    finally:
+        os.kill(shim, signal.SIGCONT)
+        starting.kill()
+        starting.wait()
+    fresh.up()
+
+
+def _caught(status: Path) -> int:
+    """Return the signals that a process has handlers for, a bit each (proc_pid_status(5))."""
+    return int(status.read_text().partition("SigCgt:")[2].split()[0], 16)
+
+
 def test_a_killed_shim_has_its_containers_restarted_by_policy(fresh: Instance) -> None:
     fresh.apply(pod("always"), pod("never", restartPolicy="Never"), options=("--until-ready",))
     old = container_pid(fresh, "always")
