@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from minipod.linux.process import PR_CAPBSET_DROP, PR_CAPBSET_READ, prctl
+from minipod.linux.process import PR_CAPBSET_READ, prctl
 
 NAMES = (
     *("CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"),
@@ -35,17 +35,6 @@ def mask(names: Iterable[str]) -> int:
     for name in names:
         total |= 1 << NUMBERS[name]
     return total
-
-
-def drop_bounding_except(kept: int) -> None:
-    """Take everything but the mask `kept` from this thread's bounding set (needs CAP_SETPCAP)."""
-    for number in range(64):
-        if kept >> number & 1:
-            continue
-        try:
-            prctl(PR_CAPBSET_DROP, number)
-        except OSError:  # EINVAL: one past the kernel's last capability
-            return
 
 
 def bounding() -> int:

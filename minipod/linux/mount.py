@@ -53,23 +53,12 @@ def umount2(target: Path, flags: int = 0) -> None:
     library_call("umount2", os.fsencode(target), flags, path=target)
 
 
-def pivot_root(new_root: Path, put_old: Path) -> None:
-    """Make `new_root` the root of this mount namespace, the old one appears at `put_old` (pivot_root(2))."""
-    system_call("pivot_root", os.fsencode(new_root), os.fsencode(put_old), path=new_root)
-
-
 def open_tree(path: Path, *, recursive: bool = False, directory: int = AT_FDCWD) -> int:
     """Return a descriptor of a detached copy of the mount at `path` ("": of `directory` itself) (open_tree(2))."""
     flags = OPEN_TREE_CLONE | os.O_CLOEXEC | AT_EMPTY_PATH
     if recursive:
         flags |= AT_RECURSIVE
     return system_call("open_tree", directory, os.fsencode(path), flags, path=path)
-
-
-def move_mount(tree: int, target: int, path: object = None) -> None:
-    """Attach the detached mount `tree` at the open file or directory `target` (move_mount(2))."""
-    flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
-    system_call("move_mount", tree, b"", target, b"", flags, path=path)
 
 
 def mount_setattr(

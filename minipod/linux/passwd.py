@@ -1,12 +1,9 @@
 """Users and groups, looked up in a container's own /etc/passwd and /etc/group (passwd(5), group(5)).
 
-The files belong to the image: they are opened inside its root, bounded in size, and lines without sense are skipped.
+The files belong to the image: they are bounded in size, and lines without sense are skipped.
 """
 
-import os
 from dataclasses import dataclass
-
-from minipod.linux.files import open_in_root
 
 LARGEST_ID = 2**31 - 1  # as in Kubernetes' API and other runtimes
 LARGEST_FILE = 10 * 1024 * 1024  # bytes; a file beyond it is refused, as other runtimes do
@@ -20,19 +17,6 @@ class Identity:
     gid: int
     groups: tuple[int, ...]
     home: str
-
-
-def read_in_root(root: int, path: str) -> str:
-    """Return a small text file inside the directory `root`; "" when it is missing. OSError EFBIG when too large."""
-    try:
-        descriptor = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK)
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
-    with os.fdopen(descriptor, "rb") as opened:
-        content = opened.read(LARGEST_FILE + 1)
-    if len(content) > LARGEST_FILE:
-        raise OSError(27, "file too large", path)
-    return content.decode(errors="surrogateescape")
 
 
 def resolve(user: str, passwd: str, group: str, *, merge_groups: bool = True) -> Identity:

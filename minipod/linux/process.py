@@ -76,11 +76,6 @@ def setns(descriptor: int, flags: int) -> None:
     library_call("setns", descriptor, flags)
 
 
-def unshare(flags: int) -> None:
-    """Leave shared namespaces for new ones (unshare(2))."""
-    library_call("unshare", flags)
-
-
 def ignored_signals() -> tuple[int, ...]:
     """Return the signals that this process ignores, as the kernel has them (proc_pid_status(5), SigIgn)."""
     with open("/proc/self/status", "rb") as file:
@@ -110,11 +105,6 @@ def pidfd_open(pid: int) -> int:
     return os.pidfd_open(pid)
 
 
-def pidfd_send_signal(pidfd: int, number: int) -> None:
-    """Send a signal to the process behind a pidfd (pidfd_send_signal(2)). ESRCH when it has ended."""
-    system_call("pidfd_send_signal", pidfd, number, None, 0)
-
-
 def prctl(option: int, argument: int = 0, third: int = 0) -> int:
     """Change or read an attribute of this process (prctl(2))."""
     return library_call("prctl", option, argument, third, 0, 0)
@@ -137,31 +127,6 @@ def capability_data(effective: int, permitted: int, inheritable: int) -> tuple[b
         *(effective >> high, permitted >> high, inheritable >> high),
     )
     return header, data
-
-
-def sethostname(name: str) -> None:
-    """Set the hostname of this UTS namespace (sethostname(2))."""
-    encoded = os.fsencode(name)
-    library_call("sethostname", encoded, len(encoded), path=name)
-
-
-def seccomp_set_mode_filter(program: bytes) -> None:
-    """Load a compiled filter: an array of struct sock_filter (seccomp(2)). EACCES without privilege or no_new_privs."""
-    import ctypes
-
-    buffer = ctypes.create_string_buffer(program, len(program))
-    header = struct.pack("H6xQ", len(program) // 8, ctypes.addressof(buffer))
-    system_call("seccomp", SECCOMP_SET_MODE_FILTER, 0, header)
-
-
-def join_session_keyring() -> None:
-    """Begin an empty session keyring, so that no key of this process's can be asked for (keyctl(2))."""
-    system_call("keyctl", KEYCTL_JOIN_SESSION_KEYRING, None)
-
-
-def close_range_on_exec(first: int) -> None:
-    """Mark every descriptor from `first` on close-on-exec (close_range(2))."""
-    system_call("close_range", first, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC)
 
 
 def sealed_memory_file(name: str, content: bytes) -> int:

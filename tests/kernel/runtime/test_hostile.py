@@ -153,11 +153,14 @@ def test_a_volume_at_sys_that_leads_the_cgroups_into_proc(pod: World, volume: Pa
         pod.run("true", mounts=(Mount("/sys", str(volume)),))
 
 
-@pytest.mark.parametrize("destination", ["/out/file", "/loop/x", "/up/../../../etc/target"])
+@pytest.mark.parametrize(
+    "destination", ["/out/file", "/gone/x", "/loop/x", "/up/../../../etc/target"]
+)
 def test_links_of_an_image_lead_a_mount_to_places_inside_it_only(
     pod: World, volume: Path, tmp_path: Path, destination: str
 ) -> None:
     (pod.layer / "out").symlink_to(tmp_path)
+    (pod.layer / "gone").symlink_to(tmp_path / "gone")
     (pod.layer / "loop").symlink_to("loop")
     (pod.layer / "up").symlink_to("../../../..")
     before = {entry.point for entry in mounts.mounts()}
