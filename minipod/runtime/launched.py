@@ -313,21 +313,23 @@ class Launching:
             code = self._close()
             raise LaunchError("clone", 0, f"the child ended before its program ran ({code})", "")
         self._let_go()
-        terminal, self._terminal = self._terminal, -1
-        return Launched(self.pid, self.pidfd, tuple(self._times), terminal, self._identity)
+        return Launched(self.pid, self.pidfd, tuple(self._times), self._terminal, self._identity)
 
     def _on_spawned(self, pid: int, wait: bool) -> Launched:
-        terminal, self._terminal = self._terminal, -1
-        self._close()
+        """Take over the spawned process. Its maker has nothing left to do but to end: it is not waited for."""
+        self._let_go()
+        os.close(self.pidfd)
+        if wait:
+            os.waitpid(self.pid, 0)
         if said := self._strangers.get(pid):
-            if terminal >= 0:
-                os.close(terminal)
+            if self._terminal >= 0:
+                os.close(self._terminal)
             _end_program(pid, wait)
             self._raise(said)
         pidfd = -1
         with contextlib.suppress(ProcessLookupError):  # it has ended and been waited for already
             pidfd = pidfd_open(pid)
-        return Launched(pid, pidfd, tuple(self._times), terminal, self._identity)
+        return Launched(pid, pidfd, tuple(self._times), self._terminal, self._identity)
 
     def kill(self) -> None:
         """Kill the child; finish() reaps it."""

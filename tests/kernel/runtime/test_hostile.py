@@ -261,4 +261,5 @@ def test_a_failure_that_a_tracer_made_up_holds_up_nobody(
 
     with pytest.raises(LaunchError, match="exec format error"):
         advance_as_the_shim_does()
+    assert os.waitpid(launching.pid, 0)[1] == 0  # its maker, which a shim reaps with all others
     assert os.waitpid(programs[0], 0)[1] == signal.SIGKILL
