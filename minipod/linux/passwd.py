@@ -6,7 +6,9 @@ The files belong to the image: they are bounded in size, and lines without sense
 from dataclasses import dataclass
 
 LARGEST_ID = 2**31 - 1  # as in Kubernetes' API and other runtimes
-LARGEST_FILE = 10 * 1024 * 1024  # bytes; a file beyond it is refused, as other runtimes do
+LARGEST_FILE = (
+    1024 * 1024
+)  # bytes; the shim reads it between two turns, so a file beyond it is refused
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ CLONE_NEWIPC = 0x08000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 CLONE_PIDFD = 0x00001000
+CLONE_PARENT = 0x00008000
 CLONE_CLEAR_SIGHAND = 0x100000000
 CLONE_INTO_CGROUP = 0x200000000
 
@@ -59,16 +60,10 @@ def namespace_flags(names: "tuple[str, ...] | list[str]") -> int:
     return flags
 
 
-def clone_arguments(flags: int, pidfd: bytearray, cgroup: int) -> bytes:
-    """Return struct clone_args of a child that tells its end by SIGCHLD (clone3(2)); `cgroup` -1: its parent's."""
-    import ctypes
-
-    where = ctypes.addressof(ctypes.c_char.from_buffer(pidfd))
-    if cgroup >= 0:
-        flags |= CLONE_INTO_CGROUP
-    signal_child = 17
-    # struct clone_args: flags pidfd child_tid parent_tid exit_signal stack stack_size tls set_tid set_tid_size cgroup
-    return struct.pack("11Q", flags, where, 0, 0, signal_child, 0, 0, 0, 0, 0, max(cgroup, 0))
+def clone_arguments(flags: int, *, pidfd: int = 0, exit_signal: int = 0) -> bytes:
+    """Return struct clone_args (clone3(2)); `pidfd` is an address. The last member is the cgroup's descriptor."""
+    # flags pidfd child_tid parent_tid exit_signal stack stack_size tls set_tid set_tid_size cgroup
+    return struct.pack("11Q", flags, pidfd, 0, 0, exit_signal, 0, 0, 0, 0, 0, 0)
 
 
 def setns(descriptor: int, flags: int) -> None:

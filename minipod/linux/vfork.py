@@ -1,8 +1,9 @@
-"""A new process that executes a program at once: made as vfork(2) does, with all that clone3(2) can give it.
+"""A new process that executes a program at once, made as vfork(2) does.
 
 fork copies the page tables, and both sides pay for each page that they write to afterwards. Here the child shares the
-memory and makes two system calls in a few instructions of its own; the caller waits for them, as with vfork. The C
-library has no such call that takes namespaces or a cgroup. Sources: vfork_x86_64.s, vfork_aarch64.s.
+memory and makes one system call in a few instructions of its own; the caller waits for it, as with vfork. So it is born
+where its parent is, never in another cgroup: there it could be frozen or throttled, and its parent would wait; or be
+killed for want of memory, and the kernel kills all that share a memory. Sources: vfork_x86_64.s, vfork_aarch64.s.
 """
 
 import ctypes
@@ -10,6 +11,7 @@ import functools
 import mmap
 import os
 import platform
+import signal
 import struct
 from collections.abc import Callable, Sequence
 
@@ -43,19 +45,19 @@ CODES = {"x86_64": _X86_64, "aarch64": _AARCH64}
 
 
 def clone_and_execute(
-    flags: int, cgroup: int, program: int, arguments: Sequence[str], inherited: Sequence[int]
+    program: int, arguments: Sequence[str], inherited: Sequence[int]
 ) -> tuple[int, int]:
-    """Execute the file behind `program` in a new process with these CLONE_* `flags`; return its pid and pidfd.
+    """Execute the file behind `program` in a new process beside this one; return its pid and pidfd.
 
     The process has no environment, all signals blocked and handled by default (ignored ones stay ignored), and of this
-    process's close-on-exec descriptors those that are `inherited`. It is born in the v2 cgroup `cgroup` (-1: in this
-    process's). The caller must be single-threaded. Raises OSError: of clone3 (EAGAIN, ENOMEM), or of execveat.
+    process's close-on-exec descriptors those that are `inherited`. The caller must be single-threaded. Raises OSError:
+    of clone3 (EAGAIN, ENOMEM), or of execveat.
     """
-    pidfd = bytearray(8)
-    flags |= CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND
-    given = clone_arguments(flags, pidfd, cgroup)
-    texts = [ctypes.c_char_p(os.fsencode(each)) for each in arguments]
-    argv = (ctypes.c_char_p * (len(texts) + 1))(*(each.value for each in texts), None)
+    pidfd = ctypes.c_int(-1)
+    flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND
+    where = ctypes.addressof(pidfd)
+    given = clone_arguments(flags, pidfd=where, exit_signal=signal.SIGCHLD)
+    argv = (ctypes.c_char_p * (len(arguments) + 1))(*map(os.fsencode, arguments), None)
     empty = ctypes.create_string_buffer(16)  # an empty path, and an environment that ends at once
     failed = ctypes.c_int(0)
     before = set_signal_mask(ALL_SIGNALS)
@@ -69,12 +71,11 @@ def clone_and_execute(
         set_signal_mask(before)
     if pid < 0:
         raise OSError(-pid, f"clone3: {os.strerror(-pid)}")
-    descriptor = struct.unpack_from("i", pidfd)[0]
     if failed.value:
-        os.close(descriptor)
+        os.close(pidfd.value)
         os.waitpid(pid, 0)
         raise OSError(-failed.value, f"execveat: {os.strerror(-failed.value)}")
-    return pid, descriptor
+    return pid, pidfd.value
 
 
 @functools.cache

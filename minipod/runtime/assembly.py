@@ -155,10 +155,16 @@ class Assembler:
         return self.data(bytes(size))
 
     def text(self, text: str | bytes) -> int:
-        """Place a string that a NUL ends, once however often it is asked for; return its address."""
+        """Place a string that a NUL ends, once however often it is asked for; return its address.
+
+        ValueError for one with a NUL in it: the kernel would take what comes before for the whole.
+        """
         address = self._texts.get(text)
         if address is None:
-            address = self._texts[text] = self._data.append(os.fsencode(text) + b"\0")
+            content = os.fsencode(text)
+            if b"\0" in content:
+                raise ValueError(f'a NUL character in "{os.fsdecode(content)[:200]!r}"')
+            address = self._texts[text] = self._data.append(content + b"\0")
         return address
 
     # --- code -----------------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from minipod.runtime.operations import (
     AwaitTurn,
     BindMount,
     ChangeDirectory,
+    Clone,
     EnterCgroup,
     ExecPause,
     JoinNamespaces,
@@ -64,6 +65,7 @@ def compile_steps(steps: Sequence[Step], first: int, facts: Facts) -> Program:
     state = Compiling(Assembler(compute_inputs(steps, facts)), facts, steps)
     code = state.code
     state.place_failure()
+    state.place_birth(first - 1)
     if state.spawns:
         code.early()
         code.move_late(code.inputs["program"])
@@ -92,7 +94,9 @@ def compile_again(steps: Sequence[Step], first: int, facts: Facts) -> Program:
 
     What to say of a failure takes most of a program's memory: who needs it compiles the steps.
     """
-    key = tuple(steps[first:]), first, facts
+    clone = steps[first - 1].operation
+    assert isinstance(clone, Clone)
+    key = tuple(steps[first:]), clone.namespaces, bool(clone.cgroup), first, facts
     known = _repeated.get(key)
     if known is None:
         known = replace(compile_steps(steps, first, facts), notes={})
@@ -181,7 +185,11 @@ def _insert_part(number: int, first: int, end: int, state: Compiling) -> None:
 
 def compute_inputs(steps: Sequence[Step], facts: Facts) -> tuple[str, ...]:
     """Return the names of what the program is given with each start: descriptors."""
-    names = ["channel"] + (["program"] if spawns(steps) else [])
+    names = ["channel", "birth"] + (["program"] if spawns(steps) else [])
+    if facts.cgroups.unified and any(
+        isinstance(e.operation, Clone) and e.operation.cgroup for e in steps
+    ):
+        names.append("cgroup")
     names += [name for name, given in zip(STREAMS, facts.streams, strict=True) if given]
     operations = [step.operation for step in steps]
     names += sorted(

@@ -17,9 +17,15 @@ from minipod.linux.mount import (
     OPEN_TREE_CLONE,
 )
 from minipod.linux.passwd import Identity
+from minipod.linux.process import (
+    CLONE_INTO_CGROUP,
+    CLONE_PARENT,
+    clone_arguments,
+    namespace_flags,
+)
 from minipod.runtime.assembly import FAILED, Assembler, Cell, Label, Note, Part
 from minipod.runtime.machine import PROGRAM
-from minipod.runtime.operations import Exec, ExecPause, Step
+from minipod.runtime.operations import Clone, Exec, ExecPause, Step
 
 ALL_DESCRIPTORS = 0xFFFFFFFF
 MSG_NOSIGNAL = 0x4000
@@ -151,6 +157,27 @@ class Compiling:
         code.call("exit_group", 127)
         code.place(on)
 
+    def place_birth(self, at: int) -> None:
+        """Make the process itself, in its namespaces and cgroup: a child of whoever started the machine.
+
+        The machine was started where its parent is, and waits for nothing that is born in a Pod: it tells the pid, and
+        ends.
+        """
+        code, born = self.code, Label()
+        clone = self.steps[at].operation
+        assert isinstance(clone, Clone)
+        flags = namespace_flags(clone.namespaces) | CLONE_PARENT
+        into = code.inputs.get("cgroup")
+        arguments = code.data(clone_arguments(flags | (CLONE_INTO_CGROUP if into else 0)))
+        if into:
+            code.copy(into.address, Cell(arguments + 80))
+        pid = self.scratch()
+        code.call("clone3", arguments, 88, store=pid, child=born)
+        code.call("write", code.inputs["birth"], pid.address, 8)
+        code.call("exit_group", 0)
+        code.place(born)
+        code.call("close", code.inputs["birth"])
+
     def stamp(self, step: int) -> None:
         """Note when a step is over."""
         if self.sealed:
@@ -195,19 +222,18 @@ class Compiling:
             self._hows[key] = code.data(struct.pack("<3Q", key[0], 0, resolve))
         arguments = directory, path, self._hows[key], 24
         note = self.note("openat2", path)
-        again, opened = Label(), Label()
-        if missing:  # an instruction has one place for all its errors: ask once more which it was
-            unsure = (errno.EAGAIN, errno.ENOENT, *also)
-            code.call("openat2", *arguments, store=store, errors=unsure, goto=again, note=note)
-            code.jump(opened)
-            code.place(again)
-            absent = (errno.ENOENT, *also)
-            code.call("openat2", *arguments, store=store, errors=absent, goto=missing, note=note)
-            code.place(opened)
+        again, other, opened = Label(), Label(), Label()
+        code.place(again)
+        errors = (errno.EAGAIN, *((errno.ENOENT, *also) if missing else ()))
+        code.call("openat2", *arguments, store=store, errors=errors, goto=other, note=note)
+        code.jump(opened)
+        code.place(other)
+        if missing:
+            code.jump_if(store, -1, -errno.EAGAIN, again)
+            code.jump(missing)
         else:
-            code.place(again)  # a rename raced with "..": the kernel asks to try again
-            raced = (errno.EAGAIN,)
-            code.call("openat2", *arguments, store=store, errors=raced, goto=again, note=note)
+            code.jump(again)  # a rename raced with "..": the kernel asks to try again
+        code.place(opened)
 
     def make_in_root(
         self, root: Cell | int, path: str, store: Cell, *, directory: bool | Cell = True

@@ -9,9 +9,12 @@ program's process there at last, with nothing that is not the program's (CVE-201
 """
 
 import contextlib
+import errno
 import fcntl
 import functools
 import os
+import select
+import signal
 import socket
 import stat
 import time
@@ -24,13 +27,12 @@ from minipod.linux.process import (
     PR_GET_DUMPABLE,
     PR_SET_DUMPABLE,
     ignored_signals,
-    namespace_flags,
     pidfd_open,
     prctl,
 )
 from minipod.linux.vfork import clone_and_execute
 from minipod.runtime import execute, machine, pause
-from minipod.runtime.assembly import Note, Program
+from minipod.runtime.assembly import FAILED, Note, Program
 from minipod.runtime.compile import compile_again, compile_steps
 from minipod.runtime.compiling import STREAMS, Facts, target_input
 from minipod.runtime.launched import (
@@ -53,6 +55,8 @@ from minipod.runtime.operations import (
 from minipod.runtime.spec import User
 
 REPEATED = "exec"  # the clone of a plan that may be asked for every second
+_ALL_SEALS = 1 | 2 | 4 | 8  # F_SEAL_SEAL, SHRINK, GROW, WRITE (fcntl(2))
+_BIRTH_MILLISECONDS = 10_000
 _LOWEST = 4  # 0 to 2 are the program's streams, 3 is a spawned program's channel
 _NOT_COPIED = {"pts", "shm", "mqueue", "console", "fd", "ptmx", "core"}  # of the host's /dev
 
@@ -113,8 +117,14 @@ def start(
             )
             pid, pidfd, channel, lookup = _clone(clone, program, inputs, opened)
         except OSError as failure:
-            problem = f"{clone.summary()}: {execute.describe(failure)}"
-            raise failed(steps[at], failure.errno or 0, problem, "StartError") from failure
+            number, problem = failure.errno or 0, execute.describe(failure)
+            if number in (
+                errno.EAGAIN,
+                errno.ENOMEM,
+            ):  # nothing is wrong with the container: try again
+                problem = f"{clone.summary()}: {problem}"
+                raise failed(steps[at], number, problem, "StartError") from failure
+            raise failed(steps[at], number, problem) from failure
         times.append((at, *execute.since(before)))
 
     def explain(address: int) -> Note | None:
@@ -232,7 +242,11 @@ def _clone(
         if "passwd" in program.inputs:
             lookup = Lookup.open()
             given |= {"passwd": lookup.passwd, "group": lookup.group}
-        pid, pidfd = _execute(clone, program, given, opened)
+        pid = _execute(clone, program, given, opened)
+        if not pid:
+            number = _told_error(ours)
+            raise OSError(number, f"clone3: {os.strerror(number)}")
+        pidfd = pidfd_open(pid)
     except BaseException:
         ours.close()
         if lookup:
@@ -241,23 +255,54 @@ def _clone(
     return pid, pidfd, ours, lookup
 
 
+def _told_error(channel: socket.socket) -> int:
+    """Return the number of the error that the machine has told before it ended."""
+    with contextlib.suppress(BlockingIOError):
+        return int.from_bytes(channel.recv(FAILED, socket.MSG_DONTWAIT)[8:], "little")
+    return errno.EAGAIN
+
+
 def _execute(
     clone: Clone, program: Program, given: dict[str, int], opened: contextlib.ExitStack
-) -> tuple[int, int]:
-    file = os.memfd_create("program", os.MFD_CLOEXEC)
+) -> int:
+    """Start the machine, which makes the process, and return the process's pid. Raises OSError."""
+    file = os.memfd_create("program", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     opened.callback(os.close, file)
+    read, given["birth"] = os.pipe2(os.O_CLOEXEC)
+    opened.callback(os.close, read)
     if "program" in program.inputs:  # the machine closes the one that it is given
         given["program"] = os.dup(file)
         opened.callback(os.close, given["program"])
-    values = {name: _out_of_the_way(given[name], opened) for name in program.inputs}
-    program.write(file, values)
-    directory = -1
-    if clone.cgroup and (unified := cgroup.this_host().unified):
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-        directory = os.open(f"{unified}/{clone.cgroup}", flags)
-        opened.callback(os.close, directory)
-    flags, inherited = namespace_flags(clone.namespaces), {*values.values(), file}
-    return clone_and_execute(flags, directory, machine.descriptor(), [str(file)], [*inherited])
+    if "cgroup" in program.inputs:
+        path, flags = f"{cgroup.this_host().unified}/{clone.cgroup}", os.O_RDONLY | os.O_DIRECTORY
+        given["cgroup"] = os.open(path, flags | os.O_CLOEXEC)
+        opened.callback(os.close, given["cgroup"])
+    try:
+        values = {name: _out_of_the_way(given[name], opened) for name in program.inputs}
+        program.write(file, values)
+        fcntl.fcntl(
+            file, fcntl.F_ADD_SEALS, _ALL_SEALS
+        )  # whoever finds a way to it changes nothing
+        inherited = {*values.values(), file}
+        maker, pidfd = clone_and_execute(machine.descriptor(), [str(file)], [*inherited])
+    finally:
+        os.close(given["birth"])
+    try:
+        return _await_birth(read)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        os.waitpid(maker, 0)
+        os.close(pidfd)
+
+
+def _await_birth(read: int) -> int:
+    """Return the pid that the machine tells; 0 when it has failed. It is beside us, and waits for nobody."""
+    poller = select.poll()
+    poller.register(read, select.POLLIN)
+    if not poller.poll(_BIRTH_MILLISECONDS):
+        raise TimeoutError(errno.ETIMEDOUT, "clone3: the kernel makes no process")
+    return int.from_bytes(os.read(read, 8), "little")
 
 
 def _out_of_the_way(descriptor: int, opened: contextlib.ExitStack) -> int:

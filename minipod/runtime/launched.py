@@ -34,6 +34,7 @@ _FAILURE = struct.Struct("<QQ")
 _LARGEST_MESSAGE = 65536
 _ANCILLARY = socket.CMSG_SPACE(4) + socket.CMSG_SPACE(_CREDENTIALS.size)
 _MOST_STRANGERS = 16
+_MOST_ERRORS = 4096  # MAX_ERRNO, and one
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,10 @@ def _read(file: int, path: str) -> str:
 
 def _tells_failure(message: bytes) -> bool:
     """Whether a message is that of an instruction that failed: the others begin with a small number."""
-    return len(message) == FAILED and int.from_bytes(message[:8], "little") >= PROGRAM
+    if len(message) != FAILED:
+        return False
+    address, number = _FAILURE.unpack(message)
+    return bool(address >= PROGRAM and 0 < number < _MOST_ERRORS)
 
 
 def _end_program(pid: int, wait: bool) -> None:
@@ -319,11 +323,13 @@ class Launching:
         """Take over the spawned process. Its maker has nothing left to do but to end: it is not waited for."""
         self._let_go()
         os.close(self.pidfd)
+        self.pidfd = -1
         if wait:
             os.waitpid(self.pid, 0)
         if said := self._strangers.get(pid):
             if self._terminal >= 0:
                 os.close(self._terminal)
+                self._terminal = -1
             _end_program(pid, wait)
             self._raise(said)
         pidfd = -1
@@ -333,8 +339,9 @@ class Launching:
 
     def kill(self) -> None:
         """Kill the child; finish() reaps it."""
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        if self.pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     def abandon(self) -> None:
         """Kill the child and reap it."""
@@ -377,14 +384,18 @@ class Launching:
             self._lookup = None
 
     def _close(self) -> str:
-        """Kill and reap the child, close everything; return how it ended."""
+        """Kill and reap the child, close everything; return how it ended. Repeatable."""
         self._let_go()
+        if self.pidfd < 0:
+            return "ended before"
         code: int | str = "unknown"
         self.kill()
         with contextlib.suppress(ChildProcessError):
             _, status = os.waitpid(self.pid, 0)
             code = os.waitstatus_to_exitcode(status)
         os.close(self.pidfd)
+        self.pidfd = -1
         if self._terminal >= 0:
             os.close(self._terminal)
+            self._terminal = -1
         return f"exit code {code}"

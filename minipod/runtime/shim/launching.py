@@ -230,7 +230,8 @@ class Launch:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT if patient else signal.SIGKILL)
         if patient:
-            self._rescue = self._core.loop.call_later(RETRY_SECONDS, self._continue)
+            again = RETRY_SECONDS if held else RESCUE_SECONDS
+            self._rescue = self._core.loop.call_later(again, self._continue)
         else:
             self._core.loop.unwatch(self._descriptor)
             self._launching.abandon()

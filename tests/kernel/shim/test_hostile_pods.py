@@ -124,6 +124,28 @@ async def test_one_pods_stalled_start_is_nobody_elses(shim: ShimWorld) -> None:
     assert {status.state for status in await asyncio.gather(*starts)} == {"running"}
 
 
+@asynchronous
+async def test_a_frozen_container_holds_up_its_own_exec_only(shim: ShimWorld) -> None:
+    """What is exec'd is born where nothing runs: the shim must not wait for it."""
+    await shim.sandbox()
+    frozen = await shim.start("sleep", "60", name="frozen")
+    other = await shim.start("sleep", "60", name="other")
+    if not shim.cgroups.unified:
+        pytest.skip("this host has no cgroup v2")
+    freezer = Path(shim.cgroups.unified, shim.layout.instance, "sandbox/frozen/cgroup.freeze")
+    freezer.write_text("1")
+    try:
+        pending = asyncio.create_task(shim.exec(frozen.id, "echo", "thawed"))
+        async with asyncio.timeout(SECONDS):
+            for _ in range(3):
+                assert (await shim.exec(other.id, "echo", "alive"))[1] == b"alive\n"
+        assert not pending.done()
+    finally:
+        freezer.write_text("0")
+    async with asyncio.timeout(SECONDS):
+        assert (await pending)[1] == b"thawed\n"
+
+
 @pytest.fixture
 def hanging(tmp_path: Path) -> Iterator[Path]:
     """A filesystem whose server answers nothing (fuse(4)): whoever looks into it waits."""

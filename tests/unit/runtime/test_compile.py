@@ -8,6 +8,7 @@ import pytest
 
 from minipod.linux.kernel import NUMBERS
 from minipod.linux.passwd import Identity
+from minipod.linux.process import CLONE_INTO_CGROUP, CLONE_NEWNS, CLONE_NEWPID, CLONE_PARENT
 from minipod.runtime import machine
 from minipod.runtime.assembly import Program
 from minipod.runtime.compile import compile_steps
@@ -72,11 +73,8 @@ def names(program: Program) -> list[str]:
 def test_what_a_process_inherits_does_not_reach_the_program() -> None:
     called = names(of())
 
-    assert called[:3] == [
-        "sendto",
-        "exit_group",
-        "close_range",
-    ]  # what is done after a failure comes first
+    birth = ["clone3", "write", "exit_group", "close"]  # the maker ends, what is born goes on
+    assert called[:7] == ["sendto", "exit_group", *birth, "close_range"]
     assert called.index("dup3") < called.index("execve")
     assert called[called.index("execve") - 1] == "rt_sigprocmask"
 
@@ -104,6 +102,24 @@ def test_strings_are_pointers() -> None:
 
     assert memory(program, arguments[0], 6) == b"pod-1\0"
     assert arguments[1] == 5
+
+
+def test_a_string_that_the_kernel_would_cut_off_is_refused() -> None:
+    """A mount at "/proc" that is none by its name, say."""
+    with pytest.raises(ValueError, match="NUL"):
+        of(SetHostname("pod\0-1"))
+
+
+def test_a_process_is_born_in_its_namespaces_and_cgroup_by_another_than_the_shim() -> None:
+    program = compiled(PLANS["container on v2"], cgroups=V2.cgroups)
+    (arguments, size, *_) = next(given for name, given in late(program) if name == "clone3")
+    flags, *_, exit_signal, _, _, _, _, _, into = struct.unpack(
+        "<11Q", memory(program, arguments, size)
+    )
+
+    assert flags == CLONE_PARENT | CLONE_INTO_CGROUP | CLONE_NEWNS | CLONE_NEWPID
+    assert (exit_signal, into) == (0, 0)  # the kernel wants none; the cgroup is filled in
+    assert "cgroup" in program.inputs
 
 
 def test_what_cannot_be_a_program_is_refused() -> None:
