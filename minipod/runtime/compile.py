@@ -100,6 +100,8 @@ def compile_again(steps: Sequence[Step], first: int, facts: Facts) -> Program:
     known = _repeated.get(key)
     if known is None:
         known = replace(compile_steps(steps, first, facts), notes={})
+        if sum(len(content) for _, content in known.regions) > _LARGEST_REPEATED:
+            return known
         if len(_repeated) >= _MOST_REPEATED:
             del _repeated[next(iter(_repeated))]
         _repeated[key] = known
@@ -136,6 +138,8 @@ def _is_common(index: int, state: Compiling) -> bool:
         return state.steps[index + 1].operation is not state.program
     if isinstance(operation, BindMount):
         return not operation.source
+    if isinstance(operation, MakeDevices):
+        return not operation.all  # the host may have any number of them
     return isinstance(operation, _COMMON) or (
         isinstance(operation, OpenMountTree) and bool(operation.target)
     )
@@ -280,7 +284,8 @@ _COMMON = (
     LimitCapabilities,
     SetPropagation,
 )
-_MOST_PARTS, _MOST_KNOWN, _MOST_REPEATED = 8, 64, 512
+_MOST_PARTS, _MOST_KNOWN = 8, 64
+_MOST_REPEATED, _LARGEST_REPEATED = 256, 32 * 1024
 
 _ACTIONS: dict[type, Callable[[Any, Compiling], None]] = {
     **MOUNTS,

@@ -15,11 +15,11 @@ from minipod.runtime import elf
 PROGRAM = 0x10000000  # where the list is mapped: first what failed, its errno, where to go on then
 CELLS = PROGRAM + 64  # results
 LATE_CODE = PROGRAM + 0x10000  # where it begins
-LATE_DATA = PROGRAM + 0x100000
+LATE_DATA = PROGRAM + 0x800000  # the file is sparse: room costs nothing
 EARLY_CODE = (
     PROGRAM + 0x800000
 )  # from here on it is given back before anybody else can look at the process
-EARLY_DATA = PROGRAM + 0x900000
+EARLY_DATA = PROGRAM + 0x1800000
 PARTS = (
     PROGRAM + 0x1100000
 )  # parts of a program that many have in common, each at a place of its own

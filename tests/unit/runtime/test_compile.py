@@ -21,7 +21,7 @@ from minipod.runtime.plan import (
     compute_exec_plan,
     compute_sandbox_plan,
 )
-from minipod.runtime.spec import ExecSpec
+from minipod.runtime.spec import ExecSpec, Mount
 from tests.unit.runtime.plans import CONTAINER, POD, SANDBOX, V1, V2
 
 NAMES = {number: name for name, number in NUMBERS.items()}
@@ -206,6 +206,17 @@ def test_the_pauses_program_ends_with_the_pause() -> None:
     called = names(compiled(compute_sandbox_plan(SANDBOX, V1), streams=(False,) * 3))
 
     assert called[called.index("execveat") - 3 :][:3] == ["close"] * 3
+
+
+def test_there_is_room_for_pods_of_any_reasonable_size() -> None:
+    devices = tuple((f"disk/{number}", 0o60600, number) for number in range(3000))
+    many = tuple(
+        Mount(f"/a/b/c/d/e/f/g/{n}", "/pods/1/data", source_subpath="x") for n in range(300)
+    )
+    security = replace(CONTAINER.security, privileged=True)
+    container = replace(CONTAINER, mounts=many, security=security)
+
+    assert compiled(compute_container_plan(container, POD, V1), devices=devices).notes
 
 
 def test_users_are_packed() -> None:
