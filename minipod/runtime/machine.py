@@ -16,13 +16,11 @@ PROGRAM = 0x10000000  # where the list is mapped: first what failed, its errno, 
 CELLS = PROGRAM + 64  # results
 LATE_CODE = PROGRAM + 0x10000  # where it begins
 LATE_DATA = PROGRAM + 0x800000  # the file is sparse: room costs nothing
-EARLY_CODE = (
-    PROGRAM + 0x800000
-)  # from here on it is given back before anybody else can look at the process
+# From here on it is given back before anybody else can look at the process.
+EARLY_CODE = PROGRAM + 0x1000000
 EARLY_DATA = PROGRAM + 0x1800000
-PARTS = (
-    PROGRAM + 0x1100000
-)  # parts of a program that many have in common, each at a place of its own
+# Parts of a program that many have in common, each at a place of its own.
+PARTS = PROGRAM + 0x2000000
 PART_BYTES = 0x20000  # half of them code
 END = PARTS + 8 * PART_BYTES
 
