@@ -71,6 +71,11 @@ def setns(descriptor: int, flags: int) -> None:
     library_call("setns", descriptor, flags)
 
 
+def unshare(flags: int) -> None:
+    """Leave shared namespaces for new ones (unshare(2))."""
+    library_call("unshare", flags)
+
+
 def ignored_signals() -> tuple[int, ...]:
     """Return the signals that this process ignores, as the kernel has them (proc_pid_status(5), SigIgn)."""
     with open("/proc/self/status", "rb") as file:
