@@ -77,7 +77,7 @@ async def test_many_at_once_answer_each_their_own(shim: ShimWorld) -> None:
     scripts = [f"sleep 0.{n % 3}; echo {n}; exit {n}" for n in range(30)]
     results = await asyncio.gather(*(command(shim, container, each) for each in scripts))
     assert [(each.exit_code, each.output) for each in results] == [(n, f"{n}\n") for n in range(30)]
-    assert not list(Path(shim.cgroups.hierarchies[0]).glob(f"{shim.layout.instance}/**/exec-*"))
+    assert not list(Path(shim.cgroups.hierarchies[0]).glob(f"{shim.pods}/**/exec-*"))
 
 
 @asynchronous

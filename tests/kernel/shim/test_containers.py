@@ -33,7 +33,7 @@ async def test_a_container_shares_the_sandbox_but_not_mounts_and_pids(shim: Shim
     assert len({inside["mnt"], pause["mnt"], host["mnt"]}) == 3
     assert inside["pid"] != pause["pid"] == host["pid"]
     cgroups = Path(f"/proc/{container.pid}/cgroup").read_text()
-    assert f"/{shim.layout.instance}/sandbox/{container.id}\n" in cgroups
+    assert f"/{shim.pods}/sandbox/{container.id}\n" in cgroups
 
 
 @asynchronous
@@ -122,7 +122,7 @@ async def test_a_container_that_cannot_be_made_leaves_nothing(shim: ShimWorld) -
     assert failure.value.reason == "CreateContainerError"
     assert (await shim.runtime.state()).containers == ()
     assert shim.descriptors() == before
-    assert not Path(shim.cgroups.hierarchies[0], shim.layout.instance, "sandbox/broken").exists()
+    assert not Path(shim.cgroups.hierarchies[0], shim.pods, "sandbox/broken").exists()
 
 
 @asynchronous
@@ -169,7 +169,7 @@ async def test_limits_change_in_place(shim: ShimWorld) -> None:
     await shim.sandbox()
     container = await shim.start("sleep", "1000")
     await shim.runtime.update_resources(container.id, Resources(pids=33, memory_bytes=64 << 20))
-    path = f"{shim.layout.instance}/sandbox/{container.id}"
+    path = f"{shim.pods}/sandbox/{container.id}"
     assert Path(shim.cgroups.directory("pids", path), "pids.max").read_text() == "33\n"
 
 
@@ -274,7 +274,7 @@ async def test_no_process_to_be_had_is_said_and_loses_nothing(shim: ShimWorld) -
     """The shim, or with v2 the Pod, where processes are born, is at its limit: clone3(2) fails with EAGAIN."""
     await shim.sandbox()
     container = await shim.start("sleep", "60")
-    limited = shim.cgroups.directory("pids", f"{shim.layout.instance}/sandbox")
+    limited = shim.cgroups.directory("pids", f"{shim.pods}/sandbox")
     if not limited:
         pytest.skip("this host has no pids controller")
     moved = 0 if shim.cgroups.is_v2("pids") else parent_of(container.pid)
@@ -284,7 +284,7 @@ async def test_no_process_to_be_had_is_said_and_loses_nothing(shim: ShimWorld) -
         home = next(
             path for _, name, path in (each.split(":", 2) for each in lines) if name == "pids"
         )
-        limited = shim.cgroups.directory("pids", f"{shim.layout.instance}/tight")
+        limited = shim.cgroups.directory("pids", f"{shim.pods}/tight")
         os.mkdir(limited)
         Path(limited, "cgroup.procs").write_text(str(moved))
     Path(limited, "pids.max").write_text("1")

@@ -69,7 +69,7 @@ async def test_what_is_held_stands_still_and_goes_on(shim: ShimWorld) -> None:
     other = await shim.shell("while :; do :; done", sandbox_id="other", name="other")
     os.kill(stopped.pid, signal.SIGSTOP)
     await wait_until(lambda: state(stopped.pid) == "T")
-    path = f"{shim.layout.instance}/sandbox"
+    path = f"{shim.pods}/sandbox"
     hold = Hold(shim.cgroups, path)
 
     await wait_until(lambda: hold.take(forking.pid, lambda _: False))
@@ -90,7 +90,7 @@ def last_pid() -> int:
 @asynchronous
 async def test_a_container_full_of_processes_holds_up_nothing(shim: ShimWorld) -> None:
     await shim.sandbox(pid="pod")
-    path = shim.cgroups.directory("pids", f"{shim.layout.instance}/sandbox/full")
+    path = shim.cgroups.directory("pids", f"{shim.pods}/sandbox/full")
     if not path:
         pytest.skip("this host has no pids controller")
     script = "sh -c 'while :; do sleep 60 & done' 2>/dev/null; exec sleep 60"

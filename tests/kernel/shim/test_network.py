@@ -130,4 +130,4 @@ async def test_a_sandbox_on_the_hosts_network_is_dialled_there(shim: ShimWorld) 
 async def test_another_process_of_the_same_number_is_not_dialled(shim: ShimWorld) -> None:
     await shim.sandbox()
     with pytest.raises(ConnectionError, match="does not run any more"):
-        await dialling.dial(80, os.getpid(), f"{shim.layout.instance}/sandbox")
+        await dialling.dial(80, os.getpid(), f"{shim.pods}/sandbox")

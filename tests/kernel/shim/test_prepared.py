@@ -67,7 +67,7 @@ def all_cgroups(shim: ShimWorld) -> list[str]:
 
 @asynchronous
 async def test_a_container_is_prepared_beside_its_sandbox(shim: ShimWorld) -> None:
-    spec = SandboxSpec("sandbox", "pod-1", f"{shim.layout.instance}/sandbox")
+    spec = SandboxSpec("sandbox", "pod-1", f"{shim.pods}/sandbox")
     making = asyncio.create_task(shim.runtime.run_sandbox(spec))
     await asyncio.sleep(0)
     made = await shim.runtime.prepare_container(shim.spec("sleep", "1000"))

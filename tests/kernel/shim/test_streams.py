@@ -20,7 +20,7 @@ async def sleeper(shim: ShimWorld) -> ContainerStatus:
 
 
 def inhabitants(shim: ShimWorld, container: ContainerStatus) -> list[int]:
-    path = f"{shim.layout.instance}/sandbox/{container.id}"
+    path = f"{shim.pods}/sandbox/{container.id}"
     found: list[int] = []
     for file in Path(shim.cgroups.hierarchies[0], path).rglob("cgroup.procs"):
         with contextlib.suppress(OSError):  # an exec's cgroup may go meanwhile

@@ -89,9 +89,14 @@ class ShimWorld:
 
     def cgroup_paths(self) -> list[str]:
         """Every cgroup of this instance, in any hierarchy."""
-        name = self.layout.instance
-        found = [Path(point, name) for point in self.cgroups.hierarchies]
+        names = {self.layout.instance, self.runtime.pod_cgroups}
+        found = [Path(point, name) for point in self.cgroups.hierarchies for name in names]
         return [str(path) for path in found if path.exists()]
+
+    @property
+    def pods(self) -> str:
+        """The cgroup below which the shim has the Pods': under systemd in a scope of its own."""
+        return self.runtime.pod_cgroups
 
     @property
     def pid(self) -> int:
@@ -123,7 +128,7 @@ class ShimWorld:
             return len(os.listdir(f"/proc/{pid}/fd"))
 
     async def sandbox(self, name: str = "sandbox", **fields: Any) -> SandboxStatus:
-        spec = SandboxSpec(name, "pod-1", f"{self.layout.instance}/{name}", **fields)
+        spec = SandboxSpec(name, "pod-1", f"{self.pods}/{name}", **fields)
         return (await self.runtime.run_sandbox(spec))[0]
 
     def spec(self, *args: str, name: str = "", **fields: Any) -> ContainerSpec:
