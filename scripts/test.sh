@@ -20,12 +20,14 @@ fi
 
 say "format";            "$bin/ruff" format --check --quiet .
 say "lint";              "$bin/ruff" check --quiet .
-say "types";             "$bin/mypy"
 say "import contracts";  "$bin/lint-imports" --no-cache >.venv/import-contracts.txt || {
     cat .venv/import-contracts.txt
     exit 1
 }
-say "tests: unit, side by side"
+say "types, and meanwhile the unit tests side by side"
+"$bin/mypy" &
+types=$!
 "$bin/pytest" -q -n "$(nproc)" tests/unit
+wait $types
 say "tests: kernel, e2e, one after another: each leaves the host as it was"
 "$bin/pytest" -q --durations=15 tests/kernel tests/e2e

@@ -4,6 +4,7 @@ The table saves `minipod get pods` a round trip; a name that it does not have is
 server learns to serve can be typed at once.
 """
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -97,10 +98,16 @@ def find_kind(api: "Api", api_version: str, kind: str) -> Resource | None:
     """Return the resource of a manifest's `apiVersion` and `kind`, or None when the server has none."""
     core = api_version == "v1" and any(each.kind == kind for each in BUILT_IN)
     known: Iterable[Resource] = BUILT_IN if core else api.discovered()
-    for resource in known:
-        if resource.kind == kind and resource.api_version == api_version:
-            return resource
-    return None
+    resource = _of(known, api_version, kind)
+    if resource is None and "/" in api_version:  # a version that its group does not prefer
+        with contextlib.suppress(ServerError):
+            resource = _of(_served(api, api_version), api_version, kind)
+    return resource
+
+
+def _of(known: Iterable[Resource], api_version: str, kind: str) -> Resource | None:
+    of_kind = (each for each in known if each.kind == kind)
+    return next((each for each in of_kind if each.api_version == api_version), None)
 
 
 def _named(resource: Resource, word: str) -> bool:
@@ -119,16 +126,26 @@ def _qualifiers(resource: Resource) -> tuple[str, ...]:
 
 
 def discover(api: "Api") -> Iterator[Resource]:
-    """Yield every resource the server serves, subresources left out, core group first."""
+    """Yield every resource the server serves, subresources left out, core group first.
+
+    Each in one version: its group's preferred one, or else the first that has it.
+    """
     yield from _parse(api.get_path("/api/v1"))
     try:
         groups = api.get_path("/apis").get("groups") or []
     except ServerError:
         return
     for group in groups:
-        wanted = group.get("preferredVersion") or (group.get("versions") or [{}])[0]
-        if wanted.get("groupVersion"):
-            yield from _parse(api.get_path(f"/apis/{wanted['groupVersion']}"))
+        versions = [group.get("preferredVersion") or {}, *(group.get("versions") or [])]
+        known: set[str] = set()
+        for version in dict.fromkeys(each.get("groupVersion", "") for each in versions):
+            found = _served(api, version) if version else []
+            yield from (each for each in found if each.plural not in known)
+            known |= {each.plural for each in found}
+
+
+def _served(api: "Api", group_version: str) -> list[Resource]:
+    return list(_parse(api.get_path(f"/apis/{group_version}")))
 
 
 def _parse(listed: Object) -> Iterator[Resource]:

@@ -97,6 +97,7 @@ def test_secrets_are_unreadable_on_the_disk_and_keys_can_be_exchanged(
     instance.up()
     assert len(instance.get("secrets", "-A")["items"]) >= 3
     assert instance.get("secret", "db")["data"]["password"] == ENCODED.decode()
+    instance.down()
 
 
 def _without_its_key(instance: Instance, kubectl: Kubectl) -> None:

@@ -71,13 +71,18 @@ async def test_a_missing_program_says_so(shim: ShimWorld) -> None:
         await shim.runtime.exec_sync("unknown", CommandSpec(("true",), 1))
 
 
+def left_of_execs(shim: ShimWorld) -> list[Path]:
+    """Return the cgroups that exec'd processes were born into."""
+    return list(Path(shim.cgroups.hierarchies[0]).glob(f"{shim.pods}/**/exec-*"))
+
+
 @asynchronous
 async def test_many_at_once_answer_each_their_own(shim: ShimWorld) -> None:
     container = await sleeper(shim)
     scripts = [f"sleep 0.{n % 3}; echo {n}; exit {n}" for n in range(30)]
     results = await asyncio.gather(*(command(shim, container, each) for each in scripts))
     assert [(each.exit_code, each.output) for each in results] == [(n, f"{n}\n") for n in range(30)]
-    assert not list(Path(shim.cgroups.hierarchies[0]).glob(f"{shim.pods}/**/exec-*"))
+    await wait_until(lambda: not left_of_execs(shim))
 
 
 @asynchronous
@@ -102,3 +107,12 @@ async def test_an_upgrade_ends_it_and_says_so(shim: ShimWorld) -> None:
         await waiting
     await wait_until(lambda: inhabitants(shim, container) == [container.pid])
     assert (await command(shim, container, "echo again")).output == "again\n"
+
+
+@asynchronous
+async def test_no_execs_cgroup_outlives_it(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    container = await shim.start("sleep", "1000")
+    for _ in range(300):
+        assert (await shim.exec(container.id, "true"))[0] == 0
+    await wait_until(lambda: not left_of_execs(shim))
