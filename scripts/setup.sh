@@ -20,7 +20,7 @@ say() { printf '==> %s\n' "$*"; }
 # ca-certificates: pip; the rest of the first line: what building images takes.
 packages="python3 python3-venv ca-certificates libnftables1 libseccomp2 dpkg apt"
 # The tests look at the kernel with ordinary tools, and hold images against a second client.
-test_packages="busybox-static docker-registry systemd git iproute2 nftables procps skopeo util-linux mount curl gcc libc6-dev"
+test_packages="busybox-static docker-registry systemd git iproute2 nftables procps skopeo util-linux mount curl gcc libc6-dev binutils-aarch64-linux-gnu"
 
 [ "$(id -u)" = 0 ] || { echo "setup.sh: must run as root; try: sudo sh $0 $prefix" >&2; exit 1; }
 command -v apt-get >/dev/null || { echo "setup.sh: apt-get not found: Debian 12 or 13 is needed" >&2; exit 1; }
@@ -29,8 +29,8 @@ command -v apt-get >/dev/null || { echo "setup.sh: apt-get not found: Debian 12 
 # Debian 13 has a kubectl that is recent enough to be tested with.
 if [ -n "$test_setup" ]; then
     case $(. /etc/os-release && echo "$VERSION_ID") in
-        12) test_packages="$test_packages vagrant" ;;
-        *) test_packages="$test_packages ruby kubectl" ;;
+        12) test_packages="$test_packages vagrant qemu-user-static" ;;
+        *) test_packages="$test_packages ruby kubectl qemu-user" ;;
     esac
 fi
 

@@ -52,7 +52,8 @@ def told(request: pytest.FixtureRequest, tmp_path: Path) -> "Told":
     """Run programs on one machine; on a foreign one in an emulator, where there is one."""
     emulator: list[str] = []
     if request.param != platform.machine():
-        found = shutil.which(ASSEMBLERS[request.param][1])
+        name = ASSEMBLERS[request.param][1]
+        found = shutil.which(name) or shutil.which(name.removesuffix("-static"))
         if not found:
             pytest.skip(f"{ASSEMBLERS[request.param][1]} is not installed")
         emulator = [found]
