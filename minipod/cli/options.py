@@ -225,6 +225,18 @@ def output(function: F) -> F:
     )(function)
 
 
+def validate(function: F) -> F:
+    """--validate."""
+    return click.option(
+        "--validate",
+        cls=Bare,
+        bare="strict",
+        default="strict",
+        metavar="strict|warn|ignore",
+        help="What to do about unknown fields [default: strict]",
+    )(function)
+
+
 def files(function: F) -> F:
     """-f and -R."""
     function = flag("-R", "--recursive", help="Read the directories in -f with all below them")(

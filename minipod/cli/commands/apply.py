@@ -87,14 +87,7 @@ class Applied:
 @flags.files
 @flags.dry_run
 @flags.output
-@click.option(
-    "--validate",
-    cls=flags.Bare,
-    bare="strict",
-    default="strict",
-    metavar="strict|warn|ignore",
-    help="What to do about unknown fields [default: strict]",
-)
+@flags.validate
 @flags.flag("--until-ready", help="Then wait until every Pod is Ready or has finished")
 @click.option(
     "--timeout",

@@ -28,14 +28,7 @@ Object = dict[str, Any]
 @flags.files
 @flags.dry_run
 @flags.output
-@click.option(
-    "--validate",
-    cls=flags.Bare,
-    bare="strict",
-    default="strict",
-    metavar="strict|warn|ignore",
-    help="What to do about unknown fields [default: strict]",
-)
+@flags.validate
 @flags.flag("--save-config", help="Remember the manifest in the annotation that apply uses")
 @flags.pass_invocation
 def command(

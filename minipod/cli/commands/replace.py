@@ -36,14 +36,7 @@ Object = dict[str, Any]
     help="With --force: how long to wait for the deletion (0: five minutes)",
 )
 @click.option("--subresource", default="", metavar="status|scale", help="Replace this instead")
-@click.option(
-    "--validate",
-    cls=flags.Bare,
-    bare="strict",
-    default="strict",
-    metavar="strict|warn|ignore",
-    help="What to do about unknown fields [default: strict]",
-)
+@flags.validate
 @flags.dry_run
 @flags.output
 @flags.pass_invocation

@@ -132,7 +132,7 @@ async def test_a_frozen_container_holds_up_its_own_exec_only(shim: ShimWorld) ->
     other = await shim.start("sleep", "60", name="other")
     if not shim.cgroups.unified:
         pytest.skip("this host has no cgroup v2")
-    freezer = Path(shim.cgroups.unified, shim.layout.instance, "sandbox/frozen/cgroup.freeze")
+    freezer = Path(shim.cgroups.unified, shim.pods, "sandbox/frozen/cgroup.freeze")
     freezer.write_text("1")
     try:
         pending = asyncio.create_task(shim.exec(frozen.id, "echo", "thawed"))
