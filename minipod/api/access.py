@@ -55,8 +55,6 @@ CLUSTER_ROLE = _rbac(
     hooks=Hooks(
         validate_create=rbac.validate_cluster_role,
         validate_update=rbac.validate_cluster_role_update,
-        columns=printers.ROLE_COLUMNS,
-        cells=printers.role_cells,
     ),
 )
 ROLE = _rbac(
@@ -66,8 +64,6 @@ ROLE = _rbac(
     hooks=Hooks(
         validate_create=rbac.validate_role,
         validate_update=rbac.validate_role_update,
-        columns=printers.ROLE_COLUMNS,
-        cells=printers.role_cells,
     ),
 )
 CLUSTER_ROLE_BINDING = _rbac(

@@ -26,7 +26,7 @@ SCALE = Kind(
     schema_name="io.k8s.api.autoscaling.v1.Scale",
     hooks=Hooks(
         columns=(
-            Column("Name", format="name", description="Name of what is scaled."),
+            Column("Name", description="Name of what is scaled."),
             Column("Desired", type="integer", description="How many there should be."),
             Column("Available", type="integer", description="How many there are."),
             Column("Age", description="Time since creation."),

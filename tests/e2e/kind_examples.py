@@ -259,7 +259,7 @@ CLUSTER_WIDE: tuple[tuple[str, Object, str, str], ...] = (
             **_object("networking.k8s.io/v1", "IPAddress", "203.0.113.7"),
             "spec": {"parentRef": {"resource": "examples", "name": "web"}},
         },
-        "NAME PARENTREF AGE",
-        "203.0.113.7 examples/web *",
+        "NAME PARENTREF",
+        "203.0.113.7 examples/web",
     ),
 )

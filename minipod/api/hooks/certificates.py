@@ -8,14 +8,14 @@ from typing import Any
 from minipod.api import names, pem
 from minipod.api.field import Cause, invalid, required, too_long
 from minipod.api.kind import Column, Hooks
-from minipod.api.printers.simple import AGE, NAME, NONE, row
+from minipod.api.printers.simple import NAME, NONE
 
 Object = dict[str, Any]
 
 _SIZE_LIMIT = 1 << 20  # bytes
 _SIGNER = re.compile(r"[a-zA-Z0-9]([-_./a-zA-Z0-9]*[a-zA-Z0-9])?")
 _OMITTED = "<value omitted>"
-COLUMNS = (NAME, Column("SignerName", description="Whose certificates these are."), AGE)
+COLUMNS = (NAME, Column("SignerName", description="Whose certificates these are."))
 
 
 def _create(bundle: Object) -> list[Cause]:
@@ -114,8 +114,9 @@ def _fields(bundle: Object) -> dict[str, str]:
     return {"spec.signerName": (bundle.get("spec") or {}).get("signerName") or ""}
 
 
-def _cells(bundle: Object, now: datetime) -> list[Any]:
-    return row(bundle, now, (bundle.get("spec") or {}).get("signerName") or NONE)
+def _cells(bundle: Object, _now: datetime) -> list[Any]:
+    name, spec = bundle["metadata"].get("name", ""), bundle.get("spec") or {}
+    return [name, spec.get("signerName") or NONE]
 
 
 HOOKS = Hooks(

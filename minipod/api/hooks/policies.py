@@ -57,8 +57,6 @@ LIMIT_RANGE = Hooks(
     defaults=_default_limit_range,
     validate_create=limits.validate_limit_range,
     validate_update=limits.validate_limit_range_update,
-    columns=printers.LIMIT_RANGE_COLUMNS,
-    cells=printers.limit_range_cells,
 )
 RESOURCE_QUOTA = Hooks(
     validate_create=limits.validate_quota,

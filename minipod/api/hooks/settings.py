@@ -5,7 +5,6 @@ from typing import Any
 from minipod.api.field import Cause, required
 from minipod.api.kind import Hooks
 from minipod.api.pod_defaults import default_environment, default_volume
-from minipod.api.printers import simple
 from minipod.api.validation.environment import validate_env, validate_env_from
 from minipod.api.validation.mounts import validate_mounts
 from minipod.api.validation.scheduling import validate_label_selector
@@ -42,6 +41,4 @@ HOOKS = Hooks(
     defaults=_default,
     validate_create=_validate,
     validate_update=lambda new, old: _validate(new),
-    columns=simple.DEFAULT_COLUMNS,
-    cells=simple.row,
 )

@@ -17,7 +17,7 @@ COLUMNS = (
     Column("Source", description="Who tells of it.", priority=1),
     Column("Message", description="What happened, as a sentence for people."),
     Column("First Seen", description="Time since it happened first.", priority=1),
-    Column("Count", type="integer", description="How often it happened.", priority=1),
+    Column("Count", description="How often it happened.", priority=1),
     Column("Name", format="name", description="Name of the Event.", priority=1),
 )
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from minipod.api.kind import Column
-from minipod.api.printers.services import some
+from minipod.api.printers.services import SHOWN, balancer_addresses
 from minipod.api.printers.simple import AGE, NAME, NONE, row
 from minipod.api.printers.workloads import selector_cell
 
@@ -30,18 +30,27 @@ NETWORK_POLICY_COLUMNS = (
     AGE,
 )
 SERVICE_CIDR_COLUMNS = (NAME, Column("CIDRs", description="Its ranges of addresses."), AGE)
-IP_ADDRESS_COLUMNS = (NAME, Column("ParentRef", description="Whose address it is."), AGE)
+IP_ADDRESS_COLUMNS = (NAME, Column("ParentRef", description="Whose address it is."))
 
 
 def ingress_cells(ingress: Object, now: datetime) -> list[Any]:
     """Return the cells of an Ingress's row."""
     spec = ingress.get("spec") or {}
-    hosts = [rule["host"] for rule in spec.get("rules") or () if rule.get("host")]
-    balancer = (ingress.get("status") or {}).get("loadBalancer") or {}
-    found = [each.get("ip") or each.get("hostname") or "" for each in balancer.get("ingress") or ()]
     ports = "80, 443" if spec.get("tls") else "80"
     named = spec.get("ingressClassName") or NONE
-    return row(ingress, now, named, some(hosts) or "*", ",".join(found), ports)
+    addresses = ",".join(balancer_addresses(ingress))
+    return row(ingress, now, named, _hosts(spec.get("rules") or []), addresses, ports)
+
+
+def _hosts(rules: list[Object]) -> str:
+    """Return the first three hosts; what comes after the third is counted in rules, those for any host too."""
+    listed: list[str] = []
+    for rule in rules:
+        if len(listed) == SHOWN:
+            return f"{','.join(listed)} + {len(rules) - SHOWN} more..."
+        if rule.get("host"):
+            listed.append(rule["host"])
+    return ",".join(listed) or "*"
 
 
 def ingress_class_cells(ingress_class: Object, now: datetime) -> list[Any]:
@@ -66,11 +75,13 @@ def service_cidr_cells(service_cidr: Object, now: datetime) -> list[Any]:
     return row(service_cidr, now, ",".join((service_cidr.get("spec") or {}).get("cidrs") or ()))
 
 
-def ip_address_cells(address: Object, now: datetime) -> list[Any]:
+def ip_address_cells(address: Object, _now: datetime) -> list[Any]:
     """Return the cells of an IPAddress's row."""
-    parent = (address.get("spec") or {}).get("parentRef") or {}
+    name, parent = address["metadata"].get("name", ""), (address.get("spec") or {}).get("parentRef")
+    if not parent:
+        return [name, NONE]
     what = parent.get("resource") or ""
     if parent.get("group"):
         what = f"{what}.{parent['group']}"
-    parts = (what, parent.get("namespace") or "", parent.get("name") or "")
-    return row(address, now, "/".join(part for part in parts if part))
+    parts = (what.lower(), parent.get("namespace") or "", parent.get("name") or "")
+    return [name, "/".join(part for part in parts if part)]

@@ -8,7 +8,6 @@ from minipod.api.printers.simple import AGE, NAME, NONE, age_cell, row
 
 Object = dict[str, Any]
 
-LIMIT_RANGE_COLUMNS = (NAME, Column("Created At", description="When it was made."))
 QUOTA_COLUMNS = (
     NAME,
     Column("Request", description="What is used of what may be requested."),
@@ -52,12 +51,7 @@ COMPONENT_STATUS_COLUMNS = (
 )
 _UNKNOWN = "<unknown>"
 _METRICS_SHOWN = 2
-
-
-def limit_range_cells(limit_range: Object, _now: datetime) -> list[Any]:
-    """Return the cells of a LimitRange's row."""
-    metadata = limit_range["metadata"]
-    return [metadata.get("name", ""), metadata.get("creationTimestamp") or _UNKNOWN]
+_METRIC_SOURCES = ("resource", "containerResource", "pods", "object", "external")
 
 
 def quota_cells(quota: Object, now: datetime) -> list[Any]:
@@ -146,9 +140,12 @@ def _targets(metrics: list[Object], current: list[Object]) -> str:
 def _target(metric: Object, current: Object) -> str:
     kind = metric.get("type") or ""
     name = kind[:1].lower() + kind[1:]
+    if name not in _METRIC_SOURCES:
+        return "<unknown type>"
+    of_resource = name in ("resource", "containerResource")
     source, now = metric.get(name) or {}, (current.get(name) or {}).get("current") or {}
     wanted = source.get("target") or {}
-    prefix = f"{source.get('name')}: " if name in ("resource", "containerResource") else ""
+    prefix = f"{source.get('name')}: " if of_resource else ""
     if wanted.get("averageUtilization") is not None:
         share = now.get("averageUtilization")
         measured = _UNKNOWN if share is None else f"{share}%"
@@ -156,4 +153,5 @@ def _target(metric: Object, current: Object) -> str:
     if wanted.get("averageValue") is not None:
         suffix = " (avg)" if name in ("external", "object") else ""
         return f"{prefix}{now.get('averageValue', _UNKNOWN)}/{wanted['averageValue']}{suffix}"
-    return f"{prefix}{now.get('value', _UNKNOWN)}/{wanted.get('value', _UNKNOWN)}"
+    unset = "<auto>" if of_resource else _UNKNOWN
+    return f"{prefix}{now.get('value', _UNKNOWN)}/{wanted.get('value', unset)}"

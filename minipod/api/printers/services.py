@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from minipod.api.kind import Column
-from minipod.api.printers.simple import AGE, NAME, NONE, age_cell
+from minipod.api.printers.simple import AGE, NAME, NONE, age_cell, row
 from minipod.api.printers.workloads import labels_cell
 
 Object = dict[str, Any]
@@ -31,7 +31,7 @@ ENDPOINT_SLICE_COLUMNS = (
     Column("Endpoints", description="The addresses of its endpoints."),
     AGE,
 )
-_SHOWN = 3
+SHOWN = 3
 
 
 def service_cells(service: Object, now: datetime) -> list[Any]:
@@ -63,20 +63,28 @@ def _outside(service: Object) -> str:
         return spec.get("externalName") or ""
     if spec.get("type") != "LoadBalancer":
         return ",".join(given) or NONE
-    balancer = (service.get("status") or {}).get("loadBalancer") or {}
-    found = [each.get("ip") or each.get("hostname") or "" for each in balancer.get("ingress") or ()]
-    return ",".join(dict.fromkeys([*found, *given])) or "<pending>"
+    return ",".join([*balancer_addresses(service), *given]) or "<pending>"
+
+
+def balancer_addresses(obj: Object) -> list[str]:
+    """Return where a load balancer leads to a Service or an Ingress from: each once, sorted."""
+    balancer = (obj.get("status") or {}).get("loadBalancer") or {}
+    points = balancer.get("ingress") or ()
+    return sorted({each.get("ip") or each.get("hostname") or "" for each in points} - {""})
 
 
 def endpoints_cells(endpoints: Object, now: datetime) -> list[Any]:
     """Return the cells of an Endpoints object's row."""
-    found = []
-    for subset in endpoints.get("subsets") or ():
-        for address in subset.get("addresses") or ():
-            ip, ports = address.get("ip") or "", subset.get("ports") or ()
-            found += [f"{_host(ip)}:{port.get('port')}" for port in ports] or [ip]
-    name = endpoints["metadata"].get("name", "")
-    return [name, some(found) if found else NONE, age_cell(endpoints, now)]
+    subsets = endpoints.get("subsets") or ()
+    found = [text for subset in subsets for text in _ready_points(subset)]
+    return row(endpoints, now, some(found) if subsets else NONE)
+
+
+def _ready_points(subset: Object) -> list[str]:
+    """Return a subset's addresses at its first port, then at its second, and so on; without ports, bare."""
+    addresses = [each.get("ip") or "" for each in subset.get("addresses") or ()]
+    ports = [each.get("port") for each in subset.get("ports") or ()]
+    return [f"{_host(ip)}:{port}" for port in ports for ip in addresses] if ports else addresses
 
 
 def _host(ip: str) -> str:
@@ -109,5 +117,5 @@ def _slice_port(port: Object) -> str:
 def some(found: Iterable[str]) -> str:
     """Return the first three, and how many more there are."""
     listed = list(found)
-    text = ",".join(listed[:_SHOWN])
-    return f"{text} + {len(listed) - _SHOWN} more..." if len(listed) > _SHOWN else text
+    text = ",".join(listed[:SHOWN])
+    return f"{text} + {len(listed) - SHOWN} more..." if len(listed) > SHOWN else text

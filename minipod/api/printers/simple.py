@@ -31,7 +31,7 @@ SERVICE_ACCOUNT_COLUMNS = (
     AGE,
 )
 # Of kinds that declare no columns.
-DEFAULT_COLUMNS = (NAME, AGE)
+DEFAULT_COLUMNS = (NAME, Column("Created At", type="date", description="When it was made."))
 
 
 def namespace_cells(namespace: Object, now: datetime) -> list[Any]:
@@ -61,9 +61,10 @@ def scale_cells(scale: Object, now: datetime) -> list[Any]:
     return row(scale, now, wanted, (scale.get("status") or {}).get("replicas") or 0)
 
 
-def default_cells(obj: Object, now: datetime) -> list[Any]:
+def default_cells(obj: Object, _now: datetime) -> list[Any]:
     """Return the cells of an object whose kind declares no columns."""
-    return row(obj, now)
+    metadata = obj["metadata"]
+    return [metadata.get("name", ""), metadata.get("creationTimestamp") or ""]
 
 
 def age_cell(obj: Object, now: datetime) -> str:

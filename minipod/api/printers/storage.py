@@ -19,6 +19,7 @@ _DEFAULT_CLASS = (
     "storageclass.kubernetes.io/is-default-class",
     "storageclass.beta.kubernetes.io/is-default-class",
 )
+_DEFAULT_ATTRIBUTES = "volumeattributesclass.alpha.kubernetes.io/is-default-class"
 _CLASS = Column("StorageClass", description="The class that it is of.")
 _ATTRIBUTES = Column("VolumeAttributesClass", description="The class of what can change of it.")
 _MODES = Column("Access Modes", description="In which ways it may be used.")
@@ -120,7 +121,7 @@ def claim_cells(claim: Object, now: datetime) -> list[Any]:
         claim["metadata"].get("name", ""),
         _phase(claim, status),
         spec.get("volumeName") or "",
-        (status.get("capacity") or {}).get("storage", "") if bound else "",
+        (status.get("capacity") or {}).get("storage", "0") if bound else "",
         _modes(status) if bound else "",
         _class(claim),
         spec.get("volumeAttributesClassName") or _UNSET,
@@ -202,4 +203,7 @@ def capacity_cells(capacity: Object, _now: datetime) -> list[Any]:
 
 def attributes_class_cells(attributes: Object, now: datetime) -> list[Any]:
     """Return the cells of a VolumeAttributesClass's row."""
-    return row(attributes, now, attributes.get("driverName") or "")
+    name: str = attributes["metadata"].get("name", "")
+    annotations = attributes["metadata"].get("annotations") or {}
+    shown = f"{name} (default)" if annotations.get(_DEFAULT_ATTRIBUTES) == "true" else name
+    return [shown, attributes.get("driverName") or "", age_cell(attributes, now)]

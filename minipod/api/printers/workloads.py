@@ -54,7 +54,7 @@ DAEMON_SET_COLUMNS = (
 CONTROLLER_REVISION_COLUMNS = (
     NAME,
     Column("Controller", description="What it is a revision of."),
-    Column("Revision", type="integer", description="The number of the revision."),
+    Column("Revision", description="The number of the revision."),
     AGE,
 )
 JOB_COLUMNS = (
@@ -70,7 +70,7 @@ CRON_JOB_COLUMNS = (
     NAME,
     Column("Schedule", description="When Jobs are made, in cron's notation."),
     Column("Timezone", description="The time zone of the schedule."),
-    Column("Suspend", description="Whether no Jobs are made for now."),
+    Column("Suspend", type="boolean", description="Whether no Jobs are made for now."),
     Column("Active", type="integer", description="How many Jobs are running."),
     Column("Last Schedule", description="Time since a Job was made last."),
     AGE,
