@@ -7,7 +7,6 @@ The queue is bounded: when the API cannot keep up the oldest Events are lost, as
 
 import asyncio
 import logging
-import secrets
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -72,6 +71,11 @@ def make_reference(obj: Object, field_path: str = "") -> Object:
     return reference
 
 
+def event_name(name: str, nanoseconds: int) -> str:
+    """Return the name of an Event about an object: in the order of names, Events are in the order of time."""
+    return f"{name[:236]}.{nanoseconds:x}"
+
+
 class Recorder:
     """Writes the Events of one component."""
 
@@ -83,6 +87,7 @@ class Recorder:
         self._written: OrderedDict[_Key, _Written] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
         self._hurried = False
+        self._last_stamp = 0
 
     def record(
         self, obj: Object, kind: EventType, reason: str, message: str, field_path: str = ""
@@ -130,12 +135,23 @@ class Recorder:
         if known and await self._count(known, occurrence):
             self._written.move_to_end(occurrence.key)
             return
-        event = self._make(occurrence)
-        metadata = event["metadata"]
-        await self._client.create("events", metadata["namespace"], event)
+        metadata = await self._create(occurrence)
         self._written[occurrence.key] = _Written(metadata["namespace"], metadata["name"], 1)
         if len(self._written) > _REMEMBERED:
             self._written.popitem(last=False)
+
+    async def _create(self, occurrence: _Occurrence) -> Object:
+        """Write an Event and return its metadata; another's that happened at the same moment has the name before."""
+        while True:
+            event = self._make(occurrence)
+            metadata: Object = event["metadata"]
+            try:
+                await self._client.create("events", metadata["namespace"], event)
+            except StatusError as error:
+                if error.reason != "AlreadyExists":
+                    raise
+            else:
+                return metadata
 
     async def _count(self, known: _Written, occurrence: _Occurrence) -> bool:
         """Raise the count of an Event; False when it has gone meanwhile."""
@@ -152,11 +168,12 @@ class Recorder:
     def _make(self, occurrence: _Occurrence) -> dict[str, Any]:
         reference = occurrence.reference
         time = format_time(occurrence.time)
+        self._last_stamp = max(self._last_stamp + 1, int(occurrence.time * 1e9))
         return {
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {
-                "name": f"{reference['name']}.{secrets.token_hex(8)}",
+                "name": event_name(reference["name"], self._last_stamp),
                 "namespace": reference.get("namespace") or "default",
             },
             "involvedObject": reference,

@@ -27,6 +27,7 @@ class References:
     config_maps: Mapping[str, Object | None] = field(default_factory=dict)
     secrets: Mapping[str, Object | None] = field(default_factory=dict)
     services: Mapping[str, str] = field(default_factory=dict)  # variables made from Services
+    allocatable: Mapping[str, str] = field(default_factory=dict)  # what the node has for Pods
     trust_bundles: Sequence[Object] = ()  # all there are, for a Pod that asks for any
     # service account tokens, by audience ("" for the API server) and seconds
     tokens: Mapping[tuple[str, int], str] = field(default_factory=dict, repr=False)
@@ -125,7 +126,7 @@ def _value(
     if "resourceFieldRef" in source:
         reference = source["resourceFieldRef"]
         own = container if not reference.get("containerName") else None
-        return resource_value(pod, reference, own)
+        return resource_value(pod, reference, references.allocatable, own)
     if "configMapKeyRef" in source:
         return _key_of(pod, "ConfigMap", source["configMapKeyRef"], references)
     if "secretKeyRef" in source:
@@ -137,21 +138,26 @@ def _value(
 
 
 def _from_file(variable: Object, files: EnvFiles) -> str | None:
-    """Return a key of a file, None when there is none and none is needed; a file must be well formed in any case."""
+    """Return a key of a file, None when there is none and none is needed; a file must be well formed in any case.
+
+    To the kubelet a key without a value is not there.
+    """
     reference = variable["valueFrom"]["fileKeyRef"]
     file, key = (reference["volumeName"], reference["path"]), reference["key"]
-    where = f'environment variable "{variable["name"]}": file "{file[1]}" of volume "{file[0]}"'
-    if file in files.failures:
-        raise StepError(REASON, f"{where}: {files.failures[file]}")
-    text = files.texts.get(file)
+    shown, text = f'"{file[1]}" of volume "{file[0]}"', files.texts.get(file)
+    missing = text is None and file not in files.failures
+    if missing and reference.get("optional"):
+        return None
     try:
-        value = None if text is None else parse_key(text, key)
+        if text is None:
+            why = files.failures.get(file, "no such file or directory")
+            raise BadEnvFile(f"failed to open environment variable file {shown}: {why}")
+        value = parse_key(text, key)
     except BadEnvFile as error:
-        raise StepError(REASON, f"{where}: couldn't parse env file: {error}") from error
-    if value is not None or reference.get("optional"):
-        return value
-    missing = "does not exist" if text is None else f'has no key "{key}"'
-    raise StepError(REASON, f"{where} {missing}")
+        raise StepError(REASON, f"couldn't parse env file: {error}") from error
+    if value or reference.get("optional"):
+        return value or None
+    raise StepError(REASON, f'environment variable key "{key}" not found in file {shown}')
 
 
 def _key_of(pod: Object, kind: str, reference: Object, references: References) -> str | None:

@@ -1,8 +1,8 @@
 """What a Pod may be told about itself: `fieldRef` and `resourceFieldRef`, as text. Pure."""
 
 import json
-import os
 import re
+from collections.abc import Mapping
 from fractions import Fraction
 from math import ceil
 
@@ -42,17 +42,23 @@ def field_value(pod: Object, path: str) -> str:
     return str(known[path])
 
 
-def resource_value(pod: Object, reference: Object, container: Object | None = None) -> str:
-    """Return a request or limit in units of the divisor, rounded up; a limit that is not set is the node's all."""
+def resource_value(
+    pod: Object, reference: Object, allocatable: Mapping[str, str], container: Object | None = None
+) -> str:
+    """Return a request or limit in units of the divisor, rounded up.
+
+    A limit that a container does not have is the Pod's own, and without that all that the node has for Pods.
+    """
     found = container or _find(pod, reference.get("containerName", ""))
     part, _, name = str(reference["resource"]).partition(".")
     resources = found.get("resources") or {}
-    amount = (resources.get(part) or {}).get(name)
-    if amount is None and part == "requests":
-        amount = (resources.get("limits") or {}).get(name)
-    total = parse(amount) if amount is not None else _whole_node(part, name)
+    limit = (resources.get("limits") or {}).get(name)
+    amount = limit if part == "limits" else (resources.get("requests") or {}).get(name, limit)
+    if part == "limits" and not (amount and parse(amount)):
+        own = (pod["spec"].get("resources") or {}).get("limits") or {}
+        amount = own.get(name, allocatable.get(name))
     divisor = parse(reference.get("divisor") or "1") or Fraction(1)
-    return str(ceil(total / divisor))
+    return str(ceil(parse(amount or "0") / divisor))
 
 
 def _find(pod: Object, name: str) -> Object:
@@ -60,13 +66,3 @@ def _find(pod: Object, name: str) -> Object:
         if container["name"] == name:
             return container
     raise StepError("CreateContainerConfigError", f'container "{name}" not found')
-
-
-def _whole_node(part: str, name: str) -> Fraction:
-    if part == "requests":
-        return Fraction()
-    if name == "cpu":
-        return Fraction(os.cpu_count() or 1)
-    if name == "memory":
-        return Fraction(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return Fraction()

@@ -24,6 +24,7 @@ from minipod.node.images import (
     found_message,
     is_made_here,
     must_pull,
+    not_present,
     pull_policy,
 )
 from minipod.node.parts import Memory, Parts
@@ -126,11 +127,7 @@ class ImageStep:
         if self._parts.pull_records.admits(reference, image.manifest_digest, secrets):
             return image
         if pull_policy(container) == "Never":
-            raise StepError(
-                "ErrImageNeverPull",
-                f'Container image "{reference}" is present, but was pulled with credentials that the pod lacks, '
-                "and its pull policy is Never",
-            )
+            raise not_present(reference)  # that it is here is not for this Pod to know
         return None
 
     async def _pull(self, work: Work, pod: Object, container: Object) -> None:

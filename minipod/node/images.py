@@ -59,11 +59,14 @@ def find_image(images: Images, container: Object) -> Image | None:
             "ImageInspectError", f'Failed to inspect image "{reference}": {error}'
         ) from None
     if found is None and pull_policy(container) == "Never":
-        raise StepError(
-            "ErrImageNeverPull",
-            f'Container image "{reference}" is not present with pull policy of Never; {ADVICE}',
-        )
+        raise not_present(reference)
     return found
+
+
+def not_present(reference: str) -> StepError:
+    """Return what is said of an image that is not here, and must not be pulled."""
+    message = f'Container image "{reference}" is not present with pull policy of Never; {ADVICE}'
+    return StepError("ErrImageNeverPull", message)
 
 
 def must_pull(images: Images, container: Object, found: Image | None) -> bool:

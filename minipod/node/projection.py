@@ -46,7 +46,7 @@ def compute_payload(pod: Object, kind: str, source: Object, references: Referenc
     if kind == "configMap":
         return _config_map(pod, source, source["name"], mode, config_maps)
     if kind == "downwardAPI":
-        return _downward(pod, source, mode)
+        return _downward(pod, source, mode, references)
     payload: Payload = {}
     for part in source.get("sources") or ():
         payload |= _source(pod, part, mode, references)
@@ -60,7 +60,7 @@ def _source(pod: Object, part: Object, mode: int, references: References) -> Pay
     if "configMap" in part:
         return _config_map(pod, part["configMap"], part["configMap"]["name"], mode, config_maps)
     if "downwardAPI" in part:
-        return _downward(pod, part["downwardAPI"], mode)
+        return _downward(pod, part["downwardAPI"], mode, references)
     if "serviceAccountToken" in part:
         return _token(pod, part["serviceAccountToken"], mode, references)
     if "clusterTrustBundle" in part:
@@ -132,13 +132,13 @@ def _select(
     return chosen
 
 
-def _downward(pod: Object, source: Object, mode: int) -> Payload:
+def _downward(pod: Object, source: Object, mode: int, references: References) -> Payload:
     payload: Payload = {}
     for item in source.get("items") or ():
         if "fieldRef" in item:
             text = field_value(pod, item["fieldRef"]["fieldPath"])
         else:
-            text = resource_value(pod, item["resourceFieldRef"])
+            text = resource_value(pod, item["resourceFieldRef"], references.allocatable)
         own = item.get("mode")
         payload[_safe(item["path"])] = ProjectedFile(text.encode(), mode if own is None else own)
     return payload

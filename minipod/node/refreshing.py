@@ -9,6 +9,7 @@ from minipod.api.errors import StatusError
 from minipod.client import Object
 from minipod.node.bounded import bounded
 from minipod.node.environment import References
+from minipod.node.node_object import compute_allocatable
 from minipod.node.parts import Memory, Parts
 from minipod.node.pods import uid_of
 from minipod.node.projection import DATA
@@ -33,7 +34,13 @@ class Refresher:
         )
         parts.watches.note(pod, references)
         services = compute_service_variables(pod, parts.services)
-        return replace(references, tokens=tokens, token_failures=failures, services=services)
+        return replace(
+            references,
+            tokens=tokens,
+            token_failures=failures,
+            services=services,
+            allocatable=compute_allocatable(parts.config),
+        )
 
     async def _fetch_tokens(self, pod: Object) -> tuple[dict[Wanted, str], dict[Wanted, str]]:
         """Return the Pod's tokens, and of those that cannot be had why not."""

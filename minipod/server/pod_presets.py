@@ -4,14 +4,13 @@ A conflict is told of in a warning to the Pod's sender, and in an Event on the P
 1.19) says so in its documentation, and only in the server's log in fact.
 """
 
-import secrets
 import time
 
 from minipod.api import kinds
 from minipod.api.pod_presets import PresetConflict, apply_presets, select_presets
 from minipod.client import Object
 from minipod.clock import format_time
-from minipod.eventing import MESSAGE_LIMIT, make_reference
+from minipod.eventing import MESSAGE_LIMIT, event_name, make_reference
 from minipod.server import keys, wire
 from minipod.store import Store
 
@@ -36,10 +35,11 @@ def admit_presets(store: Store, pod: Object) -> str:
 
 def conflict_event(pod: Object, message: str) -> Object:
     """Return the Event that tells of a conflict on a Pod that was made nevertheless."""
-    now, metadata = format_time(time.time()), pod["metadata"]
+    stamp, metadata = time.time_ns(), pod["metadata"]
+    now = format_time(stamp / 1e9)
     return {
         "metadata": {
-            "name": f"{metadata['name'][:236]}.{secrets.token_hex(8)}",
+            "name": event_name(metadata["name"], stamp),
             "namespace": metadata["namespace"],
         },
         "involvedObject": make_reference(pod),

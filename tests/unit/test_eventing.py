@@ -58,3 +58,26 @@ def test_an_api_that_refuses_loses_the_event_and_nothing_else():
 
     asyncio.run(scene())
     assert api.events() == [("Two", "kept")]
+
+
+def test_events_are_named_in_the_order_of_time_whoever_tells_of_them():
+    clock = FakeClock()
+    api = FakeApi(clock)
+
+    async def scene() -> None:
+        kubelet = Recorder(api.client(), clock, "kubelet")
+        scheduler = Recorder(api.client(), clock, "default-scheduler")
+        long = {"metadata": {"name": "n" * 253, "namespace": "default", "uid": "u"}}
+        scheduler.record(make_pod(), "Normal", "Scheduled", "to node1")
+        for reason in ("Pulled", "Created", "Started"):
+            kubelet.record(make_pod(), "Normal", reason, "c")
+        kubelet.record(long, "Normal", "Long", "c")
+        await scheduler.flush()
+        await kubelet.flush()
+
+    asyncio.run(scene())
+    named = {each["metadata"]["name"]: each["reason"] for each in api.all("events")}
+    assert len(named) == 5
+    assert all(len(name) <= 253 for name in named)
+    told = [named[name] for name in sorted(named) if name.startswith("web.")]
+    assert told == ["Scheduled", "Pulled", "Created", "Started"]

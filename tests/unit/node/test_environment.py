@@ -50,7 +50,10 @@ def test_a_path_must_not_refer_to_what_is_missing() -> None:
 CONFIG_MAP: Object = {"data": {"colour": "blue", "size": "7", "bad=key": "x"}}
 SECRET: Object = {"data": {"password": base64.b64encode(b"hush").decode()}}
 GIVEN = References(
-    config_maps={"cm": CONFIG_MAP}, secrets={"s": SECRET}, services={"DB_SERVICE_HOST": "10.0.0.9"}
+    config_maps={"cm": CONFIG_MAP},
+    secrets={"s": SECRET},
+    services={"DB_SERVICE_HOST": "10.0.0.9"},
+    allocatable={"cpu": "3500m", "memory": "1Gi", "ephemeral-storage": "10Gi"},
 )
 
 
@@ -123,6 +126,29 @@ def test_whole_objects_with_prefixes_the_last_one_winning() -> None:
 def test_values_from_elsewhere(source: Object, expected: str | None) -> None:
     resources = {"limits": {"memory": "64Mi", "cpu": "500m"}, "requests": {"cpu": "250m"}}
     assert environment(env=[value(**source)], resources=resources).get("V") == expected
+
+
+@pytest.mark.parametrize(
+    ("resource", "divisor", "own", "expected"),
+    [
+        ("limits.cpu", "1m", {}, "3500"),
+        ("limits.cpu", "0", {}, "4"),
+        ("limits.memory", "1Mi", {}, "1024"),
+        ("limits.memory", "1Ki", {"limits": {"memory": "64Mi"}}, "65536"),
+        ("limits.ephemeral-storage", "1Gi", {}, "10"),
+        ("limits.hugepages-2Mi", "1Mi", {}, "0"),
+        ("requests.cpu", "1m", {}, "0"),
+        ("requests.memory", "1", {"limits": {"memory": "64Mi"}}, "0"),
+    ],
+)
+def test_a_limit_that_is_not_set_is_the_pods_or_the_nodes(
+    resource: str, divisor: str, own: Object, expected: str
+) -> None:
+    made = container(
+        "app", env=[value(resourceFieldRef={"resource": resource, "divisor": divisor})]
+    )
+    found = compute_environment(make_pod(made, resources=own), made, (), GIVEN)
+    assert found[-1] == f"V={expected}"
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,12 @@ async def _reason(world: World, name: str) -> str:
     return str((status["state"].get("waiting") or {}).get("reason", "Running"))
 
 
+async def _message(world: World) -> str:
+    found = await world.api.client().get("pods", "default", "second")
+    (status,) = found["status"]["containerStatuses"]
+    return str(status["state"]["waiting"]["message"])
+
+
 @pytest.mark.parametrize(
     ("secrets", "policy", "reason", "pulls"),
     [
@@ -142,6 +148,8 @@ def test_a_pod_without_the_credentials_does_not_use_it(
         await world.create(_pod("second", *secrets, policy=policy))
         assert await _reason(world, "second") == reason
         assert len(world.puller.asked) == pulls
+        if reason == "ErrImageNeverPull":  # in the words for an image that is not here at all
+            assert f'"{REMOTE}" is not present with pull policy of Never' in await _message(world)
 
     play(scene)
 
