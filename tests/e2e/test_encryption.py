@@ -1,6 +1,7 @@
 """Secrets at rest: what the disk holds, keys that are exchanged, and a key that is missing."""
 
 import base64
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -120,7 +121,8 @@ def _newest(instance: Instance) -> dict[str, bytes]:
     """Return the stored values of all Secrets, as a reader of the file finds them."""
     import sqlite3
 
-    with sqlite3.connect(f"file:{instance.layout.database}?mode=ro", uri=True) as connection:
+    path = f"file:{instance.layout.database}?mode=ro"
+    with contextlib.closing(sqlite3.connect(path, uri=True)) as connection:
         found = connection.execute(
             "SELECT key, value FROM log WHERE key LIKE '/secrets/%' AND NOT deleted ORDER BY revision"
         )

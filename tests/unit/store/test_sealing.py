@@ -1,6 +1,7 @@
 """Sealed values: on the disk they cannot be read, in memory and in watches they can."""
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -157,5 +158,5 @@ def test_nothing_of_what_was_stored_before_is_left_once_it_is_history(path: Path
     assert PLAIN in _on_disk(path)
     _run(path, OrPlain(7), seal)
     assert PLAIN not in _on_disk(path)
-    with sqlite3.connect(path) as looked:
+    with contextlib.closing(sqlite3.connect(path)) as looked:
         assert looked.execute("SELECT count(*) FROM log").fetchone() == (51,)
