@@ -14,6 +14,7 @@ from minipod.node.observed import ObservedContainer, ObservedPod, has_run
 from minipod.node.pods import is_deleted, is_sidecar
 from minipod.node.probes import WELL, ProbeResult
 from minipod.node.restart import should_restart, should_start
+from minipod.node.volumes import is_recursive_read_only
 
 UNKNOWN = "ContainerStatusUnknown"
 UNKNOWN_EXIT = 137
@@ -278,5 +279,6 @@ def _set_resources(
 def _volume_mount(mount: Object) -> Object:
     shown: Object = {"name": mount["name"], "mountPath": mount["mountPath"]}
     if mount.get("readOnly"):
-        shown |= {"readOnly": True, "recursiveReadOnly": "Disabled"}
+        recursive = "Enabled" if is_recursive_read_only(mount) else "Disabled"
+        shown |= {"readOnly": True, "recursiveReadOnly": recursive}
     return shown

@@ -61,6 +61,8 @@ def compute_status(config: NodeConfig, now: float, ready: bool, previous: Object
             {"type": "Hostname", "address": config.node_name},
         ],
         "nodeInfo": dict(_node_info()),
+        "features": {"supplementalGroupsPolicy": True},
+        "runtimeHandlers": [{"name": "", "features": {"recursiveReadOnlyMounts": True}}],
     }
 
 

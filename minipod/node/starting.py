@@ -29,6 +29,7 @@ from minipod.node.image_volumes import (
 )
 from minipod.node.parts import Parts
 from minipod.node.pods import find_container, host_network, spec_grace, uid_of
+from minipod.node.propagation import check_propagation
 from minipod.node.refreshing import Refresher
 from minipod.node.sandbox_step import Sandbox, SandboxStep
 from minipod.node.status import Waiting
@@ -156,6 +157,7 @@ class Starter:
                     return False
             files = await self._read_files(pod, start) if of_files else None
             spec = self._translate(pod, start, image, place, files)
+            check_propagation(spec.mounts)
             fault.point("node.container.planned")
             prepared = await bounded(self._parts.runtime.prepare_container(spec))
         except (StepError, RuntimeFailure) as failure:

@@ -295,5 +295,5 @@ def _all_mounts(
     for destination, source in own.items():
         if destination not in taken:
             locked = read_only and destination != message
-            mounts.append(Mount(destination, str(source), read_only=locked))
+            mounts.append(Mount(destination, str(source), read_only=locked, recursive=False))
     return order_mounts(mounts)

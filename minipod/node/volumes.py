@@ -38,7 +38,8 @@ _CONFIG_ERROR = "CreateContainerConfigError"
 class PreparedVolume:
     """One volume: where it is on the host, and the operations that bring it there.
 
-    `version` names the files of a volume that follows API objects, as `..data` in it does; "" for other kinds.
+    `version` names the files of a volume that follows API objects, as `..data` in it does; "" for other kinds. A
+    `device` is a node of the host's, asked for by its type.
     """
 
     name: str
@@ -46,6 +47,7 @@ class PreparedVolume:
     operations: tuple[Operation, ...]
     read_only: bool = False
     version: str = ""
+    device: bool = False
 
 
 def kind_of(volume: Object) -> str:
@@ -116,8 +118,9 @@ def _directory_name(kind: str) -> str:
 
 
 def _host_path(name: str, source: Object) -> PreparedVolume:
-    path = str(source["path"])
-    return PreparedVolume(name, path, (CheckHostPath(path, source.get("type") or ""),))
+    path, kind = str(source["path"]), source.get("type")
+    check = CheckHostPath(path, kind or "")
+    return PreparedVolume(name, path, (check,), device=kind in ("CharDevice", "BlockDevice"))
 
 
 def _empty_dir(pod: Object, name: str, source: Object, place: str) -> PreparedVolume:
@@ -167,19 +170,21 @@ def _compute_mount(
     volume = volumes.get(wanted["name"])
     if volume is None:
         raise StepError(_CONFIG_ERROR, f"cannot find volume {wanted['name']!r} to mount")
-    if wanted.get("recursiveReadOnly") == "Enabled":
-        raise StepError(
-            _CONFIG_ERROR,
-            f'volume "{wanted["name"]}" requested recursive read-only mount, but it is not supported by the '
-            "runtime; use recursiveReadOnly: IfPossible",
-        )
     return Mount(
         destination=_absolute(wanted["mountPath"]),
         source=volume.path,
         source_subpath=_subpath(wanted, expand),
         read_only=bool(wanted.get("readOnly")) or volume.read_only,
+        recursive_read_only=is_recursive_read_only(wanted),
+        recursive=not volume.read_only,  # what minipod alone writes has nothing mounted below
         propagation=_PROPAGATION[wanted.get("mountPropagation") or "None"],
+        devices=volume.device,
     )
+
+
+def is_recursive_read_only(mount: Object) -> bool:
+    """Return whether what is mounted below a volumeMount is to be read-only too: where it is possible, it is here."""
+    return mount.get("recursiveReadOnly") in ("Enabled", "IfPossible")
 
 
 def _absolute(path: str) -> str:

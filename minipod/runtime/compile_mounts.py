@@ -233,11 +233,13 @@ def _bind_mount(operation: BindMount, state: Compiling) -> None:
     else:
         tree = state.scratch()
         _open_source(state, operation.source, operation.subpath, operation.recursive, tree)
-    attributes = MOUNT_ATTR_RDONLY if operation.read_only else 0
+    attributes = MOUNT_ATTR_RDONLY if operation.recursive_read_only else 0
     for option in operation.options:
         attributes |= _ATTRIBUTES.get(option, 0)
     propagation = _PROPAGATIONS[operation.propagation]
     state.set_attributes(tree, attributes=attributes, propagation=propagation, recursive=True)
+    if operation.read_only and not operation.recursive_read_only:
+        state.set_attributes(tree, attributes=MOUNT_ATTR_RDONLY)
     state.statx(tree)
     code.copy(state.mode, kind, mask=FORMAT)
     state.make_in_root(root, operation.target, target, directory=kind)

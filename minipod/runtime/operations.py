@@ -350,6 +350,7 @@ class BindMount(Operation):
     """Mount a directory or file of the host (or a taken `tree`) at `target` inside `root`.
 
     `subpath` is resolved beneath `source` and made as a directory when missing, `target` within `root`.
+    What is mounted below it stays writable with `read_only` alone, as it is upstream.
     """
 
     target: str
@@ -359,6 +360,7 @@ class BindMount(Operation):
     tree: str = ""
     recursive: bool = True
     read_only: bool = False
+    recursive_read_only: bool = False
     propagation: Propagation = "private"
     options: tuple[str, ...] = ()  # "nosuid", "nodev", "noexec"
 

@@ -88,14 +88,15 @@ def _shared_memory(root: str, host_ipc: bool) -> Planned:
 
 
 def _volume(mount: Mount, index: int, root: str, privileged: bool) -> Operation:
-    """Return the mount of one volume. Device nodes on it are dead, as with a device cgroup, unless privileged."""
+    """Return the mount of one volume. Nodes on it are dead whatever the Pod's devices, unless it is for one."""
     if mount.type == "tmpfs":
         options = (*mount.options, "ro") if mount.read_only else mount.options
         return MountFilesystem(
             "tmpfs", mount.destination, root, options=("nosuid", "nodev", *options)
         )
     tree = f"volume{index}" if mount.propagation == "rshared" else ""
-    extra = () if privileged or "nodev" in mount.options else ("nodev",)
+    alive = privileged or mount.devices
+    extra = () if alive or "nodev" in mount.options else ("nodev",)
     return BindMount(
         target=mount.destination,
         root=root,
@@ -104,6 +105,7 @@ def _volume(mount: Mount, index: int, root: str, privileged: bool) -> Operation:
         tree=tree,
         recursive=mount.recursive,
         read_only=mount.read_only,
+        recursive_read_only=mount.recursive_read_only,
         propagation=mount.propagation,
         options=(*mount.options, *extra),
     )

@@ -338,14 +338,25 @@ def _bind_mount(operation: BindMount, context: Context) -> list[str]:
         return [f"mkdir -p {target}", f'nsenter --target "$pause_pid" --pid {mount}']
     source = "/".join(part.rstrip("/") for part in (operation.source, operation.subpath) if part)
     made = f"mkdir -p {quote(source)}; " if operation.subpath else ""
-    words = [*operation.options, *(["ro"] if operation.read_only else [])]
     lines = [
         f"{made}if [ -d {quote(source)} ]; then mkdir -p {target}; else touch {target}; fi",
         f"mount --{'r' if operation.recursive else ''}bind {quote(source)} {target}",
         f"mount --make-{operation.propagation} {target}",
     ]
-    if words:
-        lines.append(f"mount -o remount,bind,{','.join(words)} {target}")
+    return lines + _bind_options(operation, target)
+
+
+def _bind_options(operation: BindMount, target: str) -> list[str]:
+    """Return what sets the options of a bind, and of what is mounted below it; `ro` is for itself if not for all."""
+    everywhere = [*operation.options, *(["ro"] if operation.recursive_read_only else [])]
+    here = [*operation.options, *(["ro"] if operation.read_only else [])]
+    lines = []
+    if operation.recursive and everywhere:
+        found = f"findmnt --noheadings --raw --submounts --output TARGET {target}"
+        remount = f"mount -o remount,bind,{','.join(everywhere)}"
+        lines.append(f'{found} | while read -r each; do {remount} "$each"; done')
+    if here and (here != everywhere or not operation.recursive):
+        lines.append(f"mount -o remount,bind,{','.join(here)} {target}")
     return lines
 
 

@@ -81,8 +81,10 @@ class Mount:
     source_subpath: str = ""
     type: Literal["bind", "tmpfs"] = "bind"
     read_only: bool = False
+    recursive_read_only: bool = False  # and what is mounted below it too
     recursive: bool = True
     propagation: Propagation = "private"
+    devices: bool = False  # nodes in it work, as far as the Pod's devices go
     options: tuple[
         str, ...
     ] = ()  # tmpfs options: "size=67108864", "mode=1777"; bind: "nosuid", "nodev", "noexec"

@@ -130,6 +130,42 @@ def test_volumes_are_mounted_as_asked(shared: Instance, tmp_path: Path) -> None:
     _delete(shared, "volumes")
 
 
+def test_what_is_mounted_below_a_volume(shared: Instance, tmp_path: Path) -> None:
+    """Read-only as asked, passed on as asked; and a host that passes nothing on is named."""
+    volume = {"name": "v", "hostPath": {"path": str(tmp_path)}}
+    both = {"name": "v", "mountPath": "/v", "mountPropagation": "Bidirectional"}
+    in_ = {"name": "v", "mountPath": "/v", "mountPropagation": "HostToContainer"}
+    locked = {"name": "v", "mountPath": "/v", "readOnly": True, "recursiveReadOnly": "Enabled"}
+    containers = (
+        container("both", volumeMounts=[both], securityContext={"privileged": True}),
+        container("in", volumeMounts=[in_]),
+        container("locked", volumeMounts=[locked]),
+    )
+    subprocess.run(["mount", "-t", "tmpfs", "mp-test", tmp_path], check=True)
+    try:
+        for name in ("below", "made"):
+            (tmp_path / name).mkdir()
+        subprocess.run(["mount", "--make-private", tmp_path], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "mp-test", tmp_path / "below"], check=True)
+        shared.apply(pod("below", *containers, volumes=[volume]))
+        message = f'path "{tmp_path}" is mounted on "{tmp_path}" but it is not a shared mount'
+        wait_until(lambda: message in shared.out("events", "--for", "pod/below"), "the reason")
+        subprocess.run(["mount", "--make-shared", tmp_path], check=True)
+        shared.run("wait", "--for=condition=Ready", "pod/below", "--timeout=20s")
+
+        assert "Read-only" in inside(shared, "below", "touch /v/below/x 2>&1 || :", "locked")
+        statuses = shared.get("pod", "below")["status"]["containerStatuses"]
+        shown = {each["name"]: each["volumeMounts"][0] for each in statuses}
+        assert shown["locked"]["recursiveReadOnly"] == "Enabled"
+        inside(shared, "below", "mount -t tmpfs mp-test /v/made && touch /v/made/x", "both")
+        assert (tmp_path / "made/x").exists()
+        assert inside(shared, "below", "ls /v/made", "in") == "x"
+        assert inside(shared, "below", "ls /v/made", "locked") == ""
+    finally:
+        _delete(shared, "below")
+        subprocess.run(["umount", "-R", tmp_path], check=True)
+
+
 def test_a_missing_host_path_is_reported_and_heals(shared: Instance, tmp_path: Path) -> None:
     wanted = tmp_path / "later"
     shared.apply(

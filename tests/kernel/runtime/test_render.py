@@ -84,10 +84,19 @@ CASES = {
 
 @pytest.mark.parametrize("fields", CASES.values(), ids=CASES)
 @pytest.mark.parametrize("pid", ["container", "pod"])
-def test_script_makes_what_launch_makes(world: World, fields: dict[str, object], pid: str) -> None:
+def test_script_makes_what_launch_makes(
+    world: World, request: pytest.FixtureRequest, fields: dict[str, object], pid: str
+) -> None:
     volume = world.directory / "volume"
-    volume.mkdir()
-    bound = (Mount("/data", str(volume)), Mount("/etc/sub", str(volume), "sub", read_only=True))
+    (volume / "below").mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "mp-test", volume / "below"], check=True)
+    request.addfinalizer(lambda: subprocess.run(["umount", volume / "below"], check=True))
+    bound = (
+        Mount("/data", str(volume)),
+        Mount("/etc/sub", str(volume), "sub", read_only=True),
+        Mount("/ro", str(volume), read_only=True),
+        Mount("/rro", str(volume), read_only=True, recursive_read_only=True),
+    )
     world.start_sandbox(pid=pid)
     assert world.pause is not None
     launched = world.start(world.spec("sleep", "1000", mounts=bound, **fields))

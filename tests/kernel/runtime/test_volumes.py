@@ -29,17 +29,32 @@ def test_directory_and_file_are_bound(pod: World, volume: Path) -> None:
     assert "Read-only file system" in finished.output
 
 
-def test_read_only_holds_for_what_is_mounted_below(pod: World, volume: Path) -> None:
+@pytest.mark.parametrize("recursive", [True, False])
+def test_read_only_holds_below_when_it_is_recursive(
+    pod: World, volume: Path, recursive: bool
+) -> None:
     below = volume / "below"
     below.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "mp-test", below], check=True)
     try:
-        mounts = (Mount("/data", str(volume), read_only=True),)
-        finished = pod.run("touch", "/data/below/no", mounts=mounts)
+        given = Mount("/data", str(volume), read_only=True, recursive_read_only=recursive)
+        finished = pod.run(
+            "sh", "-c", "touch /data/no; touch /data/below/x && echo made", mounts=(given,)
+        )
     finally:
         subprocess.run(["umount", below], check=True)
 
-    assert "Read-only file system" in finished.output
+    assert "/data/no: Read-only file system" in finished.output
+    assert ("/data/below/x: Read-only file system" in finished.output) is recursive
+    assert finished.output.endswith("made\n") is not recursive
+
+
+@pytest.mark.parametrize("devices", [True, False])
+def test_a_device_of_the_hosts_works_where_it_is_asked_for(pod: World, devices: bool) -> None:
+    mounts = (Mount("/device", "/dev/zero", devices=devices),)
+    finished = pod.run("sh", "-c", "head -c 2 /device | wc -c", mounts=mounts)
+
+    assert finished.lines()[-1] == ("2" if devices else "0")
 
 
 def test_subpath_is_made_when_missing(pod: World, volume: Path) -> None:

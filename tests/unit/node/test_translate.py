@@ -427,7 +427,6 @@ def test_projected_volumes_join_their_sources():
     [
         ({"subPath": "/abs"}, "must not be an absolute path"),
         ({"subPath": "a/../../b"}, "must not contain"),
-        ({"recursiveReadOnly": "Enabled"}, "recursive read-only"),
         ({"name": "other"}, "cannot find volume"),
     ],
 )
@@ -448,6 +447,25 @@ def test_sub_paths_and_propagation():
     found = {mount.destination: mount for mount in translate(pod).mounts}
     assert found["/a"].source_subpath == "1/x"
     assert (found["/b"].propagation, found["/b"].read_only) == ("rslave", True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "recursive"), [("Enabled", True), ("IfPossible", True), ("Disabled", False)]
+)
+def test_recursive_read_only(asked, recursive):
+    mount = {"name": "v", "mountPath": "/a", "readOnly": True, "recursiveReadOnly": asked}
+    pod = make_pod("web", container(volumeMounts=[mount]), volumes=[{"name": "v", "emptyDir": {}}])
+    made = next(each for each in translate(pod).mounts if each.destination == "/a")
+    assert (made.read_only, made.recursive_read_only) == (True, recursive)
+
+
+@pytest.mark.parametrize(("kind", "device"), [("CharDevice", True), ("", False)])
+def test_nodes_work_where_a_device_is_asked_for_by_its_type(kind, device):
+    volume = {"name": "v", "hostPath": {"path": "/dev/null", "type": kind}}
+    mounts = [{"name": "v", "mountPath": "/a"}]
+    pod = make_pod("web", container(volumeMounts=mounts), volumes=[volume])
+    made = next(each for each in translate(pod).mounts if each.destination == "/a")
+    assert made.devices is device
 
 
 def test_a_volume_with_something_of_an_earlier_version_is_not_current(tmp_path: Path) -> None:
