@@ -128,9 +128,11 @@ class TaintEviction:
         message = f"Marking for deletion Pod {namespace}/{name}"
         self._recorder.record(pod, "Normal", "TaintManagerEviction", message)
         uid = pod["metadata"]["uid"]
-        patch = {"metadata": {"uid": uid}, "status": {"conditions": self._conditions(pod)}}
+        patch = {"metadata": {"uid": uid}, "status": {"conditions": [self._disruption(pod)]}}
         try:
-            await self._client.patch("pods", *key, patch, subresource="status")
+            await self._client.patch(
+                "pods", *key, patch, patch_type="strategic", subresource="status"
+            )
             await self._client.delete("pods", *key, uid=uid)
         except StatusError as error:
             if error.code not in (404, 409):
@@ -138,9 +140,8 @@ class TaintEviction:
                 now = self._clock.now()
                 self._set(key, pod, now, now + _RETRY)
 
-    def _conditions(self, pod: Object) -> list[Object]:
-        """Return the Pod's conditions with DisruptionTarget (KEP-3329)."""
-        known = (pod.get("status") or {}).get("conditions") or ()
+    def _disruption(self, pod: Object) -> Object:
+        """Return the condition that tells of it (KEP-3329)."""
         made = {
             "type": "DisruptionTarget",
             "status": "True",
@@ -151,7 +152,7 @@ class TaintEviction:
         }
         if pod["metadata"].get("generation"):
             made["observedGeneration"] = pod["metadata"]["generation"]
-        return [*(each for each in known if each["type"] != "DisruptionTarget"), made]
+        return made
 
 
 def _taints(node: Object) -> list[Object]:

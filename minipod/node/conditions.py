@@ -8,7 +8,10 @@ from minipod.node.pods import is_sidecar
 
 RESIZE = ("PodResizePending", "PodResizeInProgress")
 DISRUPTION = "DisruptionTarget"
+# What the kubelet says; every other condition is another's.
 OWN = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+
+OURS = frozenset((*OWN, *RESIZE))
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,7 @@ class ConditionInputs:
 
 def compute_conditions(inputs: ConditionInputs) -> list[Object]:
     """Return all conditions: other controllers' first, as they are, then the kubelet's own."""
-    ours = (*OWN, *RESIZE)
-    others = [dict(each) for each in inputs.previous if each["type"] not in ours]
+    others = [dict(each) for each in inputs.previous if each["type"] not in OURS]
     containers_ready = _containers_ready(inputs)
     verdicts = {
         "PodReadyToStartContainers": (inputs.sandbox_ready, "", ""),
@@ -47,6 +49,25 @@ def compute_conditions(inputs: ConditionInputs) -> list[Object]:
         verdict = (True, "TerminationByKubelet", inputs.disruption)
         others.append(_condition(inputs, DISRUPTION, verdict, known.get(DISRUPTION)))
     return others + [_condition(inputs, name, verdicts[name], known.get(name)) for name in OWN]
+
+
+def other_conditions(status: Object) -> list[Object]:
+    """Return the conditions that are not the kubelet's."""
+    return [each for each in status.get("conditions") or () if each["type"] not in OURS]
+
+
+def with_others(status: Object, newest: Object) -> Object:
+    """Return a status of ours with the conditions that others have set, as the API has them now.
+
+    Readiness gates are such conditions. DisruptionTarget is whoever's it was first.
+    """
+    known, theirs = status.get("conditions") or (), other_conditions(newest)
+    told = {each["type"] for each in theirs}
+    kept = [each for each in known if each["type"] == DISRUPTION and DISRUPTION not in told]
+    if other_conditions(status) == [*theirs, *kept]:
+        return status
+    ours = [each for each in known if each["type"] in OURS]
+    return {**status, "conditions": [*theirs, *kept, *ours]}
 
 
 Verdict = tuple[bool, str, str]  # status, reason, message

@@ -18,6 +18,7 @@ from minipod.client import Client, Object
 from minipod.clock import Clock
 from minipod.informer import Informer
 from minipod.linux import cgroup, inotify
+from minipod.node.conditions import other_conditions
 from minipod.node.config import NodeConfig
 from minipod.node.eviction import SizeLimits
 from minipod.node.images import Images
@@ -149,9 +150,17 @@ class Kubelet:
             return
         if old is not None and not _matters(new, old):
             self._workers.keep(new)
+            self._on_status(new, old)
             return
         self._parts.memory(uid_of(new)).stale = True
         self._workers.update(new)
+
+    def _on_status(self, new: Object, old: Object) -> None:
+        """A status has been written, by us as a rule: what others say in it is heard, what they say for us is not."""
+        status = new.get("status") or {}
+        if other_conditions(status) != other_conditions(old.get("status") or {}):
+            self._on_probe(uid_of(new))
+        self._parts.statuses.correct(uid_of(new), status)
 
     def _on_reference(self, uid: str) -> None:
         """A Secret or ConfigMap that a Pod refers to has changed, gone or come."""
@@ -160,7 +169,7 @@ class Kubelet:
             self._workers.wake(uid)
 
     def _on_probe(self, uid: str) -> None:
-        """A probe's result has changed: decide with it, or, when the Pod is going, only tell it."""
+        """A probe's result, or another's condition, has changed: decide with it; when the Pod is going, only tell."""
         work = self._workers.get(uid)
         if work is not None and work.phase == "sync":
             self._workers.wake(uid)

@@ -10,6 +10,7 @@ from minipod.clock import Clock
 from minipod.eventing import EventType, Recorder
 from minipod.informer import Informer
 from minipod.node.backoff import Backoffs, BackoffSettings
+from minipod.node.conditions import with_others
 from minipod.node.config import NodeConfig
 from minipod.node.hosts import Names
 from minipod.node.images import Images
@@ -120,7 +121,9 @@ class Parts:
     def current(self, pod: Object) -> Object:
         """Return the Pod with its newest status, which may not be written yet."""
         status = self.statuses.get(uid_of(pod))
-        return pod if status is None else {**pod, "status": status}
+        if status is None:
+            return pod
+        return {**pod, "status": with_others(status, pod.get("status") or {})}
 
     def observe(self, pod: Object) -> ObservedPod:
         """Return what runs of a Pod."""

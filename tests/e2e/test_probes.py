@@ -1,5 +1,6 @@
 """Probes seen from outside: what they restart, what they hold back, what they say, what they leave behind."""
 
+import json
 import os
 from typing import Any
 
@@ -206,3 +207,20 @@ def test_what_was_ready_stays_ready_over_a_daemons_death(fresh: Instance) -> Non
     assert condition(found, "Ready") == condition(before, "Ready")
     assert condition(found, "Ready")["status"] == "True"
     fresh.run("delete", "pod", "stays", "--now")
+
+
+def test_a_readiness_gate_is_opened_by_another(shared: Instance) -> None:
+    gate = "example.com/open"
+    shared.apply(pod("gated", container("c0", IDLE), readinessGates=[{"conditionType": gate}]))
+
+    def holds(name: str) -> dict[str, Any]:
+        return wait_pod(shared, "gated", lambda p: condition(p, name)["status"] == "True", name)
+
+    wait_phase(shared, "gated", "Running")
+    found = holds("ContainersReady")
+    assert condition(found, "Ready")["reason"] == "ReadinessGatesNotReady"
+    said = {"status": {"conditions": [{"type": gate, "status": "True"}]}}
+    patch = ("--subresource", "status", "-p", json.dumps(said))
+    shared.run("patch", "pod", "gated", *patch)
+    assert condition(holds("Ready"), gate)["status"] == "True"
+    shared.run("delete", "pod", "gated", "--now")

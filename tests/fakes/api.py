@@ -8,7 +8,9 @@ import copy
 from collections.abc import AsyncIterator
 from typing import Any
 
+from minipod.api import kinds
 from minipod.api.errors import StatusError, status_error
+from minipod.api.patch.strategic import apply_strategic
 from minipod.client import Client, Object, Request, WatchEvent
 from minipod.clock import format_time
 from tests.fakes.clock import FakeClock
@@ -129,7 +131,12 @@ class FakeApi:
         uid = (request.body.get("metadata") or {}).get("uid")
         if uid and uid != old["metadata"]["uid"]:
             raise status_error(409, "Conflict", "uid does not match")
-        return self._store(request.resource, merge(old, request.body), "MODIFIED")
+        if request.patch_type == "strategic":
+            definition = kinds.by_resource(request.resource).schema_name
+            new = apply_strategic(definition, old, request.body)
+        else:
+            new = merge(old, request.body)
+        return self._store(request.resource, new, "MODIFIED")
 
     def _delete(self, request: Request) -> Object:
         old = self._get(request)
