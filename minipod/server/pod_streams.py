@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote, urlencode
 
-from minipod.api import field
+from minipod.api import field, scalars
 from minipod.api.errors import bad_request, invalid
 from minipod.api.field import Cause
 from minipod.api.kind import Kind
@@ -91,6 +91,9 @@ def _check_log_options(pod: str, options: Mapping[str, str]) -> None:
     """Refuse options that make no sense, as upstream's ValidatePodLogOptions does. Raises BadRequest, Invalid."""
     for name in _LOG_FLAGS:
         flag(options, name)
+    since = options.get("sinceTime")
+    if since and (problem := scalars.problem("time", since)):
+        raise bad_request(problem)
     causes: list[Cause] = []
     for name in _LOG_NUMBERS:
         value = number(options, name)

@@ -36,7 +36,7 @@ class LogOptions:
     selector: str
     container: str
     all_containers: bool
-    all_pods: bool
+    all_pods: bool  # implies prefix
     follow: bool
     previous: bool
     tail: int | None
@@ -75,6 +75,8 @@ class LogOptions:
             raise CliError("--limit-bytes must be greater than 0")
         if self.all_containers and self.container:
             raise CliError("--all-containers=true should not be specified with container name")
+        if self.in_pod and self.container:
+            raise CliError("only one of -c or an inline [CONTAINER] arg is allowed")
         if self.pod and self.selector:
             raise CliError("only a selector (-l) or a POD name is allowed")
 
@@ -148,6 +150,7 @@ class Source:
 @flags.pass_invocation
 def command(invocation: Invocation, **given: Any) -> None:
     """Print what a container wrote to its standard output and error."""
+    given["prefix"] |= given["all_pods"]
     options = LogOptions(**given)
     options.check()
     sources = list(_sources(invocation, options))

@@ -54,6 +54,9 @@ def test_flags_of_logs_reach_the_server(server: FakeApiServer, minipod: Minipod)
     minipod("logs", "nginx", "--since-time=2024-01-01T00:00:00Z")
     assert server.requests[-1].query["sinceTime"] == ["2024-01-01T00:00:00Z"]
     assert "at most one of" in minipod("logs", "nginx", "--since=1s", "--since-time=x").err
+    assert "only one of -c or an inline" in minipod("logs", "nginx", "app", "-c", "app").err
+    server.logs = {"app": b"1\n"}
+    assert minipod("logs", "-l", "app=x", "--all-pods").out == "[pod/nginx/app] 1\n"
 
 
 def test_several_logs_followed_at_once(server: FakeApiServer, minipod: Minipod) -> None:

@@ -123,6 +123,11 @@ def test_a_followed_log_arrives_line_by_line_and_ends_with_its_client(tmp_path: 
             422,
             "[]: Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified",
         ),
+        (
+            "nginx/log?sinceTime=yesterday",
+            400,
+            'parsing time "yesterday" as "2006-01-02T15:04:05Z07:00": cannot parse "yesterday" as "2006"',
+        ),
         ("nginx/exec", 400, "at least one command"),
         ("two/exec?container=a&command=x", 400, "does not have a host assigned"),
         ("two/portforward", 400, "does not have a host assigned"),
