@@ -24,7 +24,7 @@ class MountEntry:
 
 def parse(text: str) -> list[MountEntry]:
     """Parse the text of a mountinfo file, in mounting order. ValueError for a line that is none."""
-    return [_parse_line(line) for line in text.splitlines()]
+    return [_parse_line(line) for line in _lines(text)]
 
 
 def mounts(pid: int | str = "self") -> list[MountEntry]:
@@ -35,7 +35,7 @@ def mounts(pid: int | str = "self") -> list[MountEntry]:
 def mounts_below(path: str) -> list[MountEntry]:
     """Return this process's mounts at `path` (absolute, no links) or below it, latest first. Parses no others."""
     text = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
-    near = (line for line in text.splitlines() if _unescape(line.split(" ", 5)[4]).startswith(path))
+    near = (line for line in _lines(text) if _unescape(line.split(" ", 5)[4]).startswith(path))
     return at_or_below(path, [_parse_line(line) for line in near])
 
 
@@ -44,6 +44,11 @@ def at_or_below(path: str, entries: list[MountEntry]) -> list[MountEntry]:
     prefix = path.rstrip("/") + "/"
     found = [entry for entry in entries if entry.point == path or entry.point.startswith(prefix)]
     return found[::-1]
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines: a newline ends them, and nothing else that a mount point's name may hold."""
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def _parse_line(line: str) -> MountEntry:

@@ -71,9 +71,9 @@ def _process_facts(pid: int) -> Facts:
 
 def _read_mounts(pid: int) -> list[str]:
     lines = []
-    for line in _read(f"/proc/{pid}/mountinfo").splitlines():
+    for line in filter(None, _read(f"/proc/{pid}/mountinfo").split("\n")):
         before, _, after = line.partition(" - ")
-        fields, kind = before.split(), after.split()
+        fields, kind = before.split(" "), after.split(" ")
         lines.append(f"{fields[4]} {kind[0]} {kind[1]} {fields[5]}")
     return lines
 

@@ -37,9 +37,8 @@ def _read_message(parts: Parts, pod: Object, status: ContainerStatus) -> str:
         return ""
     lines = _read_tail(Path(status.log_path), LOG_LIMIT * 2) if status.log_path else b""
     text = LineFormat(LogOptions()).convert(lines)
-    return b"".join(text.splitlines(keepends=True)[-LOG_LINES:])[-LOG_LIMIT:].decode(
-        errors="replace"
-    )
+    begun = text[:-1].split(b"\n")[-LOG_LINES:]  # what ends the last line begins none
+    return (b"\n".join(begun) + text[-1:])[-LOG_LIMIT:].decode(errors="replace")
 
 
 def _read_tail(path: Path, limit: int) -> bytes:

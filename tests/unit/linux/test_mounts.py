@@ -16,6 +16,11 @@ def test_parses_a_line() -> None:
     ]
 
 
+def test_only_a_newline_ends_a_line() -> None:
+    (entry,) = parse("1 2 0:3 / /a\x0cb\x85c rw - tmpfs none rw\n")
+    assert entry.point == "/a\x0cb\x85c"
+
+
 def test_refuses_what_is_no_mountinfo() -> None:
     with pytest.raises(ValueError, match='"nonsense"'):
         parse("nonsense")

@@ -68,6 +68,12 @@ def test_parts_of_a_line_are_joined_and_stamped_once(tmp_path):
     assert read(path, timestamps=True).startswith("2026-01-01T00:00:01.000000000Z begin\n")
 
 
+def test_only_a_newline_ends_a_line(tmp_path):
+    path = tmp_path / "0.log"
+    path.write_bytes((line(1, "10 %\r20 %\r") + line(2, "from a terminal\r")).encode())
+    assert read(path) == "10 %\r20 %\r\nfrom a terminal\r\n"
+
+
 def test_a_log_that_does_not_exist_is_empty(tmp_path):
     assert read(tmp_path / "none" / "0.log") == ""
 
