@@ -30,6 +30,7 @@ def _rbac(kind: str, plural: str, *, namespaced: bool, hooks: Hooks) -> Kind:
         plural=plural,
         namespaced=namespaced,
         schema_name=f"io.k8s.api.rbac.v1.{kind}",
+        create_on_update=True,
         name_rule="path_segment",
         hooks=hooks,
     )

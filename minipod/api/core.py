@@ -41,6 +41,7 @@ def _pod_fields(obj: Object) -> dict[str, str]:
         "spec.hostNetwork": _text(bool(spec.get("hostNetwork"))),
         "status.phase": _text(status.get("phase")),
         "status.podIP": _text(status.get("podIP") or addresses[0].get("ip")),
+        "status.podIPs": "",  # known to upstream, and empty for every Pod
         "status.nominatedNodeName": _text(status.get("nominatedNodeName")),
     }
 
@@ -158,6 +159,7 @@ EVENT = Kind(
     plural="events",
     short_names=("ev",),
     schema_name=f"{_CORE}.Event",
+    create_on_update=True,
     hooks=Hooks(
         validate_create=event.validate_event,
         validate_update=event.validate_event_update,

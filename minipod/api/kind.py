@@ -137,11 +137,12 @@ class Kind:
 
     `schema_name` names its definition in `schema` ("" for none: any content is accepted). `has_status` says that
     status is a subresource, which create and update leave alone. `generation` says that metadata.generation counts
-    changes of the spec. `name_rule` names the function of `names` that a name must satisfy. `orphans_dependents` says
-    that a delete that does not say what becomes of the dependents sets them free, as of old. `scale` says that the
-    scale subresource is there, and what it shows. `stored_as` is (group, version, plural) of the kind that keeps its
-    objects when it is not itself: one object, served in several versions or groups. `computed` says that its objects
-    are stored nowhere (`Hooks.computed`).
+    changes of the spec. `name_rule` names the function of `names` that a name must satisfy. `orphans_dependents`
+    says that a delete that does not say what becomes of the dependents sets them free, as of old.
+    `create_on_update` says that an update makes an object that is not there, `unconditional_update` that it need
+    not say of which version it is the next. `scale` says that the scale subresource is there, and what it shows.
+    `stored_as` is (group, version, plural) of the kind that keeps its objects when it is not itself: one object,
+    served in several versions or groups. `computed` says that its objects are stored nowhere (`Hooks.computed`).
     """
 
     group: str
@@ -159,6 +160,8 @@ class Kind:
     generation: bool = False
     graceful_deletion: bool = False
     orphans_dependents: bool = False
+    create_on_update: bool = False
+    unconditional_update: bool = True
     name_rule: str = "dns1123_subdomain"
     scale: Scale | None = None
     stored_as: tuple[str, str, str] | None = None

@@ -255,8 +255,11 @@ class FieldSelector:
 def parse_fields(text: str, kind: Kind) -> FieldSelector:
     """Parse `metadata.name=a,status.phase!=Running`. Raises SelectorError for fields that the kind cannot select by."""
     terms = [_field_term(each) for each in _split_escaped(text) if each]
-    supported = {"metadata.name", *kind.hooks.fields({})}
-    if kind.namespaced:
+    own = kind.hooks.fields({})
+    supported = {"metadata.name", *own}
+    if (
+        kind.namespaced or not own
+    ):  # what has no namespace and no fields of its own is selected by ""
         supported.add("metadata.namespace")
     for name, _, _ in terms:
         if name not in supported:

@@ -3,38 +3,15 @@
 The name is the request's `fieldManager`, or what the client's User-Agent begins with.
 """
 
-from minipod.api import field, schema
-from minipod.api.errors import bad_request, conflict, invalid, not_decodable
-from minipod.api.field import Cause
+from minipod.api import schema
+from minipod.api.errors import bad_request, conflict, not_decodable
 from minipod.api.kind import Kind
 from minipod.api.managed import managers
 from minipod.client import Object, Request
 from minipod.server import metadata, options
 from minipod.server.decoding import decode_object, parsed
 
-NAME_LIMIT = 128  # bytes, as upstream's
 UNKNOWN = "unknown"
-_PATCH_OPTIONS = Kind("meta.k8s.io", "v1", "PatchOptions", "patchoptions", namespaced=False)
-
-
-def check_options(request: Request) -> None:
-    """Refuse a field manager's name, or `force`, that makes no sense for a request. Raises Invalid."""
-    name = request.options.get("fieldManager", "")
-    forced = options.flag(request.options, "force")
-    causes: list[Cause] = []
-    if request.patch_type == "apply":
-        if not name:
-            causes.append(field.required("fieldManager", "is required for apply patch"))
-    elif forced:
-        causes.append(field.forbidden("force", "may not be specified for non-apply patch"))
-    if len(name.encode()) > NAME_LIMIT:
-        causes.append(field.too_long("fieldManager", NAME_LIMIT))
-    if not name.isprintable():
-        causes.append(
-            field.invalid("fieldManager", name, "should only contain printable characters")
-        )
-    if causes:
-        raise invalid(_PATCH_OPTIONS, "", causes)
 
 
 def writer_of(request: Request, kind: Kind) -> managers.Writer:
@@ -46,7 +23,7 @@ def writer_of(request: Request, kind: Kind) -> managers.Writer:
 def _of_agent(agent: str) -> str:
     """Return the program that a User-Agent begins with, without what cannot be printed, cut to the limit."""
     name = "".join(char for char in agent.partition("/")[0] if char.isprintable())
-    return name.encode()[:NAME_LIMIT].decode(errors="ignore")
+    return name.encode()[: options.MANAGER_LIMIT].decode(errors="ignore")
 
 
 def track(request: Request, kind: Kind, new: Object, old: Object | None) -> None:

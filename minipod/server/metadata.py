@@ -7,7 +7,8 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-from minipod.api.errors import bad_request, conflict
+from minipod.api import field
+from minipod.api.errors import bad_request, conflict, invalid
 from minipod.api.kind import Kind
 from minipod.api.names import GENERATED_SUFFIX_ALPHABET, GENERATED_SUFFIX_LENGTH, generated
 from minipod.client import Object
@@ -116,6 +117,23 @@ def check_version(kind: Kind, given: str, old: Object) -> None:
     """Refuse a change of any version but the newest, when the caller names one. Raises Conflict."""
     if given and given != old["metadata"]["resourceVersion"]:
         raise conflict(kind, old["metadata"]["name"])
+
+
+def require_version(kind: Kind, given: Object) -> None:
+    """Refuse an update that does not say of which version it is the next. Raises Invalid."""
+    if not given["metadata"].get("resourceVersion"):
+        why = "must be specified for an update"
+        causes = [field.invalid("metadata.resourceVersion", 0, why)]
+        raise invalid(kind, given["metadata"]["name"], causes)
+
+
+def anew(kind: Kind, given: Object) -> Object:
+    """Return an update's object as a new one, in place. Raises Conflict when it means one that is gone."""
+    found = given["metadata"]
+    if found.get("uid"):
+        raise uid_conflict(kind, found["name"], found["uid"], "")
+    found.pop("resourceVersion", None)
+    return given
 
 
 def check_preconditions(kind: Kind, uid: str, resource_version: str, old: Object) -> None:

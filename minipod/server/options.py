@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from minipod.api.errors import StatusError, bad_request, status_error
-from minipod.client import Object
+from minipod.api import field
+from minipod.api.errors import StatusError, bad_request, invalid, status_error
+from minipod.api.field import Cause
+from minipod.api.kind import Kind
+from minipod.client import Object, Request
 
 
 def flag(options: Mapping[str, str], name: str) -> bool:
@@ -41,22 +44,51 @@ def version(options: Mapping[str, str]) -> int:
     return int(value)
 
 
+MANAGER_LIMIT = 128  # bytes of a field manager's name, as upstream's
+_VALIDATIONS = ("", "Ignore", "Strict", "Warn")
+
+
+def check_write(request: Request) -> None:
+    """Refuse options of a create, update or patch that make no sense. Raises Invalid."""
+    given, causes = request.options, _dry_run_causes(request.options)
+    validation, manager = given.get("fieldValidation", ""), given.get("fieldManager", "")
+    forced = flag(given, "force")
+    if request.patch_type == "apply":
+        if not manager:
+            causes.append(field.required("fieldManager", "is required for apply patch"))
+    elif forced:
+        causes.append(field.forbidden("force", "may not be specified for non-apply patch"))
+    if len(manager.encode()) > MANAGER_LIMIT:
+        causes.append(field.too_long("fieldManager", MANAGER_LIMIT))
+    if not manager.isprintable():
+        why = "should only contain printable characters"
+        causes.append(field.invalid("fieldManager", manager, why))
+    if validation not in _VALIDATIONS:
+        causes.append(field.not_supported("fieldValidation", validation, _VALIDATIONS))
+    if causes:
+        raise _invalid(f"{request.verb.capitalize()}Options", causes)
+
+
+def _dry_run_causes(given: Mapping[str, str]) -> list[Cause]:
+    value = given.get("dryRun", "")
+    return [] if value in ("", "All") else [field.not_supported("dryRun", [value], ("All",))]
+
+
+def _invalid(kind: str, causes: list[Cause]) -> StatusError:
+    asked = Kind("meta.k8s.io", "v1", kind, kind.lower(), namespaced=False)
+    return invalid(asked, "", causes)
+
+
 def dry_run(options: Mapping[str, str]) -> bool:
-    """Return whether nothing may be stored."""
-    value = options.get("dryRun", "")
-    if value not in ("", "All"):
-        raise bad_request(f'dryRun: Unsupported value: "{value}": supported values: "All"')
-    return value == "All"
+    """Return whether nothing may be stored. Raises Invalid."""
+    if causes := _dry_run_causes(options):
+        raise _invalid("CreateOptions", causes)
+    return options.get("dryRun") == "All"
 
 
 def field_validation(options: Mapping[str, str]) -> str:
     """Return what to do about unknown and repeated fields: Ignore, Warn (the default) or Strict."""
-    value = options.get("fieldValidation", "") or "Warn"
-    if value not in ("Ignore", "Warn", "Strict"):
-        raise bad_request(
-            f'fieldValidation: Unsupported value: "{value}": supported values: "", "Ignore", "Strict", "Warn"'
-        )
-    return value
+    return options.get("fieldValidation", "") or "Warn"
 
 
 @dataclass(frozen=True)
@@ -74,7 +106,7 @@ POLICIES = ("Foreground", "Background", "Orphan")
 
 
 def delete_options(options: Mapping[str, str], body: Any) -> DeleteOptions:
-    """Read delete options from the body, or from the query when there is none. Raises BadRequest."""
+    """Read delete options from the body, or from the query when there is none. Raises BadRequest, Invalid."""
     given = _delete_body(body)
     grace = given.get("gracePeriodSeconds", number(options, "gracePeriodSeconds"))
     policy = _policy(options, given)
@@ -85,7 +117,7 @@ def delete_options(options: Mapping[str, str], body: Any) -> DeleteOptions:
             f"gracePeriodSeconds: Invalid value: {json.dumps(grace)}: must be a whole number"
         )
     if dry not in ([], ["All"]):
-        raise bad_request(f'dryRun: Unsupported value: {json.dumps(dry)}: supported values: "All"')
+        raise _invalid("DeleteOptions", [field.not_supported("dryRun", dry, ("All",))])
     if not isinstance(conditions, dict):
         raise bad_request("preconditions: must be an object")
     return DeleteOptions(
@@ -98,18 +130,19 @@ def delete_options(options: Mapping[str, str], body: Any) -> DeleteOptions:
 
 
 def _policy(options: Mapping[str, str], given: Object) -> str:
-    """Return what becomes of dependents; `orphanDependents` is the old way to say it. Raises BadRequest."""
+    """Return what becomes of dependents; `orphanDependents` is the old way to say it. Raises BadRequest, Invalid."""
     policy = given.get("propagationPolicy") or options.get("propagationPolicy") or ""
     orphan = given.get("orphanDependents")
     if orphan is None and "orphanDependents" in options:
         orphan = flag(options, "orphanDependents")
+    causes: list[Cause] = []
     if policy and orphan is not None:
-        raise bad_request("orphanDependents and deletionPropagation cannot be both set")
+        why = "orphanDependents and deletionPropagation cannot be both set"
+        causes.append(field.invalid("propagationPolicy", policy, why))
     if policy not in ("", *POLICIES):
-        supported = ", ".join(f'"{each}"' for each in POLICIES)
-        raise bad_request(
-            f"propagationPolicy: Unsupported value: {json.dumps(policy)}: supported values: {supported}"
-        )
+        causes.append(field.not_supported("propagationPolicy", policy, (*POLICIES, "nil")))
+    if causes:
+        raise _invalid("DeleteOptions", causes)
     if orphan is not None and type(orphan) is not bool:
         raise bad_request(
             f"orphanDependents: Invalid value: {json.dumps(orphan)}: must be true or false"

@@ -64,7 +64,8 @@ class Reader:
             raise bad_request(f"limit: Invalid value: {limit}: must not be negative")
         try:
             if selection.single:
-                return Many(kind, self._single(kind, selection), self._store.revision)
+                page = self._single(selection, at)
+                return Many(kind, _values(kind, page.entries), page.revision)
             if selection.selected is None:
                 page = self._store.list(selection.prefix, start=start, limit=limit, at=at)
                 return self._page(kind, page, _values(kind, page.entries))
@@ -78,6 +79,8 @@ class Reader:
         since = options.version(request.options)
         self._check_not_ahead(since)
         initial = _initial(request, since)
+        if initial is Initial.NOTHING and not since:
+            since = self._store.revision
         bookmarks = options.flag(request.options, "allowWatchBookmarks")
         seconds = options.number(request.options, "timeoutSeconds")
         patience = float(seconds) if seconds else WATCH_SECONDS * (1 + random.random())
@@ -127,8 +130,15 @@ class Reader:
         found = [wire.encode(each) for each in objects if chosen is None or chosen(each)]
         return Many(kind, found, self._store.revision)
 
-    def _single(self, kind: Kind, selection: Selection) -> list[bytes]:
-        return _values(kind, self._matching(selection).entries)
+    def _single(self, selection: Selection, at: int) -> Page:
+        """Return the one object that is selected, as it was at a version (0: as it is)."""
+        if not at:
+            return self._matching(selection)
+        page = self._store.list(selection.prefix, at=at)
+        entries = [entry for entry in page.entries if entry.key == selection.prefix]
+        if selection.selected is not None:
+            entries = _filter(selection.selected, entries)
+        return Page(entries, page.revision)
 
     def _selected(self, selection: Selection, start: str, limit: int, at: int) -> Many:
         """Filter all of one moment, then cut the page: `limit` counts selected objects."""
@@ -238,6 +248,6 @@ def check_watch_options(given: Mapping[str, str]) -> None:
 def _initial(request: Request, since: int) -> Initial:
     """Return what a watch begins with (KEP-3157 for `sendInitialEvents`)."""
     check_watch_options(request.options)
-    if not options.flag(request.options, "sendInitialEvents"):
-        return Initial.NOTHING if since else Initial.OBJECTS
-    return Initial.OBJECTS_AND_BOOKMARK
+    if options.flag(request.options, "sendInitialEvents"):
+        return Initial.OBJECTS_AND_BOOKMARK
+    return Initial.NOTHING if since or request.options.get("sendInitialEvents") else Initial.OBJECTS

@@ -15,6 +15,7 @@ from minipod.api.errors import (
     method_not_supported,
     page_not_found,
     service_unavailable,
+    status_error,
     timeout,
 )
 from minipod.api.kind import Kind
@@ -221,7 +222,7 @@ def attributes(request: Request) -> Attributes:
 
 
 def find_kind(request: Request) -> Kind:
-    """Return the kind of a request, after checking that its shape fits. Raises NotFound, BadRequest."""
+    """Return the kind of a request whose shape fits it. Raises NotFound, MethodNotAllowed, BadRequest."""
     try:
         if request.version:
             plural, _, group = request.resource.partition(".")
@@ -240,7 +241,10 @@ def find_kind(request: Request) -> Kind:
         and not request.namespace
         and not (everywhere and request.verb != "deletecollection")
     ):
-        raise bad_request(f"{kind.resource} are namespaced: the request needs a namespace")
+        if request.name:
+            raise page_not_found()
+        where = f"{request.verb} is not supported on {kind.resource} of all namespaces at once: name one"
+        raise status_error(405, "MethodNotAllowed", where, {"kind": kind.plural})
     if "/" in request.namespace or "/" in request.name:
         raise bad_request("a name or namespace cannot contain '/'")
     return kind

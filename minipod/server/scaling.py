@@ -11,7 +11,7 @@ from minipod.api.kind import Column, Hooks, Kind, Scale
 from minipod.api.printers.simple import scale_cells
 from minipod.api.selectors import SelectorError, selector_text
 from minipod.client import Object, Request
-from minipod.server import wire
+from minipod.server import field_managers, options, wire
 from minipod.server.answers import One
 from minipod.server.decoding import decode_object, parsed
 from minipod.server.patching import apply_patch
@@ -34,6 +34,12 @@ SCALE = Kind(
         cells=scale_cells,
     ),
 )
+_SAID = (
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+)  # what an applied Scale may say of its object
 _IDENTITY = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
 
 
@@ -46,6 +52,9 @@ def get(reader: Reader, request: Request, kind: Kind) -> One:
 async def change(writer: Writer, request: Request, kind: Kind) -> One:
     """Replace or patch the scale of one object, by changing its replicas. Raises Conflict, Invalid, NotFound."""
     scale = _scale(kind)
+    options.check_write(request)
+    if request.patch_type == "apply":
+        return await _apply(writer, request, kind, scale)
 
     def scaled(old: Object, warnings: list[str]) -> Object:
         given = _given(request, compute_scale(scale, old), warnings)
@@ -56,6 +65,24 @@ async def change(writer: Writer, request: Request, kind: Kind) -> One:
         return new
 
     entry = await writer.rewrite(request, kind, scaled, [])
+    return One(wire.encode(compute_scale(scale, wire.decode(entry.value))), SCALE)
+
+
+async def _apply(writer: Writer, request: Request, kind: Kind, scale: Scale) -> One:
+    """Apply a Scale by a field manager's name: what it sets is the object's own replicas. Raises Conflict."""
+    given = field_managers.decode_config(SCALE, request, [])
+    found = {name: given["metadata"][name] for name in _SAID if name in given["metadata"]}
+    config: Object = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": found}
+    if "replicas" in (given.get("spec") or {}):
+        with_replicas(scale, config, _replicas(given))
+
+    def applied(old: Object, warnings: list[str]) -> Object:
+        made: Object = wire.copy(field_managers.apply_to(request, kind, old, config))
+        if _at(made, scale.replicas) is None:
+            with_replicas(scale, made, 0)
+        return made
+
+    entry = await writer.rewrite(request, kind, applied, [])
     return One(wire.encode(compute_scale(scale, wire.decode(entry.value))), SCALE)
 
 

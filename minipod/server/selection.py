@@ -37,7 +37,9 @@ def select(kind: Kind, request: Request) -> Selection:
         raise bad_request(str(error)) from error
     predicate = _as_seen(kind, compile_selectors(kind, labels, fields))
     name = fields.required("metadata.name")
-    namespace = request.namespace or fields.required("metadata.namespace") or ""
+    namespace = request.namespace
+    if kind.namespaced:
+        namespace = namespace or fields.required("metadata.namespace") or ""
     if name and (namespace or not kind.namespaced) and "/" not in name:
         return Selection(kind, keys.object_key(kind, namespace, name), True, predicate)
     if "/" in namespace:

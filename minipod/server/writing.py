@@ -55,26 +55,32 @@ class Writer:
     async def create(self, request: Request, kind: Kind) -> One:
         """Store a new object. Raises AlreadyExists, Invalid, Forbidden, NotFound, BadRequest."""
         warnings: list[str] = []
-        field_managers.check_options(request)
+        options.check_write(request)
         given = self._decode_new(request, kind, warnings)
         return await self._create(request, kind, given, warnings)
 
     async def update(self, request: Request, kind: Kind) -> One:
         """Replace an object, or with subresource "status" its status. Raises Conflict, NotFound, Invalid."""
         told: list[str] = []
-        field_managers.check_options(request)
+        options.check_write(request)
         given = decode_object(kind, request.body, request, told)
+        if not kind.unconditional_update:
+            metadata.require_version(kind, given)
 
         def replace(old: Object, warnings: list[str]) -> Object:
             warnings += told
             made: Object = wire.copy(given)
             return made
 
-        return await self._change(request, kind, replace)
+        if not kind.create_on_update:
+            return await self._change(request, kind, replace)
+        return await self._change_or_create(
+            request, kind, replace, lambda: metadata.anew(kind, wire.copy(given)), told
+        )
 
     async def patch(self, request: Request, kind: Kind) -> One:
         """Change parts of an object or of its status. Raises as `update` does, and BadRequest."""
-        field_managers.check_options(request)
+        options.check_write(request)
         patch_type = request.patch_type
         if patch_type == "apply":
             return await self._apply(request, kind)
@@ -97,14 +103,31 @@ class Writer:
             made: Object = wire.copy(field_managers.apply_to(request, kind, old, config))
             return made
 
+        return await self._change_or_create(
+            request,
+            kind,
+            applied,
+            lambda: wire.copy(field_managers.apply_new(request, kind, config)),
+            told,
+        )
+
+    async def _change_or_create(
+        self,
+        request: Request,
+        kind: Kind,
+        change: Change,
+        make: Callable[[], Object],
+        told: list[str],
+    ) -> One:
+        """Change an object, or make it where it is not there and the caller may create it."""
         for _ in range(_SWAP_ATTEMPTS):
             try:
-                return await self._change(request, kind, applied)
+                return await self._change(request, kind, change)
             except StatusError as error:
                 if error.reason != "NotFound" or request.subresource:
                     raise
             self._escalation.check_creation(request)
-            made = wire.copy(field_managers.apply_new(request, kind, config))
+            made = make()
             try:
                 return await self._create(request, kind, _as_stored(kind, made), list(told))
             except StatusError as error:

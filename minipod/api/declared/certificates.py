@@ -27,5 +27,6 @@ CLUSTER_TRUST_BUNDLE = Kind(
     namespaced=False,
     schema_name="io.k8s.api.certificates.v1beta1.ClusterTrustBundle",
     name_rule="path_segment",
+    unconditional_update=False,
     hooks=hooks_in("minipod.api.hooks.certificates"),
 )

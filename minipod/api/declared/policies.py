@@ -36,6 +36,7 @@ LIMIT_RANGE = Kind(
     plural="limitranges",
     short_names=("limits",),
     schema_name="io.k8s.api.core.v1.LimitRange",
+    create_on_update=True,
     hooks=hooks_in(_POLICIES, "LIMIT_RANGE"),
 )
 RESOURCE_QUOTA = Kind(
@@ -59,6 +60,7 @@ POD_DISRUPTION_BUDGET = Kind(
     schema_name="io.k8s.api.policy.v1.PodDisruptionBudget",
     has_status=True,
     generation=True,
+    unconditional_update=False,
     hooks=hooks_in(_POLICIES, "POD_DISRUPTION_BUDGET"),
 )
 PRIORITY_CLASS = Kind(
@@ -79,6 +81,8 @@ RUNTIME_CLASS = Kind(
     plural="runtimeclasses",
     namespaced=False,
     schema_name="io.k8s.api.node.v1.RuntimeClass",
+    create_on_update=True,
+    unconditional_update=False,
     hooks=hooks_in(_POLICIES, "RUNTIME_CLASS"),
 )
 LEASE = Kind(
@@ -87,6 +91,8 @@ LEASE = Kind(
     kind="Lease",
     plural="leases",
     schema_name="io.k8s.api.coordination.v1.Lease",
+    create_on_update=True,
+    unconditional_update=False,
     hooks=hooks_in(_POLICIES, "LEASE"),
 )
 HORIZONTAL_POD_AUTOSCALER = Kind(
@@ -123,6 +129,7 @@ EVENT = Kind(
     short_names=("ev",),
     schema_name="io.k8s.api.events.v1.Event",
     stored_as=("", "v1", "events"),
+    create_on_update=True,
     hooks=hooks_in(_EVENTS, "EVENT"),
 )
 

@@ -20,6 +20,7 @@ SERVICE = Kind(
     schema_name="io.k8s.api.core.v1.Service",
     has_status=True,
     name_rule="dns1035_label",
+    create_on_update=True,
     hooks=hooks_in(_SERVICES, "SERVICE"),
 )
 ENDPOINTS = Kind(
@@ -30,6 +31,7 @@ ENDPOINTS = Kind(
     singular="endpoints",
     short_names=("ep",),
     schema_name="io.k8s.api.core.v1.Endpoints",
+    create_on_update=True,
     hooks=hooks_in(_SERVICES, "ENDPOINTS"),
 )
 ENDPOINT_SLICE = Kind(

@@ -49,6 +49,7 @@ VOLUME_ATTACHMENT = Kind(
     subresources=(Subresource("status", "VolumeAttachment", _STATUS_VERBS),),
     schema_name=f"{_V1}.VolumeAttachment",
     has_status=True,
+    unconditional_update=False,
     hooks=hooks_in(_STORAGE, "VOLUME_ATTACHMENT"),
 )
 CSI_DRIVER = Kind(
@@ -58,6 +59,8 @@ CSI_DRIVER = Kind(
     plural="csidrivers",
     namespaced=False,
     schema_name=f"{_V1}.CSIDriver",
+    unconditional_update=False,
+    generation=True,
     hooks=hooks_in(_STORAGE, "CSI_DRIVER"),
 )
 CSI_NODE = Kind(
@@ -67,6 +70,7 @@ CSI_NODE = Kind(
     plural="csinodes",
     namespaced=False,
     schema_name=f"{_V1}.CSINode",
+    unconditional_update=False,
     hooks=hooks_in(_STORAGE, "CSI_NODE"),
 )
 CSI_STORAGE_CAPACITY = Kind(
@@ -75,6 +79,7 @@ CSI_STORAGE_CAPACITY = Kind(
     kind="CSIStorageCapacity",
     plural="csistoragecapacities",
     schema_name=f"{_V1}.CSIStorageCapacity",
+    unconditional_update=False,
     hooks=hooks_in(_STORAGE, "CSI_STORAGE_CAPACITY"),
 )
 VOLUME_ATTRIBUTES_CLASS = Kind(

@@ -42,21 +42,12 @@ def _prepare_volume_status(new: Object, _old: Object) -> None:
     fill(fill(new, {"status": {}})["status"], {"phase": "Pending"})
 
 
-def _claim_fields(claim: Object) -> dict[str, str]:
-    return {"name": claim.get("metadata", {}).get("name") or ""}
-
-
-def _volume_fields(volume: Object) -> dict[str, str]:
-    return {"name": volume.get("metadata", {}).get("name") or ""}
-
-
 PERSISTENT_VOLUME = Hooks(
     defaults=_default_volume,
     prepare_status_update=_prepare_volume_status,
     validate_create=persistent_volumes.validate_volume,
     validate_update=persistent_volumes.validate_volume_update,
     validate_status_update=persistent_volumes.validate_volume_status,
-    fields=_volume_fields,
     columns=printers.VOLUME_COLUMNS,
     cells=printers.volume_cells,
 )
@@ -67,7 +58,6 @@ PERSISTENT_VOLUME_CLAIM = Hooks(
     validate_create=persistent_volumes.validate_claim,
     validate_update=persistent_volumes.validate_claim_update,
     validate_status_update=persistent_volumes.validate_claim_status,
-    fields=_claim_fields,
     columns=printers.CLAIM_COLUMNS,
     cells=printers.claim_cells,
 )

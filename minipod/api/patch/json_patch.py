@@ -1,4 +1,4 @@
-"""JSON Patch (RFC 6902), by the jsonpatch library, with the error wording of upstream's."""
+"""JSON Patch (RFC 6902) by the jsonpatch library, as lenient as upstream's, and with its wording of errors."""
 
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
@@ -25,17 +25,46 @@ def apply_json(original: Any, operations: "Sequence[Any]") -> Any:
             f"The allowed maximum operations in a JSON patch is {OPERATIONS_LIMIT}, got {len(operations)}"
         )
     result = deepcopy(original)
-    for operation in operations:
-        _check(operation)
+    for given in operations:
+        _check(given)
+        if (operation := _as_meant(given, result)) is None:
+            continue
         try:
             result = jsonpatch.apply_patch(result, [operation], in_place=True)
-        except jsonpatch.JsonPatchTestFailed:
-            raise PatchError(
-                f"testing value {operation['path']} failed: test failed", fits=False
-            ) from None
+        except jsonpatch.JsonPatchTestFailed as failed:
+            raise PatchError(_failed_test(given, result), fits=False) from failed
         except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as wrong:
-            raise PatchError(_words(operation, wrong), fits=False) from wrong
+            raise PatchError(_words(given, result), fits=False) from wrong
     return result
+
+
+def _as_meant(operation: "dict[str, Any]", document: Any) -> "dict[str, Any] | None":
+    """Return the operation as RFC 6902 has it, None where there is nothing to do.
+
+    Upstream's library replaces what is not in a map, and finds null where nothing is.
+    """
+    holder, key = _find(document, operation["path"])
+    if not isinstance(holder, dict) or key in holder:
+        return operation
+    if operation["op"] == "replace":
+        return {**operation, "op": "add"}
+    return None if operation["op"] == "test" and operation["value"] is None else operation
+
+
+def _find(document: Any, path: str) -> "tuple[Any, str]":
+    """Return what holds the end of a path, and the key there; (None, "") where the way does not lead so far."""
+    if "/" not in path:
+        return None, ""
+    *above, last = (part.replace("~1", "/").replace("~0", "~") for part in path.split("/")[1:])
+    found = document
+    for part in above:
+        if isinstance(found, dict):
+            found = found.get(part)
+        elif isinstance(found, list) and part.isdecimal() and int(part) < len(found):
+            found = found[int(part)]
+        else:
+            return None, ""
+    return (found, last) if isinstance(found, dict | list) else (None, "")
 
 
 def _check(operation: Any) -> None:
@@ -48,12 +77,33 @@ def _check(operation: Any) -> None:
         raise PatchError(f"{operation['op']} operation does not apply: missing value", fits=False)
 
 
-def _words(operation: "dict[str, Any]", wrong: Exception) -> str:
+def _failed_test(operation: "dict[str, Any]", document: Any) -> str:
     path = operation["path"]
-    missing = (
-        f'doc is missing path: "{path}"'
-        if operation["op"] == "add"
-        else f"doc is missing key: {path}"
-    )
-    word = "missing value" if isinstance(wrong, KeyError | LookupError) else str(wrong)
-    return f"{operation['op']} operation does not apply: {missing}: {word}"
+    if path and _find(document, path)[0] is None:
+        return f"test operation does not apply: is missing path: {path}: missing value"
+    return f"testing value {path} failed: test failed"
+
+
+def _words(operation: "dict[str, Any]", document: Any) -> str:
+    """Return why an operation does not fit a document."""
+    verb, path, source = operation["op"], operation["path"], operation.get("from", "")
+    if verb in ("move", "copy"):
+        holder, key = _find(document, source)
+        if holder is None:
+            return f"{verb} operation does not apply: doc is missing from path: {source}: missing value"
+        if isinstance(holder, list) or key not in holder:
+            return f"error in {verb} for path: '{key}': {_missing(holder, key)}"
+        return f"{verb} operation does not apply: doc is missing destination path: {path}: missing value"
+    holder, key = _find(document, path)
+    if holder is None:
+        named = path if verb in ("replace", "test") else f'"{path}"'
+        return f"{verb} operation does not apply: doc is missing path: {named}: missing value"
+    if verb == "replace":
+        return f"replace operation does not apply: doc is missing key: {path}: missing value"
+    return f"error in {verb} for path: '{path}': {_missing(holder, key)}"
+
+
+def _missing(holder: Any, key: str) -> str:
+    if isinstance(holder, dict):
+        return f"Unable to remove nonexistent key: {key}: missing value"
+    return f"Unable to access invalid index: {key}: invalid index referenced"

@@ -332,15 +332,44 @@ def test_json_patch_changes_a_copy():
         ({"op": "test", "path": "/a", "value": 2}, "testing value /a failed: test failed"),
         (
             {"op": "remove", "path": "/x/y"},
-            "remove operation does not apply: doc is missing key: /x/y",
+            'remove operation does not apply: doc is missing path: "/x/y": missing value',
         ),
         (
-            {"op": "replace", "path": "/x", "value": 1},
-            "replace operation does not apply: doc is missing key: /x",
+            {"op": "remove", "path": "/x"},
+            "error in remove for path: '/x': Unable to remove nonexistent key: x: missing value",
+        ),
+        (
+            {"op": "replace", "path": "/x/y", "value": 1},
+            "replace operation does not apply: doc is missing path: /x/y: missing value",
+        ),
+        (
+            {"op": "replace", "path": "/l/3", "value": 1},
+            "replace operation does not apply: doc is missing key: /l/3: missing value",
+        ),
+        (
+            {"op": "add", "path": "/l/3", "value": 1},
+            "error in add for path: '/l/3': Unable to access invalid index: 3: invalid index referenced",
+        ),
+        (
+            {"op": "test", "path": "/x/y", "value": 1},
+            "test operation does not apply: is missing path: /x/y: missing value",
+        ),
+        ({"op": "test", "path": "/x", "value": 1}, "testing value /x failed: test failed"),
+        (
+            {"op": "move", "from": "/x", "path": "/y"},
+            "error in move for path: 'x': Unable to remove nonexistent key: x: missing value",
+        ),
+        (
+            {"op": "copy", "from": "/x/y", "path": "/y"},
+            "copy operation does not apply: doc is missing from path: /x/y: missing value",
+        ),
+        (
+            {"op": "copy", "from": "/a", "path": "/x/y"},
+            "copy operation does not apply: doc is missing destination path: /x/y: missing value",
         ),
         (
             {"op": "add", "path": "/x/y", "value": 1},
-            'add operation does not apply: doc is missing path: "/x/y"',
+            'add operation does not apply: doc is missing path: "/x/y": missing value',
         ),
         ({"op": "jump", "path": "/x"}, "Unexpected kind: jump"),
         ({"op": "add", "path": "/x"}, "add operation does not apply: missing value"),
@@ -350,9 +379,19 @@ def test_json_patch_changes_a_copy():
 )
 def test_json_patches_that_do_not_fit(operation, message):
     with pytest.raises(patch.PatchError) as wrong:
-        patch.apply_json({"a": 1}, [operation])
+        patch.apply_json({"a": 1, "l": [1]}, [operation])
     assert message in str(wrong.value)
     assert not wrong.value.fits
+
+
+def test_json_patches_are_as_lenient_as_upstreams():
+    lenient = [
+        {"op": "test", "path": "/x", "value": None},
+        {"op": "replace", "path": "/x~1y", "value": 1},
+        {"op": "replace", "path": "/l/0", "value": {}},
+        {"op": "replace", "path": "/l/0/n", "value": 2},
+    ]
+    assert patch.apply_json({"l": [0]}, lenient) == {"l": [{"n": 2}], "x/y": 1}
 
 
 def test_malformed_json_patches():

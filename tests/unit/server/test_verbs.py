@@ -68,10 +68,10 @@ def test_a_name_is_generated_and_taken_names_are_refused(tmp_path: Path) -> None
         ({"apiVersion": "v2"}, CONFIG_MAPS, 400, "does not match the expected API version"),
         ({"data": "text"}, CONFIG_MAPS, 400, "cannot be handled as a ConfigMap"),
         ({}, "/api/v1/namespaces/none/configmaps", 404, 'namespaces "none" not found'),
-        ({}, "/api/v1/configmaps", 400, "needs a namespace"),
+        ({}, "/api/v1/configmaps", 405, "name one"),
         ({}, f"{CONFIG_MAPS}/x", 405, "not supported"),
-        ({}, f"{CONFIG_MAPS}?dryRun=some", 400, "dryRun"),
-        ({}, f"{CONFIG_MAPS}?fieldValidation=Maybe", 400, "fieldValidation"),
+        ({}, f"{CONFIG_MAPS}?dryRun=some", 422, "dryRun"),
+        ({}, f"{CONFIG_MAPS}?fieldValidation=Maybe", 422, "fieldValidation"),
     ],
 )
 def test_a_create_that_makes_no_sense_is_refused(
