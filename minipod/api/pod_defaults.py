@@ -6,6 +6,8 @@ Sources: pkg/apis/core/v1/defaults.go; the admission plugins ServiceAccount and 
 from collections.abc import Iterator
 from typing import Any
 
+from minipod.api.pod_resources import is_of_pods, sum_containers, written
+
 Object = dict[str, Any]
 
 FILE_MODE = 0o644
@@ -47,7 +49,7 @@ def default_pod(pod: Object) -> None:
         if spec.get("hostNetwork"):
             _default_host_ports(container)
         _default_requests(container["resources"])
-    _default_requests(spec.get("resources"))
+    _default_pod_requests(spec)
     _default_service_account(spec)
     _default_tolerations(spec)
 
@@ -148,6 +150,19 @@ def _default_requests(resources: Object | None) -> None:
     requests = resources["requests"] = dict(resources.get("requests") or {})
     for name, amount in resources["limits"].items():
         requests.setdefault(name, amount)
+
+
+def _default_pod_requests(spec: Object) -> None:
+    """A limit of the whole Pod without a request: its containers' requests, or as much as the limit (KEP-2837)."""
+    resources = spec.get("resources") or {}
+    if not resources.get("limits"):
+        return
+    requests = resources["requests"] = dict(resources.get("requests") or {})
+    for name, amount in sum_containers(spec, "requests").items():
+        if is_of_pods(name):
+            requests.setdefault(name, written(name, amount))
+    for name, limit in resources["limits"].items():
+        requests.setdefault(name, limit)
 
 
 def _default_handlers(container: Object) -> None:

@@ -65,6 +65,9 @@ def _validate_ephemeral(new: Object, old: Object) -> Iterator[Cause]:
 def _take_resources(given: Object, old: Object) -> Object:
     """Containers that were added, removed or renamed are taken whole, for the validation to refuse."""
     new = deepcopy(old)
+    new.pop("resources", None)
+    if given.get("resources"):
+        new["resources"] = given["resources"]
     for group in ("containers", "initContainers"):
         theirs, ours = given.get(group) or [], new.get(group) or []
         if [each.get("name") for each in theirs] != [each.get("name") for each in ours]:
@@ -91,16 +94,13 @@ def _validate_resize(new: Object, old: Object) -> Iterator[Cause]:
             continue
         for index, (was, container) in enumerate(zip(before, now, strict=True)):
             at = f"spec.{group}[{index}]"
-            if group == "initContainers" and container.get("restartPolicy") != "Always":
-                if container.get("resources") != was.get("resources"):
-                    yield forbidden(at, "resources for non-sidecar init containers are immutable")
-            else:
-                yield from _resources_change(container, was, at)
+            if container.get("resizePolicy") != was.get("resizePolicy"):
+                yield forbidden(f"{at}.resizePolicy", "resize policy is immutable")
+            yield from _resources_change(container, was, at)
+    yield from _resources_change(new["spec"], old["spec"], "spec")
 
 
 def _resources_change(container: Object, was: Object, path: str) -> Iterator[Cause]:
-    if container.get("resizePolicy") != was.get("resizePolicy"):
-        yield forbidden(f"{path}.resizePolicy", "resize policy is immutable")
     for kind in ("limits", "requests"):
         now = (container.get("resources") or {}).get(kind) or {}
         before = (was.get("resources") or {}).get(kind) or {}

@@ -25,7 +25,6 @@ _COUNTED = (
     "persistentvolumeclaims",
 )
 _CLASS_SUFFIX = ".storageclass.storage.k8s.io/"
-_BYTES = ("memory", "storage", "hugepages-")
 # What a Pod's containers must say when a quota is about it.
 _MUST_SAY = ("cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory")
 
@@ -144,11 +143,3 @@ def find_unsaid(pod: Object, hard: Mapping[str, Any]) -> dict[str, list[str]]:
                 if name not in given:
                     found.setdefault(resource, []).append(container.get("name") or "")
     return found
-
-
-def written(name: str, amount: Fraction) -> str:
-    """Return an amount of a resource as a quantity: bytes in powers of 1024."""
-    plain = name.rpartition(".")[2]
-    if plain.startswith(_BYTES) and amount.denominator == 1 and amount and amount % 1024 == 0:
-        return quantity.in_binary(amount)
-    return quantity.in_decimal(amount)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import NamedTuple
 
+from minipod.api.pod_resources import Amounts, compute_pod_requests
 from minipod.api.quantity import parse as parse_quantity
 from minipod.client import Object
 from minipod.controllers.neighbours import (
@@ -13,8 +14,6 @@ from minipod.controllers.neighbours import (
     find_affinity_obstacle,
     find_spread_obstacle,
 )
-
-Amounts = dict[str, Fraction]
 
 _ANY_ADDRESS = ("", "0.0.0.0", "::")
 
@@ -215,53 +214,17 @@ def _ports_taken(pod: Object, others: Iterable[Object]) -> bool:
 # -- resources -------------------------------------------------------------------------------------
 
 
-def requests_of(pod: Object) -> Amounts:
-    """Return what a Pod asks for: its app containers and sidecars together, or its largest moment of initialisation."""
-    spec = pod["spec"]
-    running: Amounts = {}
-    peak: Amounts = {}
-    for container in spec.get("initContainers") or ():
-        asked = _container_requests(container)
-        if container.get("restartPolicy") == "Always":
-            running = _add(running, asked)
-            peak = _largest(peak, running)
-        else:
-            peak = _largest(peak, _add(running, asked))
-    for container in spec["containers"]:
-        running = _add(running, _container_requests(container))
-    total = _largest(peak, running)
-    own = _container_requests(spec)  # of the whole Pod (KEP-2837): what it says goes
-    total = {**total, **{name: own[name] for name in ("cpu", "memory") if name in own}}
-    overhead = {name: parse_quantity(text) for name, text in (spec.get("overhead") or {}).items()}
-    return _add(total, overhead)
-
-
-def _container_requests(container: Object) -> Amounts:
-    resources = container.get("resources") or {}
-    asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
-    return {name: parse_quantity(text) for name, text in asked.items()}
-
-
-def _add(first: Amounts, second: Amounts) -> Amounts:
-    names = first.keys() | second.keys()
-    return {name: first.get(name, Fraction()) + second.get(name, Fraction()) for name in names}
-
-
-def _largest(first: Amounts, second: Amounts) -> Amounts:
-    names = first.keys() | second.keys()
-    return {name: max(first.get(name, Fraction()), second.get(name, Fraction())) for name in names}
-
-
 def _find_shortages(pod: Object, node: Object, others: Sequence[Object]) -> list[Obstacle]:
     allocatable = (node.get("status") or {}).get("allocatable") or {}
     limit = parse_quantity(allocatable.get("pods", "110"))
     found = [Obstacle("Too many pods", False)] if len(others) + 1 > limit else []
-    wanted = {name: amount for name, amount in requests_of(pod).items() if amount}
+    wanted = {name: amount for name, amount in compute_pod_requests(pod).items() if amount}
     if not wanted:
         return found
     used: Amounts = {}
     for other in others:
-        used = _add(used, requests_of(other))
+        for name, amount in compute_pod_requests(other).items():
+            used[name] = used.get(name, Fraction()) + amount
     for name, amount in sorted(wanted.items()):
         whole = parse_quantity(allocatable.get(name, "0"))
         if amount > whole - used.get(name, Fraction()):

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from minipod.api import quota_usage
 from minipod.api.kind import Kind
 from minipod.api.kinds import all_kinds
+from minipod.api.pod_resources import written
 from minipod.client import Client, Object
 from minipod.clock import Clock
 from minipod.controllers.keyed_loop import KeyedLoop
@@ -65,7 +66,7 @@ class QuotaStatus:
             if obj["metadata"]["namespace"] == namespace and quota_usage.selects(quota, kind, obj)
         ]
         total = quota_usage.total(usages, hard)
-        used = {key: quota_usage.written(key, amount) for key, amount in total.items()}
+        used = {key: written(key, amount) for key, amount in total.items()}
         status = quota.get("status") or {}
         if (status.get("hard") or {}, status.get("used") or {}) == (hard, used):
             return

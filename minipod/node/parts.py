@@ -67,6 +67,7 @@ class Memory:
     leased: dict[str, str] = field(default_factory=dict)  # container -> manifest digest
     names: Names | None = None
     granted: dict[str, Object] = field(default_factory=dict)  # resources by container ID
+    enforced: Object | None = None  # resources of the whole Pod, since they were changed
     resize: Resize | None = None  # one that waits or has failed
     failure: tuple[str, str] | None = None  # (reason, message): the node has failed the Pod
 
@@ -145,6 +146,7 @@ class Parts:
             terminal=terminal,
             failure=memory.failure,
             granted=dict(memory.granted),
+            enforced=memory.enforced,
             resize=memory.resize,
         )
         status = compute_pod_status(current, self.observe(pod), self.clock.now(), facts=facts)

@@ -7,9 +7,11 @@ not fit the node is kept waiting (`PodResizePending`), one that fails halfway sa
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import ceil
 from typing import Literal
 
+from minipod.api.pod_resources import compute_enforced, compute_granted, compute_pod_amounts
 from minipod.api.quantity import parse
 from minipod.client import Object
 from minipod.linux import cgroup
@@ -20,7 +22,7 @@ from minipod.node.pods import containers_of, is_finished, uid_of
 from minipod.node.resources import (
     compute_container_resources,
     compute_pod_resources,
-    compute_total_request,
+    pod_limits,
 )
 from minipod.node.status import Resize
 from minipod.runtime.service import RuntimeFailure
@@ -28,6 +30,7 @@ from minipod.runtime.spec import Resources
 
 RETRY = 30.0  # seconds until a resize that had to wait is tried again
 _MILLI = 1000
+_NOTHING = Fraction()
 
 Fit = Literal["", "Infeasible", "Deferred"]
 
@@ -38,42 +41,66 @@ class Change:
 
     container: Object
     observed: ObservedContainer
+    wanted: Object  # limits of the Pod's own included
     granted: Object
 
     @property
     def restarts(self) -> bool:
         """Whether a resource changes that the container has asked to be restarted for."""
-        wanted = self.container.get("resources") or {}
         policies = {
             each["resourceName"]: each["restartPolicy"]
             for each in self.container.get("resizePolicy") or ()
         }
         return any(
             policies.get(name) == "RestartContainer"
-            and _amounts(wanted, name) != _amounts(self.granted, name)
+            and _amounts(self.wanted, name) != _amounts(self.granted, name)
             for name in ("cpu", "memory")
         )
 
 
 def compute_changes(pod: Object, observed: ObservedPod) -> list[Change]:
-    """Return the running containers that were granted something else than their spec asks for. Pure."""
+    """Return the running containers that were granted something else than the spec asks for. Pure."""
+    status = pod.get("status") or {}
     known = {
         each.get("containerID", "").partition("://")[2]: each.get("resources")
         for group in ("initContainerStatuses", "containerStatuses")
-        for each in (pod.get("status") or {}).get(group) or ()
+        for each in status.get(group) or ()
     }
-    return [
-        Change(container, latest, known[latest.id] or {})
+    now, whole = pod_limits(pod), status.get("resources")
+    before = {name: each for name, each in _limits(whole).items() if name in now}
+    changes = [
+        Change(
+            container,
+            latest,
+            _with_limits(container.get("resources"), now),
+            _with_limits(known[latest.id], now if whole is None else before),
+        )
         for container, latest in _running(pod, observed)
         if known.get(latest.id) is not None
-        and _comparable(known[latest.id]) != _comparable(container.get("resources"))
     ]
+    return [each for each in changes if _comparable(each.wanted) != _comparable(each.granted)]
+
+
+def has_pod_change(pod: Object) -> bool:
+    """Return whether the Pod as a whole was granted something else than its spec asks for. Pure."""
+    known = (pod.get("status") or {}).get("resources")
+    return known is not None and _comparable(known) != _comparable(compute_enforced(pod))
+
+
+def _limits(resources: Object | None) -> Object:
+    found: Object = (resources or {}).get("limits") or {}
+    return found
+
+
+def _with_limits(resources: Object | None, inherited: Object) -> Object:
+    found = resources or {}
+    return {**found, "limits": {**inherited, **_limits(found)}}
 
 
 def _running(pod: Object, observed: ObservedPod) -> Iterator[tuple[Object, ObservedContainer]]:
-    for kind, container in containers_of(pod):
+    for _, container in containers_of(pod):
         latest = observed.latest(container["name"])
-        if kind != "init" and latest and latest.running:
+        if latest and latest.running:
             yield container, latest
 
 
@@ -91,14 +118,15 @@ def _amounts(resources: Object, name: str) -> tuple[object, object]:
 
 def compute_fit(pod: Object, others: Sequence[Object], allocatable: Object) -> tuple[Fit, str]:
     """Return whether the node has room for the Pod's new requests, and the kubelet's sentence when not. Pure."""
+    wanted, taken = compute_pod_amounts(pod, "requests"), [compute_granted(each) for each in others]
     for name in ("cpu", "memory"):
         scale = _MILLI if name == "cpu" else 1
         capacity = ceil(parse(allocatable[name]) * scale)
-        asked = ceil(compute_total_request(pod, name) * scale)
+        asked = ceil(wanted.get(name, _NOTHING) * scale)
         if asked > capacity:
             text = f"{name}, requested: {asked}, capacity: {capacity}"
             return "Infeasible", f"Node didn't have enough capacity: {text}"
-        used = sum(ceil(compute_total_request(each, name) * scale) for each in others)
+        used = sum(ceil(each.get(name, _NOTHING) * scale) for each in taken)
         if asked and asked + used > capacity:
             text = f"{name}, requested: {asked}, used: {used}, capacity: {capacity}"
             return "Deferred", f"Node didn't have enough resource: {text}"
@@ -116,7 +144,7 @@ class Resizer:
         parts, memory = self._parts, self._parts.memory(uid_of(pod))
         observed = parts.observe(pod)
         changes = compute_changes(pod, observed)
-        if not changes:
+        if not changes and not (observed.sandbox and has_pod_change(pod)):
             memory.resize = None
             return []
         others = [each for each in parts.node_pods() if uid_of(each) != uid_of(pod)]
@@ -131,6 +159,7 @@ class Resizer:
         except (RuntimeFailure, OSError) as error:
             self._tell(pod, Resize("PodResizeInProgress", "Error", str(error)))
             return []
+        memory.enforced = compute_enforced(pod)
         if not restarts:
             memory.resize = None
             generation = pod["metadata"].get("generation", 0)
@@ -154,7 +183,7 @@ class Resizer:
         whole = compute_pod_resources(pod, self._parts.config.pod_pids_limit)
         await asyncio.to_thread(_limit, path, whole, widen=True)
         for change in changes:
-            wanted = compute_container_resources(change.container)
+            wanted = compute_container_resources(change.container, pod_limits(pod))
             _check_usage(f"{path}/{change.observed.id}", wanted, change.container["name"])
             await self._parts.runtime.update_resources(change.observed.id, wanted)
             granted = change.container.get("resources") or {}

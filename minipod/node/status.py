@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from minipod.api.pod_resources import compute_enforced
 from minipod.client import Object
 from minipod.clock import format_time
 from minipod.node.conditions import ConditionInputs, compute_conditions
@@ -46,6 +47,7 @@ class NodeFacts:
     probes: Mapping[str, ProbeResult] = field(default_factory=dict)  # by container ID
     terminal: bool = False  # the Pod's work is over: nothing will be started or restarted
     granted: Mapping[str, Object] = field(default_factory=dict)  # resources by container ID
+    enforced: Object | None = None  # requests and limits of the whole Pod, as they hold now
     resize: Resize | None = None
     failure: tuple[str, str] | None = (
         None  # (reason, message): the node has failed the Pod (evicted, rejected)
@@ -107,7 +109,16 @@ def compute_pod_status(
     if ephemeral:
         status["ephemeralContainerStatuses"] = ephemeral
     status["qosClass"] = compute_qos(pod)
+    _set_resources(status, pod, previous, facts)
     return status
+
+
+def _set_resources(status: Object, pod: Object, previous: Object, facts: NodeFacts) -> None:
+    """Set what the Pod was granted as a whole: a spec that asks for something else is to be heeded first."""
+    known = facts.enforced if facts.enforced is not None else previous.get("resources")
+    status["resources"] = compute_enforced(pod) if known is None else known
+    if status["resources"].get("requests"):
+        status["allocatedResources"] = status["resources"]["requests"]
 
 
 def _resize(facts: NodeFacts) -> tuple[str, str, str] | None:

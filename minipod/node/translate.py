@@ -31,6 +31,7 @@ from minipod.node.resources import (
     compute_container_resources,
     compute_oom_score,
     compute_pod_resources,
+    pod_limits,
 )
 from minipod.node.security import (
     CompileSeccomp,
@@ -230,7 +231,7 @@ def compute_container_spec(
         mounts=_all_mounts(pod, container, inputs, config, variables),
         user=compute_user(pod, container, image.config.user),
         security=compute_security(pod, container, compile_seccomp, oom_score),
-        resources=compute_container_resources(container),
+        resources=compute_container_resources(container, pod_limits(pod)),
         hostname=inputs.hostname,
         pid_target=inputs.pid_target,
         stdin=bool(container.get("stdin")),

@@ -103,3 +103,35 @@ def test_what_does_not_fit_waits_and_what_may_not_be_is_refused(shared: Instance
     said = resize(shared, "greedy", check=False, limits=None)
     assert "Pod QOS Class may not change as a result of resizing" in said
     shared.run("delete", "pod", "greedy", "--now")
+
+
+def test_the_whole_pod_is_resized_and_with_it_containers_without_limits(shared: Instance) -> None:
+    own = {"limits": {"cpu": "500m", "memory": "128Mi"}, "requests": {"cpu": "100m"}}
+    limited = container("c1", resources={"limits": {"memory": "32Mi"}})
+    made = pod("envelope", container("c0"), limited, resources=own)
+    shared.apply(made, options=("--until-ready",))
+    assert limits(shared, "envelope") == ("50000", str(128 << 20))
+    before = shared.get("pod", "envelope")["status"]
+    assert before["resources"]["limits"] == own["limits"]
+    assert before["allocatedResources"] == {"cpu": "100m", "memory": "32Mi"}
+    asked = {"spec": {"resources": {"limits": {"cpu": "700m", "memory": "64Mi"}}}}
+    shared.run("patch", "pod", "envelope", "--subresource", "resize", "-p", json.dumps(asked))
+    wait_until(lambda: limits(shared, "envelope") == ("70000", str(64 << 20)), "the new limits")
+    found = wait_pod(
+        shared,
+        "envelope",
+        lambda p: p["status"]["resources"]["limits"] == {"cpu": "700m", "memory": "64Mi"},
+        "the status",
+    )
+    assert [each["restartCount"] for each in found["status"]["containerStatuses"]] == [0, 0]
+    shared.run("delete", "pod", "envelope", "--now")
+
+
+def test_what_a_resize_cannot_have_keeps_nobody_else_out(shared: Instance) -> None:
+    shared.apply(pod("wants", container("c0", resources=amounts("100m", "64Mi"))))
+    wait_pod(shared, "wants", lambda p: p["status"].get("resources"), "the start")
+    resize(shared, "wants", **amounts("4000", "64Mi"))
+    wait_pod(shared, "wants", lambda p: "PodResizePending" in json.dumps(p["status"]), "no")
+    shared.apply(pod("small", container("c0", resources=amounts("50m", "16Mi"))))
+    wait_pod(shared, "small", lambda p: p["status"]["phase"] == "Running", "its place")
+    shared.run("delete", "pod", "wants", "small", "--now")

@@ -16,7 +16,7 @@ from minipod.api.validation.metadata import (
     validate_annotations,
     validate_labels,
 )
-from minipod.api.validation.resources import validate_resources
+from minipod.api.validation.resources import validate_pod_resources
 from minipod.api.validation.scheduling import validate_scheduling
 from minipod.api.validation.security import validate_pod_security
 from minipod.api.validation.values import INT32_MAX, in_range, non_negative, one_of
@@ -68,7 +68,7 @@ def validate_pod_spec(spec: Object, path: str) -> Iterator[Cause]:
     yield from validate_containers(spec, context, path)
     yield from validate_init_containers(spec, context, path)
     yield from validate_ephemeral_containers(spec, context, path)
-    yield from validate_resources(spec.get("resources"), context.claims, f"{path}.resources", True)
+    yield from validate_pod_resources(spec, f"{path}.resources")
     yield from _claims(spec.get("resourceClaims") or [], f"{path}.resourceClaims")
     yield from _host_network_ports(spec, path)
     yield from one_of(spec.get("restartPolicy"), RESTART_POLICIES, f"{path}.restartPolicy")

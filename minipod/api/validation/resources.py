@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from minipod.api import names, quantity
-from minipod.api.field import Cause, forbidden, invalid, not_found, required
+from minipod.api.field import Cause, forbidden, invalid, not_found, not_supported, required
+from minipod.api.pod_resources import is_of_pods, sum_containers, written
 from minipod.api.validation.metadata import causes_of
 
 Object = dict[str, Any]
@@ -31,6 +32,28 @@ def validate_resources(
             yield not_found(f"{path}.claims[{index}].name", claim.get("name") or "")
 
 
+def validate_pod_resources(spec: Object, path: str) -> Iterator[Cause]:
+    """Check the requirements of a Pod as a whole, and that its containers keep within them (KEP-2837)."""
+    resources = spec.get("resources")
+    if not resources:
+        return
+    if (spec.get("os") or {}).get("name") == "windows":
+        yield forbidden(path, "may not be set for a windows pod")
+        return
+    yield from validate_resources(resources, frozenset(), path, pod_level=True)
+    requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
+    for name, total in sum_containers(spec, "requests").items():
+        if name in requests and total > quantity.parse(requests[name]):
+            why = f"must be greater than or equal to aggregate container requests of {written(name, total)}"
+            yield invalid(f"{path}.requests[{name}]", quantity.canonical(requests[name]), why)
+    for index, container in enumerate(spec.get("containers") or ()):
+        for name, amount in ((container.get("resources") or {}).get("limits") or {}).items():
+            if name in limits and quantity.parse(amount) > quantity.parse(limits[name]):
+                at = f"{path}.containers[{index}][{name}].limits"  # sic, as upstream builds it
+                why = f"must be less than or equal to pod limits of {quantity.canonical(limits[name])}"
+                yield invalid(at, quantity.canonical(amount), why)
+
+
 def resource_name(name: str, path: str) -> Iterator[Cause]:
     """Check the name of a resource that a container may ask for."""
     yield from causes_of(names.qualified_name(name), path, name)
@@ -40,9 +63,10 @@ def resource_name(name: str, path: str) -> Iterator[Cause]:
 
 
 def _amount(name: str, amount: str, path: str, pod_level: bool) -> Iterator[Cause]:
-    yield from resource_name(name, path)
-    if pod_level and name not in _POD_LEVEL and not name.startswith("hugepages-"):
-        yield invalid(path, name, "must be a standard resource for pods")
+    if not pod_level:
+        yield from resource_name(name, path)
+    elif not is_of_pods(name):
+        yield not_supported(path, name, ("cpu", "hugepages-", "memory"))
     value = quantity.parse(amount)
     if value < 0:
         yield invalid(path, amount, "must be greater than or equal to 0")

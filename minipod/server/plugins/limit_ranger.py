@@ -5,8 +5,7 @@ from fractions import Fraction
 from typing import Any
 
 from minipod.api import quantity
-from minipod.api.pod_resources import compute_pod_amounts
-from minipod.api.quota_usage import written
+from minipod.api.pod_resources import compute_pod_amounts, written
 from minipod.client import Object
 
 _ANNOTATION = "kubernetes.io/limit-ranger"

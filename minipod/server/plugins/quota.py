@@ -13,7 +13,7 @@ from typing import Any
 from minipod.api import quantity, quota_usage
 from minipod.api.errors import StatusError, forbidden
 from minipod.api.kind import Kind
-from minipod.api.pod_resources import Amounts
+from minipod.api.pod_resources import Amounts, written
 from minipod.client import Object
 from minipod.server.view import View
 
@@ -80,8 +80,8 @@ class QuotaKeeper:
         over = sorted(key for key in more if used[key] + more[key] > quantity.parse(hard[key]))
         if not over:
             return ""
-        asked = ",".join(f"{key}={quota_usage.written(key, more[key])}" for key in over)
-        have = ",".join(f"{key}={quota_usage.written(key, used[key])}" for key in over)
+        asked = ",".join(f"{key}={written(key, more[key])}" for key in over)
+        have = ",".join(f"{key}={written(key, used[key])}" for key in over)
         most = ",".join(f"{key}={hard[key]}" for key in over)
         return f"exceeded quota: {name}, requested: {asked}, used: {have}, limited: {most}"
 

@@ -83,3 +83,36 @@ def test_a_resize_changes_amounts_alone(before: Object, after: Object, problem: 
         assert new["spec"]["containers"][0]["resources"]["requests"]["cpu"] == "2"
     else:
         assert any(problem in each for each in texts), texts
+
+
+WHOLE = {"requests": {"cpu": "1"}, "limits": {"cpu": "2", "memory": "64Mi"}}
+
+
+@pytest.mark.parametrize(
+    ("after", "problem"),
+    [
+        ({"limits": {"cpu": "3", "memory": "64Mi"}}, ""),
+        ({"requests": {"cpu": "500m", "memory": "64Mi"}}, ""),
+        ({"limits": {"cpu": "2"}}, "resource limits cannot be removed"),
+        ({"limits": {**WHOLE["limits"], "hugepages-2Mi": "2Mi"}}, "only cpu and memory"),
+        ({"requests": {"cpu": "10m", "memory": "64Mi"}}, "aggregate container requests of 100m"),
+        ({"requests": WHOLE["limits"]}, "Pod QOS Class may not change"),
+    ],
+)
+def test_the_whole_pod_is_resized_too(after: Object, problem: str) -> None:
+    asking = container("c", resources={"requests": {"cpu": "100m"}})
+    old = made(containers=[asking], resources=WHOLE)
+    given = {**old, "spec": {**old["spec"], "resources": {**old["spec"]["resources"], **after}}}
+    new = with_part(RESIZE, given, old)
+    texts = [each.message for each in RESIZE.validate(new, old)]
+    assert [problem in each for each in texts] == ([True] if problem else []), texts
+    if not problem:
+        assert new["spec"]["resources"] == {**old["spec"]["resources"], **after}
+
+
+def test_an_init_container_is_resized_while_it_has_not_ended() -> None:
+    sizes = [container("i", resources={"requests": {"cpu": each}}) for each in ("1", "2")]
+    old, given = (made(containers=[container("c")], initContainers=[each]) for each in sizes)
+    new = with_part(RESIZE, given, old)
+    assert list(RESIZE.validate(new, old)) == []
+    assert new["spec"]["initContainers"][0]["resources"]["requests"]["cpu"] == "2"

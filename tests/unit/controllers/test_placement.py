@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from minipod.api.pod_resources import compute_pod_requests
 from minipod.client import Object
-from minipod.controllers.placement import compute_placement, requests_of
+from minipod.controllers.placement import compute_placement
 
 
 def node(name: str = "n1", *, ready: bool = True, labels: Any = None, **spec: Any) -> Object:
@@ -64,18 +65,13 @@ def test_resources_that_are_used_up():
     assert compute_placement(pod(asks("500m")), [node()], {"n1": used}).node == "n1"
 
 
-def test_limits_count_as_requests_where_none_are_given():
-    limited = {"resources": {"limits": {"cpu": "3"}}}
-    assert message(pod(limited), node()) == "0/1 nodes are available: 1 Insufficient cpu."
-
-
 def test_init_containers_count_at_their_peak_and_sidecars_always():
     wanted = pod(
         asks("1"),
         initContainers=[asks("500m", restartPolicy="Always"), asks("3")],
         overhead={"cpu": "100m"},
     )
-    assert requests_of(wanted)["cpu"] == parse("3600m")
+    assert compute_pod_requests(wanted)["cpu"] == parse("3600m")
 
 
 def parse(text: str) -> Any:
@@ -254,4 +250,4 @@ def test_two_nodes_are_filled_evenly() -> None:
 
 def test_what_the_whole_pod_asks_for_replaces_its_containers_sum() -> None:
     wanted = pod(asks("100m"), asks("100m"), resources={"requests": {"cpu": "1500m"}})
-    assert requests_of(wanted)["cpu"] == 1.5
+    assert compute_pod_requests(wanted)["cpu"] == 1.5

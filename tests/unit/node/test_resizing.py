@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from minipod.client import Object
-from minipod.node.resizing import compute_changes, compute_fit
+from minipod.node.resizing import compute_changes, compute_fit, has_pod_change
 from tests.unit.node.pod_builders import attempt, container, make_pod, seen
 
 
@@ -90,3 +90,34 @@ def test_what_fits_the_node(asked: Object, used: Object, fit: str, message: str)
     pod = make_pod(container("app", resources=asked))
     other = make_pod(container("other", resources=used))
     assert compute_fit(pod, [other], NODE) == (fit, message)
+
+
+def whole(cpu: str, applied: str, own: Object | None = None, **app: Any) -> Object:
+    """A running Pod that asks for `cpu` as a whole and was granted `applied`."""
+    pod = granted(
+        make_pod(container("app", resources=own or {}, **app), resources={"limits": {"cpu": cpu}}),
+        own or {},
+    )
+    pod["status"]["resources"] = {"limits": {"cpu": applied}}
+    return pod
+
+
+def test_a_pods_own_limit_is_that_of_the_containers_without_one() -> None:
+    pod = whole("2", "1")
+    assert has_pod_change(pod)
+    [change] = compute_changes(pod, seen(attempt("app")))
+    assert not change.restarts
+    policies = [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]
+    [change] = compute_changes(whole("2", "1", resizePolicy=policies), seen(attempt("app")))
+    assert change.restarts
+    limited = whole("2", "1", {"limits": {"cpu": "500m"}})
+    assert (has_pod_change(limited), compute_changes(limited, seen(attempt("app")))) == (True, [])
+    assert not has_pod_change(whole("1", "1000m"))
+
+
+def test_what_others_were_granted_counts_not_what_they_ask_for() -> None:
+    greedy = make_pod(container("other", resources=sized("4000")))
+    greedy["status"] = {
+        "containerStatuses": [{"name": "other", "allocatedResources": {"cpu": "500m"}}]
+    }
+    assert compute_fit(make_pod(container("app", resources=sized("1"))), [greedy], NODE) == ("", "")

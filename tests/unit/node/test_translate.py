@@ -225,12 +225,29 @@ def resources(**values: Any) -> Object:
 
 
 def test_cgroup_numbers_are_the_kubelets():
-    found = compute_container_resources(resources(limits={"cpu": "500m", "memory": "64Mi"}))
+    found = compute_container_resources(resources(limits={"cpu": "500m", "memory": "64Mi"}), {})
     assert (found.cpu_shares, found.cpu_quota_us, found.cpu_period_us) == (512, 50_000, 100_000)
     assert found.memory_bytes == 64 * 1024 * 1024
-    nothing = compute_container_resources(container())
+    nothing = compute_container_resources(container(), {})
     assert (nothing.cpu_shares, nothing.cpu_quota_us, nothing.memory_bytes) == (2, None, None)
-    assert compute_container_resources(resources(limits={"cpu": "1m"})).cpu_quota_us == 1000
+    assert compute_container_resources(resources(limits={"cpu": "1m"}), {}).cpu_quota_us == 1000
+
+
+def test_a_container_without_limits_has_the_pods():
+    own = {"cpu": "1", "memory": "64Mi"}
+    found = compute_container_resources(resources(limits={"memory": "32Mi", "cpu": "0"}), own)
+    assert (found.cpu_quota_us, found.memory_bytes) == (100_000, 32 * 1024**2)
+    assert found.cpu_shares == 1024
+    asking = compute_container_resources(resources(requests={"cpu": "100m"}), own)
+    assert asking.cpu_shares == 102
+
+
+def test_what_a_pod_says_for_all_its_containers_is_its_cgroups():
+    whole = {"requests": {"cpu": "500m"}, "limits": {"cpu": "1", "memory": "64Mi"}}
+    pod = make_pod("web", resources(requests={"cpu": "100m"}), container("b"), resources=whole)
+    found = compute_pod_resources(pod, None)
+    assert (found.cpu_shares, found.cpu_quota_us) == (512, 100_000)
+    assert found.memory_bytes == 64 * 1024**2
 
 
 def test_a_pod_is_limited_only_when_all_its_containers_are():
@@ -246,6 +263,20 @@ def test_oom_scores():
     assert compute_oom_score(pod, container(), "Guaranteed", total) == -997
     half = resources(requests={"memory": "500Mi"})
     assert compute_oom_score(pod, half, "Burstable", total) == 500
+
+
+def test_a_sidecar_goes_no_sooner_than_those_it_serves_and_a_pods_own_memory_is_shared():
+    total = 1000 * 1024**2
+    one, two = resources(requests={"memory": "200Mi"}), resources(requests={"memory": "300Mi"})
+    sidecar = {**container("s"), "restartPolicy": "Always"}
+    served = make_pod("web", one, {**two, "name": "b"}, initContainers=[sidecar])
+    assert compute_oom_score(served, sidecar, "Burstable", total) == 800
+    large = {**sidecar, **resources(requests={"memory": "400Mi"}), "restartPolicy": "Always"}
+    assert compute_oom_score(served, large, "Burstable", total) == 600
+    whole = {"requests": {"memory": "500Mi"}}
+    shared = make_pod("web", one, container("b"), resources=whole)
+    assert compute_oom_score(shared, one, "Burstable", total) == 650
+    assert compute_oom_score(shared, container("b"), "Burstable", total) == 850
 
 
 # -- security --------------------------------------------------------------------------------------
