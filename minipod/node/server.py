@@ -23,6 +23,7 @@ from minipod.node.usage import Look, UsageMeter, look_at
 from minipod.node.usage_documents import resource_metrics, summary
 from minipod.runtime.service import RuntimeFailure
 
+STOP_SECONDS = 2.0  # for requests under way; streams are ended at once
 _BODY_LIMIT = 4 * 1024 * 1024
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -34,6 +35,7 @@ class KubeletServer:
         self._node = node
         self._socket = socket
         self._runner: web.AppRunner | None = None
+        self._streaming: set[asyncio.Task[object]] = set()
         self._meter = UsageMeter(self._look, node.now)
 
     async def start(self) -> None:
@@ -44,10 +46,10 @@ class KubeletServer:
             [
                 web.get("/healthz", self._healthz),
                 web.get("/pods", self._pods),
-                web.get("/containerLogs/{namespace}/{pod}/{container}", self._logs),
-                *_get_and_post("/exec/{namespace}/{pod}/{container}", streams.exec),
-                *_get_and_post("/attach/{namespace}/{pod}/{container}", streams.attach),
-                *_get_and_post("/portForward/{namespace}/{pod}", streams.port_forward),
+                web.get("/containerLogs/{namespace}/{pod}/{container}", self._stream(self._logs)),
+                *self._session("/exec/{namespace}/{pod}/{container}", streams.exec),
+                *self._session("/attach/{namespace}/{pod}/{container}", streams.attach),
+                *self._session("/portForward/{namespace}/{pod}", streams.port_forward),
                 web.get("/stats/summary", self._summary),
                 web.get("/metrics/resource", self._resource_metrics),
                 web.get("/metrics/probes", self._probe_metrics),
@@ -57,7 +59,9 @@ class KubeletServer:
             ]
         )
         # handler_cancellation: a client that leaves a followed log must not leave its follower behind
-        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
+        self._runner = web.AppRunner(
+            app, handler_cancellation=True, shutdown_timeout=STOP_SECONDS, access_log=None
+        )
         await self._runner.setup()
         self._socket.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
@@ -70,9 +74,30 @@ class KubeletServer:
 
     async def stop(self) -> None:
         """End all streams and listen no more."""
+        for each in self._streaming:
+            each.cancel()
         if self._runner:
             await self._runner.cleanup()
             self._runner = None
+
+    def _session(self, path: str, handler: Handler) -> list[web.RouteDef]:
+        """Serve streams in both directions: WebSocket comes by GET, SPDY by either."""
+        stream = self._stream(handler)
+        return [web.get(path, stream, allow_head=False), web.post(path, stream)]
+
+    def _stream(self, handler: Handler) -> Handler:
+        """Return the handler of what ends only when somebody ends it: `stop` does."""
+
+        async def streaming(request: web.Request) -> web.StreamResponse:
+            task = asyncio.current_task()
+            assert task is not None
+            self._streaming.add(task)
+            try:
+                return await handler(request)
+            finally:
+                self._streaming.discard(task)
+
+        return streaming
 
     # -- the node and its Pods -------------------------------------------------------------------
 
@@ -136,11 +161,6 @@ class KubeletServer:
 
     async def _inspect(self, request: web.Request) -> web.StreamResponse:
         return web.json_response(await self._node.inspect(find_pod(self._node, request)))
-
-
-def _get_and_post(path: str, handler: Handler) -> list[web.RouteDef]:
-    """Serve a stream: WebSocket comes by GET, SPDY by either."""
-    return [web.get(path, handler, allow_head=False), web.post(path, handler)]
 
 
 @web.middleware

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from tests.unit.node.pods import World, container, make_pod, world
 
@@ -62,6 +63,19 @@ def test_a_followed_log_ends_with_its_container(tmp_path):
             assert await answer.content.readline() == b"line2\n"
             made.runtime.exit("app")
             assert await answer.content.read() == b""
+
+    play(tmp_path, scene)
+
+
+def test_a_followed_log_ends_with_the_server(tmp_path):
+    async def scene(made: World, session: aiohttp.ClientSession) -> None:
+        await made.create(make_pod())
+        write_log(made, 1)
+        async with session.get("/containerLogs/default/web/app?follow=true") as answer:
+            assert await answer.content.readline() == b"line1\n"
+            await asyncio.wait_for(made.kubelet.stop(), 1)
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await answer.content.read()
 
     play(tmp_path, scene)
 
