@@ -171,7 +171,12 @@ class HttpFrontend:
     async def _watch(
         self, call: Call, request: Request, representation: Representation
     ) -> web.StreamResponse:
-        watch = self._resources.watch(request)
+        try:
+            watch = self._resources.watch(request)
+        except StatusError as error:
+            if error.reason != "Expired":
+                raise
+            return await _stream_failure(call.http, error)
         self._oversight.started(call)
         self._watches.add(watch)
         try:
@@ -181,13 +186,25 @@ class HttpFrontend:
             self._watches.discard(watch)
 
 
+async def _begin_stream(http: web.BaseRequest) -> web.StreamResponse:
+    headers = {"Content-Type": JSON, "Cache-Control": "no-cache, private"}
+    response = web.StreamResponse(headers=headers)
+    await response.prepare(http)
+    return response
+
+
+async def _stream_failure(http: web.BaseRequest, error: StatusError) -> web.StreamResponse:
+    """Tell of a failure in the stream, where clients of upstream's look for it."""
+    response = await _begin_stream(http)
+    await response.write(b'{"type":"ERROR","object":%b}\n' % wire.encode(error.status))
+    await response.write_eof()
+    return response
+
+
 async def _stream_watch(
     http: web.BaseRequest, watch: ResourceWatch, representation: Representation
 ) -> web.StreamResponse:
-    response = web.StreamResponse(
-        headers={"Content-Type": JSON, "Cache-Control": "no-cache, private"}
-    )
-    await response.prepare(http)
+    response = await _begin_stream(http)
     lines = _Lines(watch.kind, representation)
     while (changes := await _next(watch)) is not None:
         await response.write(b"".join(map(lines.encode, changes)))
@@ -241,6 +258,10 @@ def _kind(target: Target) -> Kind:
 
 def _verb(method: str, target: Target, watch: str) -> str:
     """Return the verb of a request on a resource. Raises MethodNotAllowed."""
+    if target.watch:
+        if method != "GET":
+            raise method_not_supported(_kind(target), method.lower())
+        return "watch"
     if target.subresource == "proxy" and method == "OPTIONS":
         return ""  # upstream has no verb for it: only who may do everything may do this
     if method in ("GET", "HEAD"):

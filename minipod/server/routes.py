@@ -1,12 +1,15 @@
 """Which resource a URL names. The grammar is Kubernetes' own (k8s.io/apiserver requestinfo)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a path means. `rest` is what follows `.../proxy`, undecoded, with its leading slash; "" for nothing."""
+    """What a path means. `rest` is what follows `.../proxy`, undecoded, with its leading slash; "" for nothing.
+
+    `watch` says that the path itself asks for a watch (`/api/v1/watch/...`), as old clients do.
+    """
 
     group: str
     version: str
@@ -15,6 +18,7 @@ class Target:
     name: str = ""
     subresource: str = ""
     rest: str = ""
+    watch: bool = False
 
     @property
     def of_one(self) -> bool:
@@ -36,6 +40,9 @@ def parse_target(raw_path: str) -> Target | None:
         rest = rest[:-1]
     if not rest or any(not part or "/" in part for part in rest[:3]):
         return None
+    if rest[0] == "watch" and len(rest) > 1:
+        found = _within(group, version, rest[1:], raw[skipped + 1 :])
+        return None if found is None or found.subresource else replace(found, watch=True)
     return _within(group, version, rest, raw[skipped:])
 
 

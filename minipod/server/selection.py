@@ -36,7 +36,7 @@ def select(kind: Kind, request: Request) -> Selection:
     except SelectorError as error:
         raise bad_request(str(error)) from error
     predicate = _as_seen(kind, compile_selectors(kind, labels, fields))
-    name = fields.required("metadata.name")
+    name = request.name or fields.required("metadata.name")
     namespace = request.namespace
     if kind.namespaced:
         namespace = namespace or fields.required("metadata.namespace") or ""

@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import json
 import re
+import socket
 import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -114,8 +117,8 @@ def test_the_node_answers_by_its_kubelet(kubectl: Kubectl, web: Instance) -> Non
 
 
 @contextlib.contextmanager
-def started(*arguments: str, pattern: str, **more: Any) -> Iterator[int]:
-    """Run a command that serves; gives the port that it says it serves on."""
+def started(*arguments: str, pattern: str, **more: Any) -> Iterator[str]:
+    """Run a command that serves; gives the port, or the socket, that it says it serves on."""
     command = subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
     )
@@ -124,7 +127,7 @@ def started(*arguments: str, pattern: str, **more: Any) -> Iterator[int]:
         assert command.stderr
         found = re.search(pattern, command.stdout.readline())
         assert found, command.stderr.read()
-        yield int(found[1])
+        yield found[1]
     finally:
         command.kill()
         command.communicate()
@@ -149,6 +152,17 @@ def test_kubectl_proxy_brings_a_browser_there(kubectl: Kubectl) -> None:
             _open(f"{root}/nothing-there")
         assert refused.value.code == 404  # the server's own, not the API's
         assert b"Status" not in refused.value.read()
+
+
+def test_kubectl_proxy_serves_a_socket(kubectl: Kubectl, tmp_path: Path) -> None:
+    path = tmp_path / "proxy.sock"
+    arguments = (kubectl.program, f"--kubeconfig={kubectl.config}", "proxy")
+    serving = started(*arguments, f"--unix-socket={path}", pattern=r"Starting to serve on (\S+)")
+    with serving as said, socket.socket(socket.AF_UNIX) as peer:
+        peer.connect(said)
+        peer.sendall(b"GET /api HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        answer = b"".join(iter(lambda: peer.recv(4096), b""))
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["versions"] == ["v1"]
 
 
 def test_an_upgraded_connection_is_relayed(web: Instance) -> None:

@@ -113,14 +113,35 @@ def test_a_version_that_is_no_longer_kept_is_gone(tmp_path: Path) -> None:
             await api.make(CONFIG_MAPS, config_map("a"))
             await api("DELETE", f"{CONFIG_MAPS}/a")
         api.store.compact(api.store.revision)
-        old = await api("GET", f"{WATCH}&resourceVersion=2")
-        assert (old.status, old.body["reason"]) == (410, "Expired")
+        # As upstream answers: who may watch is told in the stream.
+        async with api.watch(f"{WATCH}&resourceVersion=2") as events:
+            told = await events.next()
+            assert told is not None
+            assert told["type"] == "ERROR"
+            assert (told["object"]["code"], told["object"]["reason"]) == (410, "Expired")
+            assert await events.next() is None
         with pytest.raises(StatusError) as expired:
             await anext(api.client.watch("configmaps", "default", resource_version="2"))
         assert expired.value.code == 410
         ahead = await api("GET", f"{WATCH}&resourceVersion=99999")
         assert ahead.status == 504
         assert "Too large resource version" in ahead.body["message"]
+
+    serve(tmp_path, body)
+
+
+@pytest.mark.parametrize("name", ["", "/b"])
+def test_a_watch_may_be_part_of_the_path(tmp_path: Path, name: str) -> None:
+    async def body(api: Api) -> None:
+        await api.make(CONFIG_MAPS, config_map("a"))
+        path = CONFIG_MAPS.replace("/v1/", "/v1/watch/")
+        async with api.watch(f"{path}{name}") as events:
+            await api.make(CONFIG_MAPS, config_map("b"))
+            found = await events.take(1 if name else 2)
+            assert found == [("ADDED", "b")] if name else [("ADDED", "a"), ("ADDED", "b")]
+        refused = await api("DELETE", f"{path}/a")
+        assert refused.status == 405
+        assert (await api("GET", f"{CONFIG_MAPS}/a")).status == 200
 
     serve(tmp_path, body)
 
