@@ -63,6 +63,7 @@ class Resource:
 PODS = Resource("pods", "pod", "Pod", ("po",), categories=("all",))
 NAMESPACES = Resource("namespaces", "namespace", "Namespace", ("ns",), namespaced=False)
 NODES = Resource("nodes", "node", "Node", ("no",), namespaced=False)
+LEASES = Resource("leases", "lease", "Lease", group="coordination.k8s.io")
 EVENTS = Resource("events", "event", "Event", ("ev",))
 SECRETS = Resource("secrets", "secret", "Secret")
 CONFIGMAPS = Resource("configmaps", "configmap", "ConfigMap", ("cm",))

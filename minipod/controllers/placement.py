@@ -109,15 +109,17 @@ def find_obstacles(pod: Object, node: Object, around: Surroundings) -> list[Obst
 
 def _find_taint(pod: Object, node: Object) -> Object | None:
     taints = [*(node.get("spec") or {}).get("taints", ())]
-    if not _is_ready(node):
-        taints.append({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"})
+    lost = {"": "not-ready", "False": "not-ready", "Unknown": "unreachable"}.get(ready_status(node))
+    if lost:  # the taint itself comes a moment after the condition
+        taints.append({"key": f"node.kubernetes.io/{lost}", "effect": "NoSchedule"})
     hard = (each for each in taints if each.get("effect") in ("NoSchedule", "NoExecute"))
     return next((each for each in hard if not tolerates(pod, each)), None)
 
 
-def _is_ready(node: Object) -> bool:
-    conditions = (node.get("status") or {}).get("conditions") or ()
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+def ready_status(node: Object) -> str:
+    """Return what a node's Ready condition says, "" for a node that has none."""
+    known = (node.get("status") or {}).get("conditions") or ()
+    return next((str(each["status"]) for each in known if each["type"] == "Ready"), "")
 
 
 def tolerates(pod: Object, taint: Object) -> bool:

@@ -38,6 +38,8 @@ class Scheduler:
         )  # by node: who holds something
         self._nodes_of: dict[Key, str] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._again: set[Key] = set()  # to be tried once more when their tasks are done
+        self._stopped = False
 
     async def start(self) -> None:
         """Follow nodes and namespaces, then Pods."""
@@ -47,6 +49,7 @@ class Scheduler:
 
     async def stop(self) -> None:
         """End."""
+        self._stopped = True
         await self._pods.stop()
         await self._nodes.stop()
         await self._namespaces.stop()
@@ -102,6 +105,7 @@ class Scheduler:
 
     def _schedule(self, key: Key, pod: Object) -> None:
         if key in self._tasks:
+            self._again.add(key)
             return
         labels = {each["metadata"]["name"]: _labels(each) for each in self._namespaces}
         placed = {node: list(pods.values()) for node, pods in self._placed.items()}
@@ -113,7 +117,16 @@ class Scheduler:
             self._bind(key, pod, placement) if placement.node else self._report(key, pod, placement)
         )
         task = self._tasks[key] = asyncio.create_task(work, name=f"schedule {key[0]}/{key[1]}")
-        task.add_done_callback(lambda _: self._tasks.pop(key, None))
+        task.add_done_callback(lambda _: self._done(key))
+
+    def _done(self, key: Key) -> None:
+        """A try is over; what came to hand meanwhile is worth another if the Pod still waits."""
+        self._tasks.pop(key, None)
+        pod = self._pods.objects.get(key)
+        again = key in self._again
+        self._again.discard(key)
+        if again and key in self._waiting and pod is not None and not self._stopped:
+            self._schedule(key, pod)
 
     def _place(self, key: Key, pod: Object | None) -> None:
         """Note what node a Pod holds something of, one that it is just being bound to included; None: of none."""
@@ -153,28 +166,30 @@ class Scheduler:
             return
         self._waiting[key] = message
         self._recorder.record(pod, "Warning", "FailedScheduling", message)
-        conditions = [
-            each
-            for each in (pod.get("status") or {}).get("conditions") or ()
-            if each["type"] != "PodScheduled"
-        ]
-        conditions.append(self._condition(message))
-        patch = {"metadata": {"uid": pod["metadata"]["uid"]}, "status": {"conditions": conditions}}
+        told = self._condition(pod, message)
+        patch = {"metadata": {"uid": pod["metadata"]["uid"]}, "status": {"conditions": [told]}}
         try:
-            await self._client.patch("pods", *key, patch, subresource="status")
+            await self._client.patch(
+                "pods", *key, patch, patch_type="strategic", subresource="status"
+            )
         except StatusError as error:
             if error.code not in (404, 409):
                 logger.warning('pod "%s/%s": writing PodScheduled: %s', *key, error)
 
-    def _condition(self, message: str) -> Object:
-        return {
+    def _condition(self, pod: Object, message: str) -> Object:
+        made: Object = {
             "type": "PodScheduled",
             "status": "False",
             "reason": "Unschedulable",
             "message": message,
-            "lastProbeTime": None,
-            "lastTransitionTime": format_time(self._clock.now()),
         }
+        conditions = (pod.get("status") or {}).get("conditions") or ()
+        known: Object = next((each for each in conditions if each["type"] == "PodScheduled"), {})
+        if known.get("status") != "False":
+            made["lastTransitionTime"] = format_time(self._clock.now())
+        if pod["metadata"].get("generation"):
+            made["observedGeneration"] = pod["metadata"]["generation"]
+        return made
 
 
 def _is_ours(pod: Object) -> bool:

@@ -38,6 +38,7 @@ def make_controllers(
     from minipod.controllers.events import EventExpiry
     from minipod.controllers.garbage import GarbageCollector
     from minipod.controllers.namespaces import NamespaceController
+    from minipod.controllers.node_lifecycle import NodeLifecycle
     from minipod.controllers.quota_status import QuotaStatus
     from minipod.controllers.root_ca import RootCertificates
     from minipod.controllers.scheduler import Scheduler
@@ -56,6 +57,7 @@ def make_controllers(
         NamespaceController(client.for_controller("namespace-controller"), clock),
         GarbageCollector(client.for_controller("generic-garbage-collector"), clock),
         Scheduler(scheduler, clock),
+        NodeLifecycle(client.for_controller("node-controller"), manager, clock),
         TaintEviction(client.for_controller("node-controller"), clock),
         EventExpiry(client.calling_itself("kube-apiserver"), clock),  # upstream's store does it
         ClusterRoleAggregation(client.for_controller("clusterrole-aggregation-controller"), clock),

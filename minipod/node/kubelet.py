@@ -160,7 +160,7 @@ class Kubelet:
         status = new.get("status") or {}
         if other_conditions(status) != other_conditions(old.get("status") or {}):
             self._on_probe(uid_of(new))
-        self._parts.statuses.correct(uid_of(new), status)
+        self._parts.statuses.correct(uid_of(new), status, at_once=self._registration.ready)
 
     def _on_reference(self, uid: str) -> None:
         """A Secret or ConfigMap that a Pod refers to has changed, gone or come."""

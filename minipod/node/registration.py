@@ -1,17 +1,24 @@
-"""Keeps the Node object: made at start, its conditions renewed every five minutes and whenever readiness changes."""
+"""Keeps the Node object, and the Lease that says that somebody is there (KEP-589).
+
+The Lease is renewed every ten seconds; the Node's status is written when it has changed, or when another has turned it,
+and every five minutes in any case.
+"""
 
 import asyncio
 import logging
 
 from minipod.api.errors import StatusError
-from minipod.client import Client
-from minipod.clock import Clock, Timer
+from minipod.client import Client, Object
+from minipod.clock import Clock, Timer, format_micro_time
 from minipod.node.config import NodeConfig
 from minipod.node.node_object import compute_node, compute_status
 
 logger = logging.getLogger(__name__)
 
 HEARTBEAT = 300.0  # seconds (kubelet nodeStatusReportFrequency)
+LEASES, LEASES_NAMESPACE = "leases.coordination.k8s.io", "kube-node-lease"
+LEASE_SECONDS = 40  # kubelet nodeLeaseDurationSeconds
+RENEWAL = LEASE_SECONDS * 0.25
 _RETRY = 5.0
 
 
@@ -23,8 +30,14 @@ class Registration:
         self._config = config
         self._clock = clock
         self._ready = True
+        self._reported = 0.0  # when the status was last written
         self._timer: Timer | None = None
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the runtime answers."""
+        return self._ready
 
     async def start(self) -> None:
         """Make the Node, or take over the one that is there. StatusError when the API refuses."""
@@ -34,11 +47,11 @@ class Registration:
         except StatusError as error:
             if error.reason != "AlreadyExists":
                 raise
-            await self._renew(labels=node["metadata"]["labels"])
+            await self._report_status(labels=node["metadata"]["labels"])
         else:
             if not made.get("status"):  # create keeps no status; it has its own subresource
-                await self._renew()
-        self._set_timer(HEARTBEAT)
+                await self._report_status()
+        self._set_timer(0.0)  # the first Lease: nothing waits for it
 
     async def stop(self) -> None:
         """End. The Node stays, as the Pods do."""
@@ -67,18 +80,64 @@ class Registration:
 
     async def _report(self) -> None:
         try:
-            await self._renew()
+            await self._report_status()
+            await self._renew_lease()
         except StatusError as error:
             logger.warning('node "%s": writing status: %s', self._config.node_name, error)
             self._set_timer(_RETRY)
         else:
-            self._set_timer(HEARTBEAT)
+            self._set_timer(RENEWAL)
 
-    async def _renew(self, labels: dict[str, str] | None = None) -> None:
-        name = self._config.node_name
+    async def _report_status(self, labels: dict[str, str] | None = None) -> None:
+        name, now = self._config.node_name, self._clock.now()
         found = await self._client.get("nodes", "", name)
         if labels:
             await self._client.patch("nodes", "", name, {"metadata": {"labels": labels}})
         previous = found.get("status") or {}
-        status = compute_status(self._config, self._clock.now(), self._ready, previous)
+        status = compute_status(self._config, now, self._ready, previous)
+        if now < self._reported + HEARTBEAT and _without_beats(status) == _without_beats(previous):
+            return
         await self._client.patch("nodes", "", name, {"status": status}, subresource="status")
+        self._reported = now
+
+    async def _renew_lease(self) -> None:
+        name, renewed = self._config.node_name, format_micro_time(self._clock.now())
+        spec = {
+            "holderIdentity": name,
+            "leaseDurationSeconds": LEASE_SECONDS,
+            "renewTime": renewed,
+        }
+        try:
+            await self._client.patch(LEASES, LEASES_NAMESPACE, name, {"spec": spec})
+        except StatusError as error:
+            if error.code != 404:
+                raise
+            await self._client.create(LEASES, LEASES_NAMESPACE, await self._make_lease(spec))
+
+    async def _make_lease(self, spec: Object) -> Object:
+        """Return a Lease that goes with its Node."""
+        name = self._config.node_name
+        node = await self._client.get("nodes", "", name)
+        owner = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "name": name,
+            "uid": node["metadata"].get("uid"),
+        }
+        metadata = {"name": name, "namespace": LEASES_NAMESPACE, "ownerReferences": [owner]}
+        return {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": metadata,
+            "spec": spec,
+        }
+
+
+def _without_beats(status: Object) -> Object:
+    """Return a status without its times, which do not count as a change."""
+    conditions = [
+        {name: each for name, each in condition.items() if not name.startswith("last")}
+        for condition in status.get("conditions") or ()
+    ]
+    kept = ("capacity", "allocatable", "addresses", "nodeInfo")
+    return {"conditions": conditions, **{name: status.get(name) for name in kept}}

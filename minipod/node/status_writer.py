@@ -66,8 +66,8 @@ class StatusWriter:
         if slot.task is None or slot.task.done():
             slot.task = asyncio.create_task(self._write(uid, slot), name=f"status of {slot.name}")
 
-    def correct(self, uid: str, found: Object) -> None:
-        """Take notice of what the API has: a condition of ours that another has turned is turned back."""
+    def correct(self, uid: str, found: Object, *, at_once: bool) -> None:
+        """Take notice of what the API has: a condition of ours that another has turned is turned back, now or later."""
         slot = self._slots.get(uid)
         if slot is None or (slot.task and not slot.task.done()):
             return
@@ -75,7 +75,8 @@ class StatusWriter:
         if ours == theirs:
             return
         slot.written = {**slot.written, "conditions": found.get("conditions") or []}
-        self._begin(uid, slot)
+        if at_once:
+            self._begin(uid, slot)
 
     def forget(self, uid: str) -> None:
         """Forget a Pod that is gone."""

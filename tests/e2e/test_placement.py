@@ -80,3 +80,19 @@ def test_what_does_not_fit_or_is_shunned_waits(shared: Instance, node: str) -> N
     shared.run("delete", "pod", "one", "--now")
     wait_phase(shared, "two", "Running")
     shared.run("delete", "pod", "two", "huge", "--now")
+
+
+def test_a_cordon_is_a_taint_and_the_node_has_a_lease(shared: Instance, node: str) -> None:
+    def taints() -> list[tuple[str, str]]:
+        found = shared.get("node", node)["spec"].get("taints") or []
+        return [(each["key"], each["effect"]) for each in found]
+
+    shared.run("cordon", node)
+    wanted = [("node.kubernetes.io/unschedulable", "NoSchedule")]
+    wait_until(lambda: taints() == wanted, "the taint")
+    shared.run("uncordon", node)
+    wait_until(lambda: not taints(), "the taint's end")
+    lease = shared.get("lease", node, "-n", "kube-node-lease")
+    assert (lease["spec"]["holderIdentity"], lease["spec"]["leaseDurationSeconds"]) == (node, 40)
+    assert lease["metadata"]["ownerReferences"][0]["name"] == node
+    assert f"HolderIdentity:  {node}" in shared.out("describe", "node", node)

@@ -8,7 +8,7 @@ import click
 from minipod.cli import options as flags
 from minipod.cli.errors import CliError, ServerError, raise_all
 from minipod.cli.invocation import Invocation
-from minipod.cli.resources import EVENTS, PODS, Resource
+from minipod.cli.resources import EVENTS, LEASES, PODS, Resource
 from minipod.cli.selection import Selection, Target, listed, manifest_targets, words
 
 Object = dict[str, Any]
@@ -103,7 +103,7 @@ def _describe(invocation: Invocation, resource: Resource, obj: Object, show_even
         pods = [each.object or {} for each in listed(invocation.api, PODS, "", query)]
         from minipod.cli.describe.node import describe_node
 
-        return describe_node(obj, events, pods)
+        return describe_node(obj, events, pods, _lease(invocation, obj["metadata"]["name"]))
     known = {
         "Pod": describe_pod,
         "Namespace": others.describe_namespace,
@@ -112,6 +112,14 @@ def _describe(invocation: Invocation, resource: Resource, obj: Object, show_even
         "ServiceAccount": others.describe_serviceaccount,
     }
     return known.get(kind, others.describe_generic)(obj, events)
+
+
+def _lease(invocation: Invocation, node: str) -> Object | None:
+    """Return a node's Lease; it is no fault to have none, or not to be let see it."""
+    try:
+        return invocation.api.get(LEASES, "kube-node-lease", node)
+    except ServerError:
+        return None
 
 
 def _events(invocation: Invocation, resource: Resource, obj: Object) -> list[Object]:

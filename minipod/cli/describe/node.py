@@ -26,7 +26,9 @@ SYSTEM_INFO = (
 ROLE = "node-role.kubernetes.io/"
 
 
-def describe_node(node: Object, events: list[Object], pods: list[Object]) -> str:
+def describe_node(
+    node: Object, events: list[Object], pods: list[Object], lease: Object | None = None
+) -> str:
     """Return a node's description."""
     w = Writer()
     metadata, spec, status = node["metadata"], node.get("spec") or {}, node.get("status") or {}
@@ -39,6 +41,7 @@ def describe_node(node: Object, events: list[Object], pods: list[Object]) -> str
     w.field(0, "CreationTimestamp", rfc1123(metadata.get("creationTimestamp")))
     w.field(0, "Taints", _taints(spec) or "<none>")
     w.field(0, "Unschedulable", "true" if spec.get("unschedulable") else "false")
+    _lease(w, lease or {})
     _node_conditions(w, status.get("conditions") or [])
     w.line(0, "Addresses:")
     for each in status.get("addresses") or []:
@@ -64,6 +67,16 @@ def _taints(spec: Object) -> str:
     taints = spec.get("taints") or []
     texts = (f"{each['key']}={each.get('value', '')}:{each['effect']}" for each in taints)
     return ", ".join(text.replace("=:", ":") for text in texts)
+
+
+def _lease(w: Writer, lease: Object) -> None:
+    """Show who renews the node's Lease, and when it was last done."""
+    spec = lease.get("spec") or {}
+    w.line(0, "Lease:")
+    w.field(1, "HolderIdentity", spec.get("holderIdentity") or "<unset>")
+    for title in ("AcquireTime", "RenewTime"):
+        time = spec.get(title[0].lower() + title[1:])
+        w.field(1, title, rfc1123(time) if time else "<unset>")
 
 
 def _node_conditions(w: Writer, conditions: list[Object]) -> None:

@@ -17,6 +17,7 @@ from tests.fakes.api import FakeApi
 from tests.fakes.clock import FakeClock
 from tests.unit.controllers.test_placement import node
 
+TAINT = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 Scene = Callable[[FakeApi, FakeClock], Coroutine[Any, Any, None]]
 
 
@@ -82,6 +83,29 @@ def test_an_unschedulable_pod_is_told_once_and_bound_when_there_is_room():
             "FailedScheduling",
             "Scheduled",
         ]
+
+    play(scene)
+
+
+def test_a_node_that_changes_while_a_pod_is_told_no_is_looked_at_again():
+    async def scene(api: FakeApi, clock: FakeClock) -> None:
+        scheduler = Scheduler(api.client(), clock)
+        await scheduler.start()
+        await create(api, "nodes", node("n1"))
+        client = api.client()
+        for pause in range(12):  # at each moment of its being told
+            spec: Object = {"taints": [TAINT], "unschedulable": True}
+            await client.patch("nodes", "", "n1", {"spec": spec})
+            await create(api, "pods", pod("a"))
+            await client.patch("nodes", "", "n1", {"spec": {"unschedulable": None}})
+            for _ in range(pause):
+                await asyncio.sleep(0)
+            await client.patch("nodes", "", "n1", {"spec": {"taints": None}})
+            await settle()
+            assert bound(api, "a") == "n1", pause
+            await client.delete("pods", "default", "a", grace_period_seconds=0)
+            await settle()
+        await scheduler.stop()
 
     play(scene)
 

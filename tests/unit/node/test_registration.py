@@ -1,0 +1,82 @@
+"""The Node and its Lease: made once, renewed in time, and put right when another has turned them."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from minipod.client import Object
+from minipod.node.registration import HEARTBEAT, LEASES, LEASES_NAMESPACE, RENEWAL, Registration
+from tests.fakes.api import FakeApi
+from tests.fakes.clock import FakeClock
+
+from .pods import NODE, make_config
+
+
+class Scene:
+    def __init__(self, root: Path) -> None:
+        self.clock = FakeClock()
+        self.api = FakeApi(self.clock)
+        self.registration = Registration(self.api.client(), make_config(root), self.clock)
+
+    async def pass_time(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        for _ in range(60):
+            await asyncio.sleep(0)
+
+    def lease(self) -> Object:
+        return self.api.objects[LEASES, LEASES_NAMESPACE, NODE]
+
+    def ready(self) -> Object:
+        known = self.api.objects["nodes", "", NODE]["status"]["conditions"]
+        found: Object = next(each for each in known if each["type"] == "Ready")
+        return found
+
+    def writes(self) -> int:
+        """How often the Node's status was written."""
+        asked = self.api.requests
+        return sum(each.resource == "nodes" and each.subresource == "status" for each in asked)
+
+
+def play(root: Path, steps: Any) -> None:
+    async def whole() -> None:
+        scene = Scene(root)
+        await scene.registration.start()
+        await scene.pass_time(0)
+        await steps(scene)
+        await scene.registration.stop()
+
+    asyncio.run(whole())
+
+
+def test_the_lease_is_renewed_and_the_status_seldom_written(tmp_path: Path) -> None:
+    async def steps(scene: Scene) -> None:
+        first = scene.lease()
+        assert first["spec"]["holderIdentity"] == NODE
+        assert first["metadata"]["ownerReferences"][0]["kind"] == "Node"
+        await scene.pass_time(RENEWAL)
+        assert scene.lease()["spec"]["renewTime"] > first["spec"]["renewTime"]
+        before, beat = scene.writes(), scene.ready()["lastHeartbeatTime"]
+        for _ in range(int(HEARTBEAT / RENEWAL)):
+            await scene.pass_time(RENEWAL)
+        assert scene.writes() == before + 1
+        assert scene.ready()["lastHeartbeatTime"] > beat
+
+    play(tmp_path, steps)
+
+
+def test_a_node_that_was_given_up_says_that_it_is_there(tmp_path: Path) -> None:
+    async def steps(scene: Scene) -> None:
+        scene.ready().update(status="Unknown", reason="NodeStatusUnknown")
+        await scene.pass_time(RENEWAL)
+        assert (scene.ready()["status"], scene.ready()["reason"]) == ("True", "KubeletReady")
+
+    play(tmp_path, steps)
+
+
+def test_a_runtime_that_is_away_is_told_at_once(tmp_path: Path) -> None:
+    async def steps(scene: Scene) -> None:
+        scene.registration.set_ready(False)
+        await scene.pass_time(0)
+        assert (scene.ready()["status"], scene.ready()["reason"]) == ("False", "KubeletNotReady")
+
+    play(tmp_path, steps)
