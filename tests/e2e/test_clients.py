@@ -20,6 +20,10 @@ PYTHON_CLIENTS = {
     "official.py": ("objects", "commands", "ports"),
     "kr8s_client.py": ("objects", "streams", "ports"),
     "lightkube_client.py": ("objects", "logs"),
+    "asyncio_client.py": ("watched", "commands", "applied"),
+    "pykube_client.py": ("objects", "scale", "logs"),
+    "kopf_operator.py": ("operated",),
+    "helm_client.py": ("releases",),
 }
 NODE_STEPS = ("objects", "exec", "ports", "logs")
 Install = Callable[..., None]
