@@ -10,6 +10,7 @@ from typing import Any
 
 Object = dict[str, Any]
 
+NO_VALUE = object()
 # What stands before the detail, by the Status cause's reason.
 _WORDS = {
     "FieldValueNotFound": "Not found",
@@ -43,7 +44,7 @@ def required(field: str, detail: str = "") -> Cause:
 
 
 def invalid(field: str, value: Any, detail: str) -> Cause:
-    """Return the cause of a value that is not well formed."""
+    """Return the cause of a value that is not well formed (NO_VALUE: which is not said)."""
     return _cause(field, "FieldValueInvalid", detail, value)
 
 
@@ -71,21 +72,29 @@ def forbidden(field: str, detail: str) -> Cause:
 
 def too_long(field: str, limit: int) -> Cause:
     """Return the cause of a text of more than `limit` bytes."""
-    return _cause(field, "FieldValueTooLong", f"may not be more than {limit} bytes")
+    unit = "byte" if limit == 1 else "bytes"
+    return _cause(field, "FieldValueTooLong", f"may not be more than {limit} {unit}")
 
 
 def too_many(field: str, count: int, limit: int) -> Cause:
     """Return the cause of a list of more than `limit` items."""
-    return _cause(field, "FieldValueTooMany", f"must have at most {limit} items", count)
+    unit = "item" if limit == 1 else "items"
+    return _cause(field, "FieldValueTooMany", f"must have at most {limit} {unit}", count)
 
 
-_NO_VALUE = object()
+_HTML = {ord(each): f"\\u{ord(each):04x}" for each in "<>&"}
 
 
-def _cause(field: str, reason: str, detail: str, value: Any = _NO_VALUE) -> Cause:
+def _cause(field: str, reason: str, detail: str, value: Any = NO_VALUE) -> Cause:
     message = _WORDS[reason]
-    if value is not _NO_VALUE:
-        message += f": {json.dumps(value, separators=(',', ':'), ensure_ascii=False)}"
+    if value is not NO_VALUE:
+        message += f": {_shown(value)}"
     if detail:
         message += f": {detail}"
     return Cause(field, reason, message)
+
+
+def _shown(value: Any) -> str:
+    """Return a value as Go prints it: what is no plain text is JSON, in which HTML's characters are escaped."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return text if isinstance(value, str) else text.translate(_HTML)

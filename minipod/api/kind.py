@@ -71,6 +71,10 @@ def _no_warnings(_obj: Object) -> list[str]:
     return []
 
 
+def _no_change_warnings(_new: Object, _old: Object) -> list[str]:
+    return []
+
+
 def _same(obj: Object) -> Object:
     return obj
 
@@ -101,8 +105,11 @@ class Hooks:
     validate_status_update: Callable[[Object, Object], list[Cause]] = _valid_change
     # Field selector values beyond metadata.name and metadata.namespace; its keys are what can be selected by.
     fields: Callable[[Object], Mapping[str, str]] = _no_fields
-    # What the sender of a valid object should know; what is not supported is told of by `warnings` already.
+    # What the sender of a valid new object should know; what is not supported is told of by `warnings` already.
     warnings: Callable[[Object], list[str]] = _no_warnings
+    # The same for the sender of a valid change of it; and of a change of its status.
+    update_warnings: Callable[[Object, Object], list[str]] = _no_change_warnings
+    status_warnings: Callable[[Object], list[str]] = _no_warnings
     columns: tuple[Column, ...] = ()
     cells: Callable[[Object, datetime], list[Any]] | None = None
     # The objects of a kind that nobody stores: they are made anew for every reader.

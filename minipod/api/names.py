@@ -6,7 +6,7 @@ Sources: RFC 1123, RFC 1035, RFC 6335; wording of apimachinery's util/validation
 import json
 import re
 from collections.abc import Callable
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 LABEL_LENGTH = 63
 SUBDOMAIN_LENGTH = 253
@@ -47,10 +47,18 @@ def _length(limit: int) -> str:
     return f"must be no more than {limit} characters"
 
 
+def _bytes(limit: int) -> str:
+    return f"must be no more than {limit} bytes"
+
+
 def dns1123_label(value: str) -> list[str]:
     """Check one label of a DNS name, in lower case (RFC 1123)."""
     problems = [_length(LABEL_LENGTH)] if len(value) > LABEL_LENGTH else []
-    if not _LABEL_RE.fullmatch(value):
+    if _LABEL_RE.fullmatch(value):
+        return problems
+    if _SUBDOMAIN_RE.fullmatch(value):
+        problems.append("must not contain dots")
+    else:
         text = (
             "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and "
             "must start and end with an alphanumeric character"
@@ -88,6 +96,19 @@ def canonical_ip(value: str) -> list[str]:
     if problems or str(ip_address(value)) == value:
         return problems
     return [f"must be in canonical form ({json.dumps(str(ip_address(value)))})"]
+
+
+def lenient_ip(value: str) -> IPv4Address | IPv6Address | None:
+    """Return what fields of old take for an address: leading zeros are nothing, IPv4 in IPv6 is IPv4."""
+    parts = value.split(".")
+    if len(parts) == 4 and all(re.fullmatch("[0-9]{1,3}", each) for each in parts):
+        value = ".".join(each.lstrip("0") or "0" for each in parts)
+    try:
+        found = ip_address(value)
+    except ValueError:
+        return None
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return mapped or found
 
 
 def cidr(value: str) -> list[str]:
@@ -130,18 +151,20 @@ def qualified_name(value: str) -> list[str]:
     prefix, slash, name = value.rpartition("/")
     if "/" in prefix:
         text = _with_examples(
-            f"a qualified name {_QUALIFIED_TEXT}", _QUALIFIED, "MyName", "my.name", "123-abc"
+            f"a valid label key {_QUALIFIED_TEXT}", _QUALIFIED, "MyName", "my.name", "123-abc"
         )
         return [f"{text} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"]
     problems = []
     if slash and not prefix:
         problems.append("prefix part must be non-empty")
     elif slash:
-        problems += [f"prefix part {each}" for each in dns1123_subdomain(prefix)]
+        told = [_bytes(SUBDOMAIN_LENGTH)] if len(prefix) > SUBDOMAIN_LENGTH else []
+        told += [] if _SUBDOMAIN_RE.fullmatch(prefix) else dns1123_subdomain(prefix)[-1:]
+        problems += [f"prefix part {each}" for each in told]
     if not name:
         problems.append("name part must be non-empty")
     elif len(name) > LABEL_LENGTH:
-        problems.append(f"name part {_length(LABEL_LENGTH)}")
+        problems.append(f"name part {_bytes(LABEL_LENGTH)}")
     if not _QUALIFIED_RE.fullmatch(name):
         examples = ("MyName", "my.name", "123-abc")
         problems.append(f"name part {_with_examples(_QUALIFIED_TEXT, _QUALIFIED, *examples)}")
@@ -150,7 +173,7 @@ def qualified_name(value: str) -> list[str]:
 
 def label_value(value: str) -> list[str]:
     """Check the value of a label."""
-    problems = [_length(LABEL_LENGTH)] if len(value) > LABEL_LENGTH else []
+    problems = [_bytes(LABEL_LENGTH)] if len(value) > LABEL_LENGTH else []
     if not _VALUE_RE.fullmatch(value):
         text = (
             "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or "
@@ -230,9 +253,9 @@ def is_sysctl(value: str) -> bool:
     return len(value) <= SUBDOMAIN_LENGTH and bool(_SYSCTL_RE.fullmatch(value))
 
 
-def path_segment(value: str) -> list[str]:
-    """Check that a value can be one segment of a URL path."""
-    if value in (".", ".."):
+def path_segment(value: str, prefix: bool = False) -> list[str]:
+    """Check that a value can be one segment of a URL path, or with `prefix` begin one."""
+    if not prefix and value in (".", ".."):
         return [f"may not be '{value}'"]
     return [f"may not contain '{each}'" for each in "/%" if each in value]
 
@@ -241,15 +264,16 @@ _RULES: dict[str, Callable[[str], list[str]]] = {
     "dns1123_label": dns1123_label,
     "dns1123_subdomain": dns1123_subdomain,
     "dns1035_label": dns1035_label,
-    "path_segment": path_segment,
     "canonical_ip": canonical_ip,
 }
 
 
 def object_name(rule: str, value: str, prefix: bool = False) -> list[str]:
     """Check an object's name by its kind's rule; with `prefix`, a generateName, whose last `-` does not matter."""
+    if rule == "path_segment":
+        return path_segment(value, prefix)
     if prefix and len(value) > 1 and value.endswith("-"):
-        value = value[:-1] + "a"
+        value = value[:-2] + "a"  # upstream's maskTrailingDash spares two characters
     return _RULES[rule](value)
 
 

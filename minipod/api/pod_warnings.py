@@ -9,14 +9,14 @@ from minipod.api import quantity
 Object = dict[str, Any]
 
 
-def compute_warnings(pod: Object) -> list[str]:
-    """Return one line for each oddity, its path first."""
-    spec = pod.get("spec") or {}
+def compute_warnings(pod: Object, path: str = "") -> list[str]:
+    """Return one line for each oddity of a Pod, or of the template at `path`, its path first."""
+    spec, at = pod.get("spec") or {}, f"{path}.spec" if path else "spec"
     return [
         warning
         for name in ("initContainers", "containers")
         for index, container in enumerate(spec.get(name) or ())
-        for warning in _of_container(container, f"spec.{name}[{index}]")
+        for warning in _of_container(container, f"{at}.{name}[{index}]")
     ]
 
 

@@ -174,11 +174,19 @@ _BY_KIND = {
 }
 
 
-def unsupported(kind: Kind, obj: Object) -> list[str]:
-    """Return one line for each thing a (defaulted) object asks for that is not done, its path first.
+def of_new(kind: Kind, obj: Object) -> list[str]:
+    """Return what the sender of a new, defaulted object should know, first of all what is not done."""
+    return [*unsupported(kind, obj), *kind.hooks.warnings(obj)]
 
-    What else the sender should know of it (its kind's `warnings` hook) comes after.
-    """
+
+def of_change(kind: Kind, new: Object, old: Object) -> list[str]:
+    """Return what the sender of a change should know; what is not done is told when the spec changes."""
+    found = unsupported(kind, new) if new.get("spec") != old.get("spec") else []
+    return [*found, *kind.hooks.update_warnings(new, old)]
+
+
+def unsupported(kind: Kind, obj: Object) -> list[str]:
+    """Return one line for each thing a (defaulted) object asks for that is not done, its path first."""
     key = (kind.group, kind.kind)
     found: list[str] = []
     if key in WITHOUT_CONTROLLER:
@@ -187,7 +195,7 @@ def unsupported(kind: Kind, obj: Object) -> list[str]:
         found += _BY_KIND[key].warnings(obj, "")
     if key in TEMPLATES:
         found += _BY_KIND["", "Pod"].warnings(part_at(obj, TEMPLATES[key]), TEMPLATES[key])
-    return [*found, *kind.hooks.warnings(obj)]
+    return found
 
 
 def part_at(obj: Object, path: str) -> Object:

@@ -7,7 +7,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-from minipod.api import field
+from minipod.api import equality, field
 from minipod.api.errors import bad_request, conflict, invalid
 from minipod.api.kind import Kind
 from minipod.api.names import GENERATED_SUFFIX_ALPHABET, GENERATED_SUFFIX_LENGTH, generated
@@ -108,8 +108,8 @@ def carry_over(kind: Kind, new: Object, old: Object) -> None:
 
 
 def bump_generation(kind: Kind, new: Object, old: Object) -> None:
-    """Count a changed spec."""
-    if kind.generation and new.get("spec") != old.get("spec"):
+    """Count a spec that changed in its meaning."""
+    if kind.generation and not equality.equal(new.get("spec"), old.get("spec")):
         new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
 
 

@@ -281,8 +281,10 @@ class Writer:
         node_restriction.check_change(request, kind, new, old)
         self._signing.check_change(request, kind, new, old)
         self._admission.check_change(kind, new, old, request.subresource, warnings)
-        if request.subresource != "status" and new.get("spec") != old.get("spec"):
-            warnings += api_warnings.unsupported(kind, new)
+        if request.subresource == "status":
+            warnings += kind.hooks.status_warnings(new)
+        elif request.subresource != "approval":
+            warnings += api_warnings.of_change(kind, new, old)
         return new
 
     def _decode_new(self, request: Request, kind: Kind, warnings: list[str]) -> Object:
@@ -310,7 +312,7 @@ class Writer:
         self._signing.complete(request, kind, obj)
         if allocation is not None:
             allocation.allocate(kind, obj, None)
-        warnings += api_warnings.unsupported(kind, obj)
+        warnings += api_warnings.of_new(kind, obj)
         causes = validation.validate_create(kind, obj)
         if causes:
             raise invalid(kind, obj["metadata"]["name"], causes)

@@ -61,6 +61,7 @@ POD_DISRUPTION_BUDGET = Kind(
     has_status=True,
     generation=True,
     unconditional_update=False,
+    name_rule="path_segment",
     hooks=hooks_in(_POLICIES, "POD_DISRUPTION_BUDGET"),
 )
 PRIORITY_CLASS = Kind(

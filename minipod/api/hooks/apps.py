@@ -1,8 +1,15 @@
 """apps/v1 (pkg/apis/apps/v1/defaults.go, pkg/registry/apps)."""
 
+from collections.abc import Iterator
 from typing import Any
 
-from minipod.api.hooks.templates import fill, name_warnings
+from minipod.api import deprecations
+from minipod.api.hooks.templates import (
+    change_warnings,
+    fill,
+    template_warnings,
+    workload_warnings,
+)
 from minipod.api.kind import Hooks
 from minipod.api.pod_defaults import default_pod_template
 from minipod.api.printers import workloads
@@ -44,7 +51,7 @@ def _default_stateful_set(stateful_set: Object) -> None:
     default_pod_template(spec.setdefault("template", {}))
     for claim in spec.get("volumeClaimTemplates") or ():
         fill(claim, {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "status": {}})
-        fill(claim.setdefault("spec", {}), {"volumeMode": "Filesystem"})
+        claim.setdefault("spec", {}).setdefault("volumeMode", "Filesystem")
         fill(claim["status"], {"phase": "Pending"})
 
 
@@ -86,6 +93,27 @@ def _prepare_daemon_set_update(new: Object, old: Object) -> None:
     metadata["annotations"] = {**(metadata.get("annotations") or {}), _GENERATION: count}
 
 
+def _stateful_set_warnings(stateful_set: Object) -> list[str]:
+    return [*template_warnings(stateful_set), *_spec_warnings(stateful_set, "")]
+
+
+def _stateful_set_changes(new: Object, old: Object) -> list[str]:
+    return [*change_warnings(new, old), *_spec_warnings(new, ".Spec")]
+
+
+def _spec_warnings(stateful_set: Object, below: str) -> Iterator[str]:
+    """Warn of claims and numbers; upstream's paths of the claims differ between create and update."""
+    spec = stateful_set["spec"]
+    for index, claim in enumerate(spec.get("volumeClaimTemplates") or ()):
+        path = f"spec.volumeClaimTemplates[{index}]{below}"
+        yield from deprecations.of_claim_spec(claim.get("spec") or {}, path)
+    if spec["revisionHistoryLimit"] < 0:
+        yield (
+            "spec.revisionHistoryLimit: a negative value retains all historical revisions; "
+            "a value >= 0 is recommended"
+        )
+
+
 def _replica_set_fields(replica_set: Object) -> dict[str, str]:
     return {"status.replicas": str((replica_set.get("status") or {}).get("replicas") or 0)}
 
@@ -96,7 +124,8 @@ DEPLOYMENT = Hooks(
     validate_create=apps.validate_deployment,
     validate_update=apps.validate_deployment_update,
     validate_status_update=apps.validate_deployment_status,
-    warnings=name_warnings,
+    warnings=workload_warnings,
+    update_warnings=change_warnings,
     columns=workloads.DEPLOYMENT_COLUMNS,
     cells=workloads.deployment_cells,
 )
@@ -106,7 +135,8 @@ REPLICA_SET = Hooks(
     validate_update=apps.validate_replica_set_update,
     validate_status_update=apps.validate_replica_set_status,
     fields=_replica_set_fields,
-    warnings=name_warnings,
+    warnings=workload_warnings,
+    update_warnings=change_warnings,
     columns=workloads.REPLICA_SET_COLUMNS,
     cells=workloads.replica_set_cells,
 )
@@ -115,6 +145,8 @@ STATEFUL_SET = Hooks(
     validate_create=apps.validate_stateful_set,
     validate_update=apps.validate_stateful_set_update,
     validate_status_update=apps.validate_stateful_set_status,
+    warnings=_stateful_set_warnings,
+    update_warnings=_stateful_set_changes,
     columns=workloads.STATEFUL_SET_COLUMNS,
     cells=workloads.stateful_set_cells,
 )
@@ -125,6 +157,8 @@ DAEMON_SET = Hooks(
     validate_create=apps.validate_daemon_set,
     validate_update=apps.validate_daemon_set_update,
     validate_status_update=apps.validate_daemon_set_status,
+    warnings=template_warnings,
+    update_warnings=change_warnings,
     columns=workloads.DAEMON_SET_COLUMNS,
     cells=workloads.daemon_set_cells,
 )

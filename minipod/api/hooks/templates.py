@@ -5,8 +5,10 @@ from typing import Any
 from minipod.api import names
 from minipod.api.kind import Hooks
 from minipod.api.pod_defaults import default_pod_template
+from minipod.api.pod_warnings import compute_warnings
 from minipod.api.printers import workloads
 from minipod.api.validation import templates
+from minipod.api.warnings import part_at
 
 Object = dict[str, Any]
 
@@ -17,6 +19,21 @@ def fill(obj: Object, values: Object) -> Object:
         if obj.get(name) in (None, ""):
             obj[name] = value
     return obj
+
+
+def template_warnings(obj: Object, path: str = "spec.template") -> list[str]:
+    """Return what is odd about the Pods of an object that makes them from the template at `path`."""
+    return compute_warnings(part_at(obj, path), path)
+
+
+def change_warnings(new: Object, old: Object) -> list[str]:
+    """Return the same for a change of such an object: its name was told of when it was made."""
+    return template_warnings(new) if new.get("spec") != old.get("spec") else []
+
+
+def workload_warnings(obj: Object) -> list[str]:
+    """Return what is odd about a new object that names its Pods after itself."""
+    return [*name_warnings(obj), *template_warnings(obj)]
 
 
 def name_warnings(obj: Object) -> list[str]:
@@ -59,12 +76,14 @@ REPLICATION_CONTROLLER = Hooks(
     validate_update=templates.validate_replication_controller_update,
     validate_status_update=templates.validate_replication_controller_status,
     fields=_replication_controller_fields,
-    warnings=name_warnings,
+    warnings=workload_warnings,
+    update_warnings=change_warnings,
     columns=workloads.REPLICA_SET_COLUMNS,
     cells=workloads.replica_set_cells,
 )
 POD_TEMPLATE = Hooks(
     defaults=_default_template,
+    warnings=lambda obj: template_warnings(obj, "template"),
     validate_create=templates.validate_template_object,
     validate_update=templates.validate_template_object_update,
     columns=workloads.POD_TEMPLATE_COLUMNS,

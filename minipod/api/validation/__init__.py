@@ -7,11 +7,7 @@ from typing import Any
 
 from minipod.api.field import Cause
 from minipod.api.kind import Kind
-from minipod.api.validation.metadata import (
-    validate_metadata,
-    validate_metadata_update,
-    validate_version,
-)
+from minipod.api.validation.metadata import validate_metadata, validate_metadata_update
 
 Object = dict[str, Any]
 
@@ -23,14 +19,9 @@ def validate_create(kind: Kind, obj: Object) -> list[Cause]:
 
 def validate_update(kind: Kind, new: Object, old: Object) -> list[Cause]:
     """Return what is wrong with replacing `old` by `new`."""
-    return [
-        *validate_metadata_update(new, old),
-        *validate_version(new),
-        *validate_metadata(kind, new),
-        *kind.hooks.validate_update(new, old),
-    ]
+    return [*validate_metadata_update(kind, new, old), *kind.hooks.validate_update(new, old)]
 
 
 def validate_status_update(kind: Kind, new: Object, old: Object) -> list[Cause]:
     """Return what is wrong with replacing the status of `old` by that of `new`."""
-    return [*validate_metadata_update(new, old), *kind.hooks.validate_status_update(new, old)]
+    return [*validate_metadata_update(kind, new, old), *kind.hooks.validate_status_update(new, old)]

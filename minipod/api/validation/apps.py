@@ -3,8 +3,15 @@
 from collections.abc import Iterator
 from typing import Any
 
+from minipod.api import equality, names
 from minipod.api.field import Cause, forbidden, invalid, not_supported, required
-from minipod.api.validation.metadata import immutable, validate_annotations, validate_labels
+from minipod.api.shown import label_selector, struct
+from minipod.api.validation.metadata import (
+    causes_of,
+    immutable,
+    validate_annotations,
+    validate_labels,
+)
 from minipod.api.validation.numbers import (
     at_most_all,
     bounded,
@@ -14,16 +21,17 @@ from minipod.api.validation.numbers import (
     share,
 )
 from minipod.api.validation.pod import validate_pod_template
+from minipod.api.validation.scheduling import validate_label_selector
 from minipod.api.validation.templates import (
-    MISMATCH,
     always_running,
     matches_template,
-    template_labels,
+    mismatch,
     validate_replica_status,
     validate_running_template,
     validate_selector,
 )
 from minipod.api.validation.values import non_negative
+from minipod.api.validation.volume_claims import validate_claim_spec
 
 Object = dict[str, Any]
 
@@ -40,6 +48,10 @@ _STATEFUL_MUTABLE = (
     "persistentVolumeClaimRetentionPolicy",
     "minReadySeconds",
 )
+
+_UNCLEAR = "invalid label selector"
+_SHARES = ("MaxUnavailable", "MaxSurge")
+_STATEFUL_SHARES = ("Partition", "MaxUnavailable")
 
 # -- Deployment ------------------------------------------------------------------------------------
 
@@ -63,7 +75,7 @@ def _deployment(spec: Object, path: str) -> Iterator[Cause]:
     yield from non_negative(spec.get("replicas"), f"{path}.replicas")
     yield from validate_selector(spec, "empty selector is invalid for deployment", path)
     if matches_template(spec) is None:
-        yield invalid(f"{path}.selector", spec.get("selector"), "invalid label selector")
+        yield invalid(f"{path}.selector", label_selector(spec.get("selector")), _UNCLEAR)
     else:
         yield from validate_running_template(spec, "ReplicaSet", f"{path}.template")
     yield from _deployment_strategy(spec.get("strategy") or {}, f"{path}.strategy")
@@ -88,7 +100,7 @@ def _deployment_strategy(strategy: Object, path: str) -> Iterator[Cause]:
         else:
             yield from _rolling_deployment(rolling, at)
     else:
-        yield not_supported(path, strategy, ("Recreate", "RollingUpdate"))
+        yield not_supported(path, _shown(strategy, *_SHARES), ("Recreate", "RollingUpdate"))
 
 
 def _rolling_deployment(rolling: Object, path: str) -> Iterator[Cause]:
@@ -103,8 +115,8 @@ def _rolling_deployment(rolling: Object, path: str) -> Iterator[Cause]:
 
 def _deployment_status(status: Object, old: Object) -> Iterator[Cause]:
     parts = ("updatedReplicas", "readyReplicas", "availableReplicas")
-    names = ("observedGeneration", "replicas", *parts, "unavailableReplicas", "collisionCount")
-    yield from counts(status, names, "status")
+    others = ("unavailableReplicas", "terminatingReplicas", "collisionCount")
+    yield from counts(status, ("observedGeneration", "replicas", *parts, *others), "status")
     yield from bounded(status, parts, "replicas", "status")
     why = "cannot be greater than readyReplicas"
     yield from bounded(status, ("availableReplicas",), "readyReplicas", "status", why)
@@ -112,8 +124,14 @@ def _deployment_status(status: Object, old: Object) -> Iterator[Cause]:
 
 
 def _same_selector(new: Object, old: Object) -> Iterator[Cause]:
-    after, before = new["spec"].get("selector"), old["spec"].get("selector")
+    after, before = (label_selector(each["spec"].get("selector")) for each in (new, old))
     yield from immutable(after, before, "spec.selector")
+
+
+def _shown(strategy: Object, *fields: str) -> Object:
+    """Return an update strategy as it prints; `fields` are those of its rollingUpdate."""
+    rolling = struct(strategy.get("rollingUpdate"), *fields)
+    return struct({**strategy, "rollingUpdate": rolling}, "Type", "RollingUpdate") or {}
 
 
 # -- ReplicaSet ------------------------------------------------------------------------------------
@@ -139,7 +157,7 @@ def _replica_set(spec: Object, path: str) -> Iterator[Cause]:
     yield from non_negative(spec.get("minReadySeconds"), f"{path}.minReadySeconds")
     yield from validate_selector(spec, "empty selector is invalid for deployment", path)
     if matches_template(spec) is None:
-        yield invalid(f"{path}.selector", spec.get("selector"), "invalid label selector")
+        yield invalid(f"{path}.selector", label_selector(spec.get("selector")), _UNCLEAR)
     else:
         yield from validate_running_template(spec, "ReplicaSet", f"{path}.template")
 
@@ -148,14 +166,20 @@ def _replica_set(spec: Object, path: str) -> Iterator[Cause]:
 
 
 def validate_stateful_set(stateful_set: Object) -> list[Cause]:
-    """Return what is wrong with a StatefulSet."""
-    return list(_stateful_set(stateful_set.get("spec") or {}, "spec"))
+    """Return what is wrong with a new StatefulSet."""
+    return list(_stateful_set(stateful_set.get("spec") or {}, "spec", new=True))
 
 
 def validate_stateful_set_update(new: Object, old: Object) -> list[Cause]:
-    """Return what is wrong with changing a StatefulSet: most of its spec stays as it is."""
-    causes = validate_stateful_set(new)
-    if _fixed_of_stateful_set(new) != _fixed_of_stateful_set(old):
+    """Return what is wrong with changing a StatefulSet: most of its spec stays as it is.
+
+    What never changes is not judged again, nor is the template when the old one was wrong already.
+    """
+    spec, before = new.get("spec") or {}, old.get("spec") or {}
+    was_fine = not any(_stateful_set(before, "spec"))
+    causes = list(_stateful_set(spec, "spec", template=was_fine))
+    changed = {**spec, **{name: before.get(name) for name in _STATEFUL_MUTABLE}}
+    if not equality.equal(changed, before):
         causes.append(forbidden("spec", _STATEFUL_CHANGES))
     return causes
 
@@ -165,54 +189,72 @@ def validate_stateful_set_status(new: Object, old: Object) -> list[Cause]:
     return list(_stateful_status(new.get("status") or {}, old.get("status") or {}))
 
 
-def _fixed_of_stateful_set(stateful_set: Object) -> Object:
-    return {
-        name: value
-        for name, value in stateful_set["spec"].items()
-        if name not in _STATEFUL_MUTABLE and value not in (None, [], "")
-    }
-
-
-def _stateful_set(spec: Object, path: str) -> Iterator[Cause]:
+def _stateful_set(
+    spec: Object, path: str, *, new: bool = False, template: bool = True
+) -> Iterator[Cause]:
     policy = spec.get("podManagementPolicy")
     if policy not in ("OrderedReady", "Parallel"):
         why = "must be 'OrderedReady' or 'Parallel'"
         yield invalid(f"{path}.podManagementPolicy", policy, why)
     yield from _stateful_strategy(spec.get("updateStrategy") or {}, f"{path}.updateStrategy")
-    retention = spec.get("persistentVolumeClaimRetentionPolicy") or {}
-    for name in retention:
-        at = f"{path}.persistentVolumeClaimRetentionPolicy.{name}"
-        if retention.get(name) not in ("Retain", "Delete"):
-            yield not_supported(at, retention.get(name), ("Retain", "Delete"))
-    yield from non_negative(spec.get("replicas"), f"{path}.replicas")
-    yield from non_negative(spec.get("minReadySeconds"), f"{path}.minReadySeconds")
+    yield from _retention(spec, f"{path}.persistentVolumeClaimRetentionPolicy")
+    for index, claim in enumerate((spec.get("volumeClaimTemplates") or ()) if new else ()):
+        at = f"{path}.volumeClaimTemplates[{index}].spec"
+        yield from validate_claim_spec(claim.get("spec") or {}, at)
+    for name in ("replicas", "minReadySeconds"):
+        yield from non_negative(spec.get(name), f"{path}.{name}")
     start = (spec.get("ordinals") or {}).get("start")
     yield from non_negative(start, f"{path}.ordinals.start")
+    service = spec.get("serviceName")
+    if new and service:
+        yield from causes_of(names.dns1123_label(service), f"{path}.serviceName", service)
     yield from validate_selector(spec, "empty selector is invalid for statefulset", path)
-    yield from _stateful_template(spec, f"{path}.template")
+    if matches_template(spec) is None:
+        yield invalid(f"{path}.selector", label_selector(spec.get("selector")), "")
+    else:
+        yield from _stateful_template(spec, f"{path}.template", whole=template)
+    yield from always_running(spec.get("template"), "StatefulSet", f"{path}.template")
 
 
-def _stateful_template(spec: Object, path: str) -> Iterator[Cause]:
-    """Check the template; its mounts may be of volumes that only the claims bring."""
+def _retention(spec: Object, path: str) -> Iterator[Cause]:
+    for name, value in (spec.get("persistentVolumeClaimRetentionPolicy") or {}).items():
+        if value not in ("Retain", "Delete"):
+            yield not_supported(f"{path}.{name}", value, ("Retain", "Delete"))
+
+
+def _stateful_template(spec: Object, path: str, *, whole: bool) -> Iterator[Cause]:
+    """Check the template as its Pods will be: with the claims' volumes, named by the controller."""
     if matches_template(spec) is False:
-        yield invalid(f"{path}.metadata.labels", template_labels(spec), MISMATCH)
+        yield mismatch(spec, path)
     template = spec.get("template") or {}
     metadata = template.get("metadata") or {}
+    if whole:
+        yield from validate_pod_template(_with_claims(template, spec), path)
     yield from validate_labels(metadata.get("labels"), f"{path}.labels")
     yield from validate_annotations(metadata.get("annotations"), f"{path}.annotations")
-    yield from always_running(template, "StatefulSet", path)
+
+
+def _with_claims(template: Object, spec: Object) -> Object:
+    templates = spec.get("volumeClaimTemplates") or ()
+    claims = dict.fromkeys((each.get("metadata") or {}).get("name") or "" for each in templates)
+    pod = template.get("spec") or {}
+    volumes = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in claims]
+    volumes += [each for each in pod.get("volumes") or () if each.get("name") not in claims]
+    return {**template, "spec": {**pod, "hostname": "", "subdomain": "", "volumes": volumes}}
 
 
 def _stateful_strategy(strategy: Object, path: str) -> Iterator[Cause]:
     rolling, at = strategy.get("rollingUpdate"), f"{path}.rollingUpdate"
     if strategy.get("type") == "OnDelete":
         if rolling is not None:
-            yield invalid(at, rolling, "only allowed for updateStrategy 'RollingUpdate'")
+            shown = struct({"partition": 0, **rolling}, *_STATEFUL_SHARES)
+            yield invalid(at, shown, "only allowed for updateStrategy 'RollingUpdate'")
     elif strategy.get("type") == "RollingUpdate":
         if rolling is not None:
             yield from _rolling_stateful_set(rolling, at)
     else:
-        yield invalid(path, strategy, "must be 'RollingUpdate' or 'OnDelete'")
+        shown = _shown(strategy, *_STATEFUL_SHARES)
+        yield invalid(path, shown, "must be 'RollingUpdate' or 'OnDelete'")
 
 
 def _rolling_stateful_set(rolling: Object, path: str) -> Iterator[Cause]:
@@ -245,13 +287,13 @@ def validate_daemon_set(daemon_set: Object) -> list[Cause]:
 
 def validate_daemon_set_update(new: Object, old: Object) -> list[Cause]:
     """Return what is wrong with changing a DaemonSet: it selects the same Pods for ever."""
-    return [*validate_daemon_set(new), *_same_selector(new, old)]
+    return [*_same_selector(new, old), *validate_daemon_set(new)]
 
 
 def validate_daemon_set_status(new: Object, old: Object) -> list[Cause]:
     """Return what is wrong with the status of a DaemonSet."""
     status = new.get("status") or {}
-    names = (
+    counted = (
         "currentNumberScheduled",
         "numberMisscheduled",
         "desiredNumberScheduled",
@@ -263,17 +305,16 @@ def validate_daemon_set_status(new: Object, old: Object) -> list[Cause]:
         "collisionCount",
     )
     before = old.get("status") or {}
-    return [*counts(status, names, "status"), *not_decremented(status, before, "collisionCount")]
+    return [*counts(status, counted, "status"), *not_decremented(status, before, "collisionCount")]
 
 
 def _daemon_set(spec: Object, path: str) -> Iterator[Cause]:
     selector, at = spec.get("selector"), f"{path}.template"
-    if selector is None:
-        yield required(f"{path}.selector")
-    else:
-        yield from validate_selector(spec, "empty selector is invalid for daemonset", path)
-    if selector is None or matches_template(spec) is False:
-        yield invalid(f"{at}.metadata.labels", template_labels(spec), MISMATCH)
+    yield from validate_label_selector(selector, f"{path}.selector")
+    if matches_template(spec) is False:
+        yield mismatch(spec, at)
+    if selector is not None and not label_selector(selector):
+        yield invalid(f"{path}.selector", {}, "empty selector is invalid for daemonset")
     yield from validate_pod_template(spec.get("template"), at)
     yield from always_running(spec.get("template"), "DaemonSet", at)
     yield from non_negative(spec.get("minReadySeconds"), f"{path}.minReadySeconds")
@@ -286,7 +327,7 @@ def _daemon_strategy(strategy: Object, path: str) -> Iterator[Cause]:
     if strategy.get("type") == "OnDelete":
         return
     if strategy.get("type") != "RollingUpdate":
-        yield not_supported(path, strategy, ("RollingUpdate", "OnDelete"))
+        yield not_supported(path, _shown(strategy, *_SHARES), ("RollingUpdate", "OnDelete"))
     elif rolling is None:
         yield required(at)
     else:
@@ -310,12 +351,17 @@ def _rolling_daemon_set(rolling: Object, path: str) -> Iterator[Cause]:
 
 
 def validate_controller_revision(revision: Object) -> list[Cause]:
-    """Return what is wrong with a ControllerRevision."""
-    causes = [] if revision.get("data") is not None else [required("data", "data is mandatory")]
-    return [*causes, *non_negative(revision.get("revision"), "revision")]
+    """Return what is wrong with a new ControllerRevision."""
+    causes = [*non_negative(revision.get("revision"), "revision")]
+    data = revision.get("data")
+    if data is None:
+        causes.append(required("data", "data is mandatory"))
+    elif not isinstance(data, dict):
+        causes.append(required("data", "data must be a valid JSON object"))
+    return causes
 
 
 def validate_controller_revision_update(new: Object, old: Object) -> list[Cause]:
     """Return what is wrong with changing a ControllerRevision: its data never changes."""
-    fixed = immutable(new.get("data"), old.get("data"), "data")
-    return [*validate_controller_revision(new), *fixed]
+    numbered = non_negative(new.get("revision"), "revision")
+    return [*numbered, *immutable(new.get("data"), old.get("data"), "data")]

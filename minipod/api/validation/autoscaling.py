@@ -7,7 +7,7 @@ from minipod.api import names, quantity
 from minipod.api.field import Cause, forbidden, invalid, not_supported, required
 from minipod.api.validation.metadata import causes_of
 from minipod.api.validation.numbers import counts
-from minipod.api.validation.scheduling import validate_label_selector
+from minipod.api.validation.resources import container_resource_name
 
 Object = dict[str, Any]
 
@@ -26,13 +26,12 @@ _INFORMATION = "must populate information for the given metric source"
 
 def validate_autoscaler(autoscaler: Object) -> list[Cause]:
     """Return what is wrong with a HorizontalPodAutoscaler."""
-    return list(_spec(autoscaler.get("spec") or {}, 1, "spec"))
+    return list(_spec(autoscaler.get("spec") or {}, {}, "spec"))
 
 
 def validate_autoscaler_update(new: Object, old: Object) -> list[Cause]:
     """Return what is wrong with changing a HorizontalPodAutoscaler."""
-    lowest = 0 if (old.get("spec") or {}).get("minReplicas") == 0 else 1
-    return list(_spec(new.get("spec") or {}, lowest, "spec"))
+    return list(_spec(new.get("spec") or {}, old.get("spec") or {}, "spec"))
 
 
 def validate_autoscaler_status(new: Object, _old: Object) -> list[Cause]:
@@ -41,20 +40,24 @@ def validate_autoscaler_status(new: Object, _old: Object) -> list[Cause]:
     return list(counts(status, ("currentReplicas", "desiredReplicas"), "status"))
 
 
-def _spec(spec: Object, lowest: int, path: str) -> Iterator[Cause]:
+def _spec(spec: Object, before: Object, path: str) -> Iterator[Cause]:
+    """Check a spec. Versions that were taken once may stay, and so may scaling to zero."""
     low, high = spec.get("minReplicas"), spec.get("maxReplicas") or 0
+    lowest = 0 if before.get("minReplicas") == 0 else 1
     if low is not None and low < lowest:
         why = f"must be greater than or equal to {lowest}"
         yield invalid(f"{path}.minReplicas", low, why)
-    if high < 1:
-        yield invalid(f"{path}.maxReplicas", high, "must be greater than 0")
+    if high == 0:
+        yield required(f"{path}.maxReplicas", "must be set and greater than 0")
+    elif high < 0:
+        yield invalid(f"{path}.maxReplicas", high, "must be greater than or equal to 1")
     if low is not None and high < low:
         why = "must be greater than or equal to `minReplicas`"
         yield invalid(f"{path}.maxReplicas", high, why)
-    yield from _reference(spec.get("scaleTargetRef") or {}, f"{path}.scaleTargetRef")
-    metrics = spec.get("metrics") or []
+    yield from _target_reference(spec, before, f"{path}.scaleTargetRef")
+    metrics, had_any = spec.get("metrics") or [], _had_any_version(before)
     for index, metric in enumerate(metrics):
-        yield from _metric(metric, f"{path}.metrics[{index}]")
+        yield from _metric(metric, had_any, f"{path}.metrics[{index}]")
     if low == 0 and not any(each.get("type") in ("Object", "External") for each in metrics):
         why = "must specify at least one Object or External metric to support scaling to zero replicas"
         yield forbidden(f"{path}.metrics", why)
@@ -64,6 +67,29 @@ def _spec(spec: Object, lowest: int, path: str) -> Iterator[Cause]:
             yield from _rules(rules, f"{path}.behavior.{name}")
 
 
+def _target_reference(spec: Object, before: Object, path: str) -> Iterator[Cause]:
+    reference, was = spec.get("scaleTargetRef") or {}, before.get("scaleTargetRef") or {}
+    yield from _reference(reference, path)
+    version = reference.get("apiVersion") or ""
+    names_of = ("apiVersion", "kind")
+    if before and all((was.get(name) or "") == (reference.get(name) or "") for name in names_of):
+        return
+    yield from _version(version, path)
+    group = version.rpartition("/")[0]
+    if not group and reference.get("kind") != "ReplicationController":
+        yield invalid(f"{path}.apiVersion", version, "apiVersion must specify API group")
+
+
+def _had_any_version(before: Object) -> bool:
+    """Whether a version that is none was taken for the object of a metric once."""
+    objects = (
+        (each.get("object") or {}).get("describedObject") or {}
+        for each in before.get("metrics") or ()
+        if each.get("type") == "Object"
+    )
+    return any((each.get("apiVersion") or "").count("/") > 1 for each in objects)
+
+
 def _reference(reference: Object, path: str) -> Iterator[Cause]:
     for name in ("kind", "name"):
         value = reference.get(name) or ""
@@ -71,13 +97,15 @@ def _reference(reference: Object, path: str) -> Iterator[Cause]:
             yield required(f"{path}.{name}")
         else:
             yield from causes_of(names.path_segment(value), f"{path}.{name}", value)
-    version = reference.get("apiVersion") or ""
+
+
+def _version(version: str, path: str) -> Iterator[Cause]:
     if version.count("/") > 1:
         why = f"unexpected GroupVersion string: {version}"
         yield invalid(f"{path}.apiVersion", version, why)
 
 
-def _metric(metric: Object, path: str) -> Iterator[Cause]:
+def _metric(metric: Object, any_version: bool, path: str) -> Iterator[Cause]:
     kind = metric.get("type") or ""
     if not kind:
         yield required(f"{path}.type", "must specify a metric source type")
@@ -85,7 +113,7 @@ def _metric(metric: Object, path: str) -> Iterator[Cause]:
         yield not_supported(f"{path}.type", kind, _SOURCES)
     given = [name for name in _SOURCES.values() if metric.get(name) is not None]
     if given:
-        yield from _source(given[0], metric[given[0]], f"{path}.{given[0]}")
+        yield from _source(given[0], metric[given[0]], any_version, f"{path}.{given[0]}")
     expected = _SOURCES.get(kind, "")
     if expected and expected not in given:
         yield required(f"{path}.{expected}", _INFORMATION)
@@ -96,19 +124,31 @@ def _metric(metric: Object, path: str) -> Iterator[Cause]:
                 yield forbidden(f"{path}.{name}", why)
 
 
-def _source(name: str, source: Object, path: str) -> Iterator[Cause]:
+def _source(name: str, source: Object, any_version: bool, path: str) -> Iterator[Cause]:
     target, at = source.get("target") or {}, f"{path}.target"
     if name == "object":
-        yield from _reference(source.get("describedObject") or {}, f"{path}.describedObject")
+        described = source.get("describedObject") or {}
+        yield from _reference(described, f"{path}.describedObject")
+        if not any_version:
+            yield from _version(described.get("apiVersion") or "", f"{path}.describedObject")
     if name in ("resource", "containerResource"):
-        if not source.get("name"):
+        resource = source.get("name") or ""
+        if not resource:
             yield required(f"{path}.name", "must specify a resource name")
-        if name == "containerResource" and not source.get("container"):
-            yield required(f"{path}.container", "must specify a container")
+        if name == "containerResource":
+            yield from container_resource_name(resource, f"{path}.name") if resource else ()
+            yield from _container(source.get("container") or "", f"{path}.container")
     else:
         yield from _identifier(source.get("metric") or {}, f"{path}.metric")
     yield from _target(target, at)
     yield from _CHECKS[name](target, at)
+
+
+def _container(name: str, path: str) -> Iterator[Cause]:
+    if not name:
+        yield required(path, "must specify a container")
+    else:
+        yield from causes_of(names.dns1123_label(name), path, name)
 
 
 def _of_object(target: Object, path: str) -> Iterator[Cause]:
@@ -157,8 +197,6 @@ def _identifier(metric: Object, path: str) -> Iterator[Cause]:
         yield required(f"{path}.name", "must specify a metric name")
     else:
         yield from causes_of(names.path_segment(name), f"{path}.name", name)
-    if metric.get("selector") is not None:
-        yield from validate_label_selector(metric["selector"], f"{path}.selector")
 
 
 def _target(target: Object, path: str) -> Iterator[Cause]:
@@ -170,7 +208,7 @@ def _target(target: Object, path: str) -> Iterator[Cause]:
         yield invalid(f"{path}.type", kind, why)
     for name in ("value", "averageValue"):
         if target.get(name) is not None and quantity.parse(target[name]) <= 0:
-            yield invalid(f"{path}.{name}", target[name], "must be positive")
+            yield invalid(f"{path}.{name}", quantity.canonical(target[name]), "must be positive")
     share = target.get("averageUtilization")
     if share is not None and share < 1:
         yield invalid(f"{path}.averageUtilization", share, "must be greater than 0")
@@ -191,8 +229,8 @@ def _rules(rules: Object, path: str) -> Iterator[Cause]:
     for index, policy in enumerate(policies):
         yield from _scaling_policy(policy, f"{path}.policies[{index}]")
     if rules.get("tolerance") is not None and quantity.parse(rules["tolerance"]) < 0:
-        why = "must be greater than or equal to zero"
-        yield invalid(f"{path}.tolerance", rules["tolerance"], why)
+        shown = quantity.canonical(rules["tolerance"])
+        yield invalid(f"{path}.tolerance", shown, "must be greater than or equal to 0")
 
 
 def _scaling_policy(policy: Object, path: str) -> Iterator[Cause]:

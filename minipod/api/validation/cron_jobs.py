@@ -13,6 +13,7 @@ Object = dict[str, Any]
 
 _NAME_LIMIT = 52  # a Job's name is the CronJob's and eleven characters more
 _POLICIES = ("Allow", "Forbid", "Replace")
+_TWO_ZONES = "cannot use both timeZone field and TZ or CRON_TZ in schedule"
 _ZONE_IN_SCHEDULE = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
 
 
@@ -21,18 +22,20 @@ def validate_cron_job(cron_job: Object) -> list[Cause]:
     name = cron_job["metadata"].get("name") or ""
     why = f"must be no more than {_NAME_LIMIT} characters"
     causes = [invalid("metadata.name", name, why)] if len(name) > _NAME_LIMIT else []
-    return [*causes, *_spec(cron_job.get("spec") or {}, "spec")]
+    return [*_spec(cron_job.get("spec") or {}, {}, "spec"), *causes]
 
 
-def validate_cron_job_update(new: Object, _old: Object) -> list[Cause]:
+def validate_cron_job_update(new: Object, old: Object) -> list[Cause]:
     """Return what is wrong with changing a CronJob."""
-    return list(_spec(new.get("spec") or {}, "spec"))
+    return list(_spec(new.get("spec") or {}, old.get("spec") or {}, "spec"))
 
 
-def _spec(spec: Object, path: str) -> Iterator[Cause]:
-    yield from _schedule(spec.get("schedule") or "", f"{path}.schedule")
+def _spec(spec: Object, before: Object, path: str) -> Iterator[Cause]:
+    """Check a spec; a time zone that was taken once, or one in the schedule, may stay."""
+    had_zone = "TZ" in (before.get("schedule") or "")
+    yield from _schedule(spec, had_zone, f"{path}.schedule")
     yield from non_negative(spec.get("startingDeadlineSeconds"), f"{path}.startingDeadlineSeconds")
-    if spec.get("timeZone") is not None:
+    if spec.get("timeZone") not in (None, before.get("timeZone")):
         yield from _time_zone(spec["timeZone"], f"{path}.timeZone")
     policy = spec.get("concurrencyPolicy") or ""
     if not policy:
@@ -44,17 +47,20 @@ def _spec(spec: Object, path: str) -> Iterator[Cause]:
         yield from non_negative(spec.get(name), f"{path}.{name}")
 
 
-def _schedule(schedule: str, path: str) -> Iterator[Cause]:
+def _schedule(spec: Object, had_zone: bool, path: str) -> Iterator[Cause]:
+    schedule = spec.get("schedule") or ""
     if not schedule:
         yield required(path)
         return
-    if "TZ" in schedule:
+    if "TZ" not in schedule:
+        try:
+            parse(schedule)
+        except CronError as error:
+            yield invalid(path, schedule, str(error))
+    elif not had_zone:
         yield invalid(path, schedule, _ZONE_IN_SCHEDULE)
-        return
-    try:
-        parse(schedule)
-    except CronError as error:
-        yield invalid(path, schedule, str(error))
+    elif spec.get("timeZone") is not None:
+        yield invalid(path, schedule, _TWO_ZONES)
 
 
 def _time_zone(zone: str, path: str) -> Iterator[Cause]:
@@ -63,11 +69,16 @@ def _time_zone(zone: str, path: str) -> Iterator[Cause]:
     elif zone.lower() == "local":
         why = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
         yield invalid(path, zone, why)
-    else:
-        try:
-            zoneinfo.ZoneInfo(zone)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-            yield invalid(path, zone, f"unknown time zone {zone}")
+    if zone not in ("", "Local") and not _is_zone(zone):
+        yield invalid(path, zone, f"unknown time zone {zone}")
+
+
+def _is_zone(zone: str) -> bool:
+    try:
+        zoneinfo.ZoneInfo(zone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
 
 
 def _job_template(template: Object, path: str) -> Iterator[Cause]:

@@ -1,10 +1,21 @@
 """What a Job does about failed Pods (KEP-3329), and when some successes are enough (KEP-3998)."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from minipod.api import names
-from minipod.api.field import Cause, duplicate, invalid, not_supported, required, too_many
+from minipod.api.field import (
+    NO_VALUE,
+    Cause,
+    duplicate,
+    invalid,
+    not_supported,
+    required,
+    too_long,
+    too_many,
+)
+from minipod.api.shown import struct
 from minipod.api.validation.metadata import causes_of
 from minipod.api.validation.values import non_negative
 
@@ -12,6 +23,7 @@ Object = dict[str, Any]
 
 _RULES_LIMIT = 20
 _EXIT_CODES_LIMIT = 255
+_INDEXES_LIMIT = 65536
 _ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
 
 
@@ -33,7 +45,7 @@ def validate_failure_policy(spec: Object, path: str) -> Iterator[Cause]:
 def _failure_rule(rule: Object, spec: Object, containers: set[Any], path: str) -> Iterator[Cause]:
     action = rule.get("action") or ""
     if not action:
-        yield required(f"{path}.action", f"valid values: {list(_ACTIONS)}".replace("'", '"'))
+        yield required(f"{path}.action", 'valid values: ["Count" "FailIndex" "FailJob" "Ignore"]')
     elif action not in _ACTIONS:
         yield not_supported(f"{path}.action", action, _ACTIONS)
     elif action == "FailIndex" and spec.get("backoffLimitPerIndex") is None:
@@ -45,16 +57,16 @@ def _failure_rule(rule: Object, spec: Object, containers: set[Any], path: str) -
         yield from _pod_conditions(conditions, f"{path}.onPodConditions")
     if codes is not None and conditions:
         why = "specifying both OnExitCodes and OnPodConditions is not supported"
-        yield Cause(path, "FieldValueInvalid", f"Invalid value: {why}")
+        yield invalid(path, NO_VALUE, why)
     if codes is None and not conditions:
         why = "specifying one of OnExitCodes and OnPodConditions is required"
-        yield Cause(path, "FieldValueInvalid", f"Invalid value: {why}")
+        yield invalid(path, NO_VALUE, why)
 
 
 def _exit_codes(codes: Object, containers: set[Any], path: str) -> Iterator[Cause]:
     operator, values = codes.get("operator") or "", codes.get("values") or []
     if not operator:
-        yield required(f"{path}.operator", 'valid values: ["In", "NotIn"]')
+        yield required(f"{path}.operator", 'valid values: ["In" "NotIn"]')
     elif operator not in ("In", "NotIn"):
         yield not_supported(f"{path}.operator", operator, ("In", "NotIn"))
     name = codes.get("containerName")
@@ -63,7 +75,7 @@ def _exit_codes(codes: Object, containers: set[Any], path: str) -> Iterator[Caus
         yield invalid(f"{path}.containerName", name, why)
     at = f"{path}.values"
     if not values:
-        yield invalid(at, values, "at least one value is required")
+        yield invalid(at, codes.get("values"), "at least one value is required")
     elif len(values) > _EXIT_CODES_LIMIT:
         yield too_many(at, len(values), _EXIT_CODES_LIMIT)
     for index, value in enumerate(values):
@@ -82,7 +94,7 @@ def _pod_conditions(conditions: list[Object], path: str) -> Iterator[Cause]:
         at, kind, status = f"{path}[{index}]", each.get("type") or "", each.get("status") or ""
         yield from causes_of(names.qualified_name(kind), f"{at}.type", kind)
         if not status:
-            yield required(f"{at}.status", 'valid values: ["False", "True", "Unknown"]')
+            yield required(f"{at}.status", 'valid values: ["False" "True" "Unknown"]')
         elif status not in ("False", "True", "Unknown"):
             yield not_supported(f"{at}.status", status, ("False", "True", "Unknown"))
 
@@ -92,7 +104,8 @@ def validate_success_policy(spec: Object, path: str) -> Iterator[Cause]:
     policy = spec["successPolicy"]
     rules = policy.get("rules") or []
     if spec.get("completionMode") != "Indexed":
-        yield invalid(path, policy, "requires indexed completion mode")
+        shown = [struct(each, "SucceededIndexes", "SucceededCount") for each in rules]
+        yield invalid(path, {"Rules": shown or None}, "requires indexed completion mode")
         return
     if not rules:
         why = "at least one rules must be specified when the successPolicy is specified"
@@ -110,6 +123,8 @@ def _success_rule(rule: Object, completions: int, path: str) -> Iterator[Cause]:
         yield required(path, why)
     total, counted = completions, "the number of specified completions"
     if indexes is not None:
+        if len(indexes) > _INDEXES_LIMIT:
+            yield too_long(f"{path}.succeededIndexes", _INDEXES_LIMIT)
         try:
             total = count_indexes(indexes, completions)
             counted = "the number of indexes in the specified succeededIndexes field"
@@ -128,16 +143,32 @@ def count_indexes(text: str, completions: int) -> int:
     """Return how many indexes `1,3-5,7` has. Raises ValueError (with upstream's message) when it is malformed."""
     last, total = -1, 0
     for part in text.split(",") if text else ():
-        numbers = [_index(each, completions) for each in part.split("-")]
-        if len(numbers) > 2:
-            why = "an index interval can have at most two parts separated by '-'"
-            raise ValueError(f'the fragment "{part}" violates the requirement that {why}')
-        for number in numbers:
-            if number <= last:
-                raise ValueError(f"non-increasing order, previous: {last}, current: {number}")
-            last = number
-        total += last - numbers[0] + 1
+        start, end = _interval(part, completions)
+        if start <= last:
+            raise ValueError(f"non-increasing order, previous: {last}, current: {start}")
+        total, last = total + end - start + 1, end
     return total
+
+
+def intervals(text: str, completions: int) -> Iterator[tuple[int, int]]:
+    """Yield the first and the last index of each part of such a text that is well formed."""
+    for part in text.split(","):
+        with suppress(ValueError):
+            yield _interval(part, completions)
+
+
+def _interval(part: str, completions: int) -> tuple[int, int]:
+    numbers = part.split("-")
+    if len(numbers) > 2:
+        why = "an index interval can have at most two parts separated by '-'"
+        raise ValueError(f'the fragment "{part}" violates the requirement that {why}')
+    start = _index(numbers[0], completions)
+    if len(numbers) == 1:
+        return start, start
+    end = _index(numbers[1], completions)
+    if start >= end:
+        raise ValueError(f"non-increasing order, previous: {start}, current: {end}")
+    return start, end
 
 
 def _index(text: str, completions: int) -> int:

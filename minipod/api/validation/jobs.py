@@ -3,14 +3,16 @@
 from collections.abc import Iterator
 from typing import Any
 
+from minipod.api import equality, names
 from minipod.api.field import Cause, invalid, not_supported, required, too_long
-from minipod.api.selectors import SelectorError, from_object
+from minipod.api.selectors import from_object
+from minipod.api.shown import label_selector, labels
 from minipod.api.validation.job_policies import validate_failure_policy, validate_success_policy
-from minipod.api.validation.job_status import validate_job_status_change
+from minipod.api.validation.job_status import holds, validate_job_status_change
 from minipod.api.validation.metadata import immutable
 from minipod.api.validation.pod import validate_pod_template
 from minipod.api.validation.scheduling import validate_label_selector
-from minipod.api.validation.templates import MISMATCH, matches_template, template_labels
+from minipod.api.validation.templates import matches_template, mismatch, template_labels
 from minipod.api.validation.values import domain_prefixed_path, non_negative
 
 Object = dict[str, Any]
@@ -23,18 +25,18 @@ _PER_INDEX_TEXT = (
     "and used with backoff limit per index"
 )
 _NOT_INDEXED = "requires indexed completion mode"
-_LABELS = ("controller-uid", "job-name", "batch.kubernetes.io/controller-uid")
 _SCHEDULING = ("nodeSelector", "tolerations", "schedulingGates")
 
 
 def validate_job(job: Object) -> list[Cause]:
-    """Return what is wrong with a Job."""
-    return list(_job(job))
+    """Return what is wrong with a new Job."""
+    spec = job.get("spec") or {}
+    return [*_generated_selector(job, spec), *_spec(spec), *_last_hostname(job, spec)]
 
 
 def validate_job_update(new: Object, old: Object) -> list[Cause]:
     """Return what is wrong with changing a Job: what it runs, and how it counts, stays as it is."""
-    return [*_job(new), *_changes(new, old)]
+    return [*validate_job(new), *_changes(new, old)]
 
 
 def validate_job_status(new: Object, old: Object) -> list[Cause]:
@@ -42,18 +44,28 @@ def validate_job_status(new: Object, old: Object) -> list[Cause]:
     return list(validate_job_status_change(new, old))
 
 
-def _job(job: Object) -> Iterator[Cause]:
-    spec = job.get("spec") or {}
-    yield from _generated_selector(job, spec)
+def _spec(spec: Object) -> Iterator[Cause]:
     yield from validate_job_spec(spec, "spec")
     selector = spec.get("selector")
     if selector is None:
         yield required("spec.selector")
-        yield invalid("spec.template.metadata.labels", template_labels(spec), MISMATCH)
-        return
-    yield from validate_label_selector(selector, "spec.selector")
+    else:
+        yield from validate_label_selector(selector, "spec.selector")
     if matches_template(spec) is False:
-        yield invalid("spec.template.metadata.labels", template_labels(spec), MISMATCH)
+        yield mismatch(spec, "spec.template")
+
+
+def _last_hostname(job: Object, spec: Object) -> Iterator[Cause]:
+    """The Pods of an Indexed Job are named after it and their indexes."""
+    completions, name = spec.get("completions") or 0, job["metadata"].get("name") or ""
+    hostname = f"{name}-{completions - 1}"
+    if (
+        spec.get("completionMode") == "Indexed"
+        and completions > 0
+        and names.dns1123_label(hostname)
+    ):
+        why = f"will not able to create pod with invalid DNS label: {hostname}"
+        yield invalid("metadata.name", name, why)
 
 
 def _generated_selector(job: Object, spec: Object) -> Iterator[Cause]:
@@ -68,18 +80,16 @@ def _generated_selector(job: Object, spec: Object) -> Iterator[Cause]:
         "batch.kubernetes.io/controller-uid": uid,
         "batch.kubernetes.io/job-name": name,
     }
-    labels = template_labels(spec)
+    found = template_labels(spec)
     for key, value in expected.items():
-        if key not in labels:
-            yield required(at, f"must be '{value}'")
-        elif labels[key] != value:
-            yield invalid(at, labels, f"must be '{value}'")
-    try:
-        matches = from_object(spec["selector"]).matches(expected)
-    except (SelectorError, KeyError):
-        return
-    if not matches:
-        yield invalid("spec.selector", spec["selector"], "`selector` not auto-generated")
+        if key not in found:
+            yield required(f"{at}[{key}]", f"must be '{value}'")
+        elif found[key] != value:
+            yield invalid(f"{at}[{key}]", labels(found), f"must be '{value}'")
+    selector = spec["selector"]
+    understood = not any(validate_label_selector(selector, ""))
+    if understood and not from_object(selector).matches(expected):
+        yield invalid("spec.selector", label_selector(selector), "`selector` not auto-generated")
 
 
 def validate_job_spec(spec: Object, path: str) -> Iterator[Cause]:
@@ -94,7 +104,8 @@ def validate_job_spec(spec: Object, path: str) -> Iterator[Cause]:
         "maxFailedIndexes",
     ):
         yield from non_negative(spec.get(name), f"{path}.{name}")
-    yield from _per_index(spec, path)
+    if spec.get("maxFailedIndexes") is not None and spec.get("backoffLimitPerIndex") is None:
+        yield required(f"{path}.backoffLimitPerIndex", "when maxFailedIndexes is specified")
     manager = spec.get("managedBy")
     if manager is not None:
         yield from domain_prefixed_path(manager, f"{path}.managedBy")
@@ -126,45 +137,45 @@ def _restart_policy(spec: Object, path: str) -> Iterator[Cause]:
         yield invalid(path, policy, 'only "Never" is supported when podFailurePolicy is specified')
 
 
-def _per_index(spec: Object, path: str) -> Iterator[Cause]:
-    limit, failed = spec.get("backoffLimitPerIndex"), spec.get("maxFailedIndexes")
-    completions = spec.get("completions")
+def _mode(spec: Object, path: str) -> Iterator[Cause]:
+    mode = spec.get("completionMode")
+    if mode is not None and mode not in ("NonIndexed", "Indexed"):
+        yield not_supported(f"{path}.completionMode", mode, ("NonIndexed", "Indexed"))
+    if mode == "Indexed":
+        yield from _indexed(spec, path)
+    elif mode in (None, "NonIndexed"):
+        for name in ("backoffLimitPerIndex", "maxFailedIndexes"):
+            if spec.get(name) is not None:
+                yield invalid(f"{path}.{name}", spec[name], _NOT_INDEXED)
+
+
+def _indexed(spec: Object, path: str) -> Iterator[Cause]:
+    completions, failed = spec.get("completions"), spec.get("maxFailedIndexes")
+    if completions is None:
+        yield required(f"{path}.completions", "when completion mode is Indexed")
+    if (spec.get("parallelism") or 0) > _MANY_PARALLEL:
+        why = f"must be less than or equal to {_MANY_PARALLEL} when completion mode is Indexed"
+        yield invalid(f"{path}.parallelism", spec["parallelism"], why)
+    at = f"{path}.maxFailedIndexes"
     if failed is not None and completions is not None and failed > completions:
-        why = "must be less than or equal to completions"
-        yield invalid(f"{path}.maxFailedIndexes", failed, why)
-    if failed is not None and limit is None:
-        yield required(f"{path}.backoffLimitPerIndex", "when maxFailedIndexes is specified")
-    if limit is None or completions is None or completions <= _MANY_COMPLETIONS:
+        yield invalid(at, failed, "must be less than or equal to completions")
+    if failed is not None and failed > _MANY_COMPLETIONS:
+        yield invalid(at, failed, f"must be less than or equal to {_MANY_COMPLETIONS}")
+    if (completions or 0) <= _MANY_COMPLETIONS or spec.get("backoffLimitPerIndex") is None:
         return
     if failed is None:
-        why = f"must be specified when completions is above {_MANY_COMPLETIONS}"
-        yield required(f"{path}.maxFailedIndexes", why)
+        yield required(at, f"must be specified when completions is above {_MANY_COMPLETIONS}")
     for name in ("parallelism", "maxFailedIndexes"):
         if (spec.get(name) or 0) > _PER_INDEX_LIMIT:
             yield invalid(f"{path}.{name}", spec[name], _PER_INDEX_TEXT)
 
 
-def _mode(spec: Object, path: str) -> Iterator[Cause]:
-    mode = spec.get("completionMode")
-    if mode is not None and mode not in ("NonIndexed", "Indexed"):
-        yield not_supported(f"{path}.completionMode", mode, ("Indexed", "NonIndexed"))
-    if mode == "Indexed":
-        if spec.get("completions") is None:
-            yield required(f"{path}.completions", "when completion mode is Indexed")
-        if (spec.get("parallelism") or 0) > _MANY_PARALLEL:
-            why = f"must be less than or equal to {_MANY_PARALLEL} when completion mode is Indexed"
-            yield invalid(f"{path}.parallelism", spec["parallelism"], why)
-        return
-    for name in ("backoffLimitPerIndex", "maxFailedIndexes"):
-        if spec.get(name) is not None:
-            yield invalid(f"{path}.{name}", spec[name], _NOT_INDEXED)
-
-
 def _changes(new: Object, old: Object) -> Iterator[Cause]:
     spec, before = new["spec"], old["spec"]
     yield from _completions(spec, before)
-    yield from immutable(spec.get("selector"), before.get("selector"), "spec.selector")
-    yield from immutable(_fixed_template(spec, old), before.get("template"), "spec.template")
+    after, was = (label_selector(each.get("selector")) for each in (spec, before))
+    yield from immutable(after, was, "spec.selector")
+    yield from _template_change(spec, old)
     for name in (
         "completionMode",
         "podFailurePolicy",
@@ -177,51 +188,33 @@ def _changes(new: Object, old: Object) -> Iterator[Cause]:
 
 def _completions(spec: Object, before: Object) -> Iterator[Cause]:
     """An Indexed Job can be made larger or smaller, its parallelism with it."""
-    after, path = spec.get("completions"), "spec.completions"
-    if before.get("completionMode") != "Indexed":
-        yield from immutable(after, before.get("completions"), path)
-        return
-    if after == before.get("completions"):
-        return
-    if (
-        spec.get("parallelism") != after
-        or before.get("parallelism") != before.get("completions")
-        or after is None
-    ):
+    after, was, path = spec.get("completions"), before.get("completions"), "spec.completions"
+    if spec.get("completionMode") != "Indexed":
+        yield from immutable(after, was, path)
+    elif after not in (None, was) and after != spec.get("parallelism"):
         yield invalid(path, after, "can only be modified in tandem with spec.parallelism")
 
 
-def _fixed_template(spec: Object, old: Object) -> Any:
-    """Return the new template with all that may change put back.
+def _template_change(spec: Object, old: Object) -> Iterator[Cause]:
+    """Check that a Job's Pods stay the same.
 
-    Where its Pods may run can change while a Job is suspended and was never started (KEP-2926).
+    While it is suspended and none of them runs, where they may run can change, and what they may use (KEP-2926).
     """
     template, before = spec.get("template") or {}, old["spec"].get("template") or {}
-    waiting = old["spec"].get("suspend") and not (old.get("status") or {}).get("startTime")
-    if not waiting:
-        return template
-    pod, kept = dict(template.get("spec") or {}), before.get("spec") or {}
-    affinity = dict(pod.get("affinity") or {})
-    node = (kept.get("affinity") or {}).get("nodeAffinity")
-    affinity.pop("nodeAffinity", None)
-    if node is not None:
-        affinity["nodeAffinity"] = node
-    for name in (*_SCHEDULING, "affinity"):
-        pod.pop(name, None)
-        if name in kept and name != "affinity":
-            pod[name] = kept[name]
-    if affinity or "affinity" in kept:
-        pod["affinity"] = affinity
-    metadata = {
-        **{
-            k: v
-            for k, v in (template.get("metadata") or {}).items()
-            if k not in ("labels", "annotations")
-        },
-        **{
-            k: v
-            for k, v in (before.get("metadata") or {}).items()
-            if k in ("labels", "annotations")
-        },
-    }
-    return {**template, "metadata": metadata, "spec": pod}
+    status = old.get("status") or {}
+    idle = not status.get("startTime") or holds(status, "Suspended")
+    if old["spec"].get("suspend") and idle and not status.get("active"):
+        after, was = (_fixed(each.get("spec") or {}) for each in (template, before))
+        if not equality.equal(after, was):
+            yield invalid("spec.template.spec", template.get("spec") or {}, "field is immutable")
+    else:
+        yield from immutable(template, before, "spec.template")
+
+
+def _fixed(pod: Object) -> Object:
+    """Return what of a Pod's spec never changes."""
+    kept = {name: each for name, each in pod.items() if name not in _SCHEDULING}
+    affinity = {k: v for k, v in (kept.pop("affinity", None) or {}).items() if k != "nodeAffinity"}
+    for name in ("containers", "initContainers"):
+        kept[name] = [{**each, "resources": None} for each in kept.get(name) or ()]
+    return {**kept, **({"affinity": affinity} if affinity else {})}

@@ -7,33 +7,11 @@ from typing import Any
 from minipod.api import names, quantity, quota_scopes
 from minipod.api.field import Cause, duplicate, forbidden, invalid, required
 from minipod.api.validation.metadata import causes_of
-from minipod.api.validation.resources import resource_name
+from minipod.api.validation.resources import RESOURCES, container_resource_name, resource_name
 
 Object = dict[str, Any]
 
 _LIMIT_TYPES = ("Container", "PersistentVolumeClaim", "Pod")
-_RESOURCES = (
-    "cpu",
-    "memory",
-    "ephemeral-storage",
-    "storage",
-    "requests.cpu",
-    "requests.memory",
-    "requests.ephemeral-storage",
-    "limits.cpu",
-    "limits.memory",
-    "limits.ephemeral-storage",
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "persistentvolumeclaims",
-    "configmaps",
-    "services.nodeports",
-    "services.loadbalancers",
-)
-_QUOTA_RESOURCES = frozenset((*_RESOURCES, "requests.storage"))
 _WHOLE = frozenset(
     (
         "pods",
@@ -113,9 +91,9 @@ def _limit(limit: Object, path: str) -> Iterator[Cause]:
     for key in keys:
         at = next(f"{path}.{name}[{key}]" for name in _MAPS if key in given[name])
         if limit.get("type") in ("Container", "Pod"):
-            yield from resource_name(key, at)
+            yield from container_resource_name(key, at)
         else:
-            yield from _resource_name(key, at)
+            yield from resource_name(key, at)
         yield from _ordered(given, key, path)
 
 
@@ -156,12 +134,6 @@ def allows_overcommit(name: str) -> bool:
     return native and not name.startswith("hugepages-")
 
 
-def _resource_name(name: str, path: str) -> Iterator[Cause]:
-    yield from causes_of(names.qualified_name(name), path, name)
-    if "/" not in name and name not in _RESOURCES and not name.startswith("hugepages-"):
-        yield invalid(path, name, "must be a standard resource type or fully qualified")
-
-
 def validate_quota(quota: Object) -> list[Cause]:
     """Return what is wrong with a ResourceQuota."""
     return list(_quota(quota))
@@ -198,7 +170,7 @@ def _quota(quota: Object) -> Iterator[Cause]:
 def _amount(name: str, amount: Any, path: str) -> Iterator[Cause]:
     yield from causes_of(names.qualified_name(name), path, name)
     plain = name.removeprefix("requests.").removeprefix("limits.")
-    known = name in _QUOTA_RESOURCES or plain.startswith("hugepages-")
+    known = name in RESOURCES or plain.startswith("hugepages-")
     if "/" not in name and not known:
         yield invalid(path, name, "must be a standard resource for quota")
     value = quantity.parse(amount)

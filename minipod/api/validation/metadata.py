@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from minipod.api import names
+from minipod.api import equality, names
 from minipod.api.field import Cause, forbidden, invalid, required, too_long
 from minipod.api.kind import Kind
 
@@ -23,38 +23,24 @@ _IMMUTABLE = (
 
 
 def validate_metadata(kind: Kind, obj: Object) -> Iterator[Cause]:
-    """Check the metadata of any object, by its kind's name rule."""
-    metadata = obj["metadata"]
-    yield from _names(kind, metadata)
-    yield from _namespace(kind, metadata)
-    yield from validate_labels(metadata.get("labels"), "metadata.labels")
-    yield from validate_annotations(metadata.get("annotations"), "metadata.annotations")
-    yield from _owners(metadata.get("ownerReferences") or [], "metadata.ownerReferences")
-    yield from _finalizers(metadata.get("finalizers") or [], "metadata.finalizers")
+    """Check the metadata of a new object, by its kind's name rule."""
+    yield from _any_metadata(kind, obj["metadata"], kind.name_rule)
+    yield from _finalizer_names(obj["metadata"].get("finalizers") or ())
 
 
-def validate_metadata_update(new: Object, old: Object) -> Iterator[Cause]:
-    """Check that nothing changes that never may, and that no finalizer comes late."""
+def validate_metadata_update(kind: Kind, new: Object, old: Object) -> Iterator[Cause]:
+    """Check that nothing changes that never may, that an update says of which version it is the next (the server
+    fills it in where clients may not), and that no finalizer comes late. A name that once was fine stays fine.
+    """
     after, before = new["metadata"], old["metadata"]
+    yield from _any_metadata(kind, after, "path_segment")
     if before.get("deletionTimestamp"):
-        known = before.get("finalizers") or ()
-        late = [each for each in after.get("finalizers") or () if each not in known]
-        if late:
-            listed = ", ".join(json.dumps(each) for each in late)
-            yield forbidden(
-                "metadata.finalizers",
-                "no new finalizers can be added if the object is being deleted, found new finalizers "
-                f"[]string{{{listed}}}",
-            )
-    for name in _IMMUTABLE:
-        if after.get(name) != before.get(name):
-            yield invalid(f"metadata.{name}", after.get(name), "field is immutable")
-
-
-def validate_version(new: Object) -> Iterator[Cause]:
-    """Check that an update says of which version it is the next (the server fills it in where clients may not)."""
-    if not new["metadata"].get("resourceVersion"):
+        yield from _no_late_finalizers(after, before)
+    if not after.get("resourceVersion"):
         yield invalid("metadata.resourceVersion", "", "must be specified for an update")
+    for name in _IMMUTABLE:
+        yield from immutable(after.get(name), before.get(name), f"metadata.{name}")
+    yield from _finalizer_names(after.get("finalizers") or ())
 
 
 def validate_labels(labels: Mapping[str, str] | None, path: str) -> Iterator[Cause]:
@@ -81,21 +67,30 @@ def causes_of(problems: Iterable[str], path: str, value: Any) -> Iterator[Cause]
 
 
 def immutable(new: Any, old: Any, path: str) -> Iterator[Cause]:
-    """Check that a value does not change."""
-    if new != old:
+    """Check that a value does not change in its meaning."""
+    if not equality.equal(new, old, path.rpartition(".")[2]):
         yield invalid(path, new, "field is immutable")
 
 
-def _names(kind: Kind, metadata: Object) -> Iterator[Cause]:
+def _any_metadata(kind: Kind, metadata: Object, name_rule: str) -> Iterator[Cause]:
+    yield from _names(metadata, name_rule)
+    yield from _namespace(kind, metadata)
+    yield from validate_labels(metadata.get("labels"), "metadata.labels")
+    yield from validate_annotations(metadata.get("annotations"), "metadata.annotations")
+    yield from _owners(metadata.get("ownerReferences") or [], "metadata.ownerReferences")
+    yield from _finalizers(metadata.get("finalizers") or [], "metadata.finalizers")
+
+
+def _names(metadata: Object, rule: str) -> Iterator[Cause]:
     prefix = metadata.get("generateName")
     if prefix:
-        problems = names.object_name(kind.name_rule, prefix, prefix=True)
+        problems = names.object_name(rule, prefix, prefix=True)
         yield from causes_of(problems, "metadata.generateName", prefix)
     name = metadata.get("name")
     if not name:
         yield required("metadata.name", "name or generateName is required")
         return
-    yield from causes_of(names.object_name(kind.name_rule, name), "metadata.name", name)
+    yield from causes_of(names.object_name(rule, name), "metadata.name", name)
 
 
 def _namespace(kind: Kind, metadata: Object) -> Iterator[Cause]:
@@ -111,35 +106,47 @@ def _namespace(kind: Kind, metadata: Object) -> Iterator[Cause]:
 
 
 def _owners(owners: list[Object], path: str) -> Iterator[Cause]:
-    controllers = []
-    for index, owner in enumerate(owners):
-        at = f"{path}[{index}]"
+    """Check who owns an object. The path is the list's, whichever of them is wrong."""
+    controller = ""
+    for owner in owners:
         api_version = owner.get("apiVersion") or ""
         if not api_version.rpartition("/")[2]:
-            yield invalid(f"{at}.apiVersion", api_version, "version must not be empty")
+            yield invalid(f"{path}.apiVersion", api_version, "version must not be empty")
         for name in ("kind", "name", "uid"):
             if not owner.get(name):
-                yield invalid(f"{at}.{name}", "", "must not be empty")
+                yield invalid(f"{path}.{name}", "", "must not be empty")
         if (api_version, owner.get("kind")) == ("v1", "Event"):
-            yield invalid(at, owner, "/v1, Kind=Event is disallowed from being an owner")
-        if owner.get("controller"):
-            controllers.append(owner.get("name"))
-    if len(controllers) > 1:
-        yield invalid(
-            path,
-            owners,
-            'Only one reference can have Controller set to true. Found "true" in references for '
-            f"{controllers[0]} and {controllers[1]}",
-        )
+            yield invalid(path, owner, "/v1, Kind=Event is disallowed from being an owner")
+        if not owner.get("controller"):
+            continue
+        found = f"{owner.get('kind')}/{owner.get('name')}"
+        if controller:
+            why = "Only one reference can have Controller set to true. Found "
+            yield invalid(path, owners, f'{why}"true" in references for {controller} and {found}')
+        controller = controller or found
 
 
 def _finalizers(finalizers: list[str], path: str) -> Iterator[Cause]:
+    for finalizer in finalizers:
+        yield from causes_of(names.qualified_name(finalizer), path, finalizer)
+    if {"orphan", "foregroundDeletion"} <= set(finalizers):
+        why = "finalizer orphan and foregroundDeletion cannot be both set"
+        yield invalid(path, finalizers, why)
+
+
+def _finalizer_names(finalizers: Iterable[str]) -> Iterator[Cause]:
     for index, finalizer in enumerate(finalizers):
-        at = f"{path}[{index}]"
-        yield from causes_of(names.qualified_name(finalizer), at, finalizer)
         if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
             why = "name is neither a standard finalizer name nor is it fully qualified"
-            yield invalid(at, finalizer, why)
-    if {"orphan", "foregroundDeletion"} <= set(finalizers):
-        why = "finalizer orphan and finalizer foregroundDeletion cannot be both set"
-        yield invalid(path, finalizers, why)
+            yield invalid(f"metadata.finalizers[{index}]", finalizer, why)
+
+
+def _no_late_finalizers(after: Object, before: Object) -> Iterator[Cause]:
+    late = set(after.get("finalizers") or ()) - set(before.get("finalizers") or ())
+    if late:
+        listed = ", ".join(json.dumps(each) for each in sorted(late))
+        yield forbidden(
+            "metadata.finalizers",
+            "no new finalizers can be added if the object is being deleted, found new finalizers "
+            f"[]string{{{listed}}}",
+        )

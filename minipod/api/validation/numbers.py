@@ -30,9 +30,10 @@ def at_most_all(value: Any, path: str) -> Iterator[Cause]:
 
 
 def share(value: Any) -> int:
-    """Return the number of a count or percentage: 0 is nothing, in both."""
+    """Return the number of a count or percentage: 0 is nothing, in both; so is a text that is neither."""
     if isinstance(value, str):
-        return int(value[:-1]) if re.fullmatch(_PERCENT, value) else 0
+        found = re.fullmatch("([+-]?[0-9]+)%?", value)
+        return int(found[1]) if found else 0
     return int(value or 0)
 
 

@@ -1,118 +1,184 @@
-"""PersistentVolumes and their claims (pkg/apis/core/validation)."""
+"""PersistentVolumes (pkg/apis/core/validation). Their claims are in `volume_claims`."""
 
 from collections.abc import Iterator
+from posixpath import normpath
 from typing import Any
 
-from minipod.api import names, quantity
+from minipod.api import equality, names, quantity
 from minipod.api.field import Cause, forbidden, invalid, not_supported, required
+from minipod.api.shown import struct
 from minipod.api.validation.metadata import causes_of, immutable
-from minipod.api.validation.scheduling import validate_label_selector, validate_node_selector
-from minipod.api.validation.values import no_backsteps, optional_one_of
-from minipod.api.validation.volumes import HOST_PATH_TYPES
+from minipod.api.validation.scheduling import validate_node_selector
+from minipod.api.validation.values import optional_one_of
+from minipod.api.validation.volume_sources import SOURCES, validate_source
 
 Object = dict[str, Any]
 
 ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 VOLUME_MODES = ("Block", "Filesystem")
 _RECLAIM_POLICIES = ("Delete", "Recycle", "Retain")
-SOURCES = (
-    "awsElasticBlockStore",
-    "azureDisk",
-    "azureFile",
-    "cephfs",
-    "cinder",
-    "csi",
-    "fc",
-    "flexVolume",
-    "flocker",
-    "gcePersistentDisk",
-    "glusterfs",
-    "hostPath",
-    "iscsi",
-    "local",
-    "nfs",
-    "photonPersistentDisk",
-    "portworxVolume",
-    "quobyte",
-    "rbd",
-    "scaleIO",
-    "storageos",
-    "vsphereVolume",
-)
-_REQUIRED = {
-    "csi": ("driver", "volumeHandle"),
-    "iscsi": ("targetPortal", "iqn"),
-    "local": ("path",),
-    "nfs": ("server", "path"),
-    "hostPath": ("path",),
+_GENERAL = {
+    "beta.kubernetes.io/arch": "kubernetes.io/arch",
+    "beta.kubernetes.io/instance-type": "node.kubernetes.io/instance-type",
+    "beta.kubernetes.io/os": "kubernetes.io/os",
+    "failure-domain.beta.kubernetes.io/region": "topology.kubernetes.io/region",
+    "failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
 }
-_CLAIM_FIXED = (
-    "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound "
-    "claims"
+_MOUNT_OPTIONS = "volume.beta.kubernetes.io/mount-options"
+# Sources to which the annotation may be given; upstream's list.
+_MOUNTED_WITH_OPTIONS = frozenset(
+    (
+        "awsElasticBlockStore",
+        "azureDisk",
+        "azureFile",
+        "cephfs",
+        "cinder",
+        "gcePersistentDisk",
+        "glusterfs",
+        "iscsi",
+        "nfs",
+        "photonPersistentDisk",
+        "quobyte",
+        "rbd",
+        "vsphereVolume",
+    )
 )
-_SHRUNK = "field can not be less than status.capacity"
-
-# -- PersistentVolume ------------------------------------------------------------------------------
 
 
 def validate_volume(volume: Object) -> list[Cause]:
     """Return what is wrong with a PersistentVolume."""
-    return list(_volume(volume.get("spec") or {}, "spec"))
+    name = volume["metadata"].get("name") or ""
+    return [*_volume(volume.get("spec") or {}, name, "spec"), *_mount_options(volume)]
 
 
 def validate_volume_update(new: Object, old: Object) -> list[Cause]:
     """Return what is wrong with changing a PersistentVolume: it stays the same piece of storage."""
     spec, before = new["spec"], old["spec"]
-    causes = validate_volume(new)
-    if any(spec.get(name) != before.get(name) for name in SOURCES):
-        why = "spec.persistentvolumesource is immutable after creation"
-        causes.append(forbidden("spec.persistentvolumesource", why))
-    causes += immutable(spec.get("volumeMode"), before.get("volumeMode"), "spec.volumeMode")
-    if before.get("nodeAffinity") is not None:
-        after = spec.get("nodeAffinity")
-        causes += immutable(after, before["nodeAffinity"], "spec.nodeAffinity")
-    return causes
+    return [*validate_volume(new), *_changes(spec, before)]
 
 
-def validate_volume_status(new: Object, _old: Object) -> list[Cause]:
-    """Return what is wrong with the status of a PersistentVolume."""
-    if not new["metadata"].get("resourceVersion"):
-        return [required("metadata.resourceVersion")]
+def validate_volume_status(_new: Object, _old: Object) -> list[Cause]:
+    """Return what is wrong with the status of a PersistentVolume: nothing is asked of it."""
     return []
 
 
-def _volume(spec: Object, path: str) -> Iterator[Cause]:
-    yield from _modes(spec.get("accessModes") or [], f"{path}.accessModes", "")
-    capacity, at = spec.get("capacity") or {}, f"{path}.capacity"
-    if not capacity:
-        yield required(at)
-    if "storage" not in capacity or len(capacity) > 1:
-        yield not_supported(at, capacity, ("storage",))
-    for name, amount in capacity.items():
-        if quantity.parse(amount) <= 0:
-            yield invalid(f"{at}[{name}]", amount, "must be greater than zero")
-    policy = spec.get("persistentVolumeReclaimPolicy")
+def _changes(spec: Object, before: Object) -> Iterator[Cause]:
+    after, was = ({name: each.get(name) for name in SOURCES} for each in (spec, before))
+    at = "controllerExpandSecretRef"
+    if after["csi"] and was["csi"] and was["csi"].get(at) is None:  # may be told later
+        after["csi"] = {name: each for name, each in after["csi"].items() if name != at}
+    changed = equality.differences(after, was, "spec")
+    if changed:
+        listed = "\n".join(f"changed: {each}" for each in changed)
+        why = f"spec.persistentvolumesource is immutable after creation\n{listed}"
+        yield forbidden("spec.persistentvolumesource", why)
+    yield from immutable(spec.get("volumeMode"), before.get("volumeMode"), "volumeMode")
+    if before.get("nodeAffinity") is not None:
+        yield from _same_affinity(spec.get("nodeAffinity"), before["nodeAffinity"])
+    name = "volumeAttributesClassName"
+    if before.get(name) is not None and spec.get(name) is None:
+        yield forbidden(f"spec.{name}", "update from non-nil value to nil is forbidden")
+
+
+def _same_affinity(after: Object | None, before: Object) -> Iterator[Cause]:
+    """Check that a volume stays where it is; labels that were renamed may be named anew."""
+    if not equality.equal(_renamed(after), _renamed(before)):
+        why = "field is immutable, except for updating from beta label to GA"
+        yield invalid("nodeAffinity", _affinity_shown(after), why)
+
+
+def _renamed(affinity: Any) -> Any:
+    if isinstance(affinity, list):
+        return [_renamed(each) for each in affinity]
+    if not isinstance(affinity, dict):
+        return _GENERAL.get(affinity, affinity) if isinstance(affinity, str) else affinity
+    return {name: each if name == "values" else _renamed(each) for name, each in affinity.items()}
+
+
+def _affinity_shown(affinity: Object | None) -> Object | None:
+    wanted = (affinity or {}).get("required")
+    terms = None if wanted is None else wanted.get("nodeSelectorTerms")
+    shown = None if terms is None else [_shown(each) for each in terms]
+    found = None if wanted is None else {"NodeSelectorTerms": shown}
+    return None if affinity is None else {"Required": found}
+
+
+def _shown(term: Object) -> Object:
+    def listed(field: str) -> list[Object | None] | None:
+        given = term.get(field)
+        if given is None:
+            return None
+        whole = ({"key": "", "operator": "", **each} for each in given)
+        return [struct(each, "Key", "Operator", "Values") for each in whole]
+
+    return {"MatchExpressions": listed("matchExpressions"), "MatchFields": listed("matchFields")}
+
+
+def _mount_options(volume: Object) -> Iterator[Cause]:
+    spec = volume.get("spec") or {}
+    if _MOUNT_OPTIONS not in (volume["metadata"].get("annotations") or {}):
+        return
+    if not any(spec.get(name) is not None for name in _MOUNTED_WITH_OPTIONS):
+        why = "may not specify mount options for this volume type"
+        yield forbidden(f"metadata.annotations.{_MOUNT_OPTIONS}", why)
+
+
+def _volume(spec: Object, name: str, path: str) -> Iterator[Cause]:
+    if not spec.get("accessModes"):
+        yield required(f"{path}.accessModes")
+    yield from access_modes(spec, path)
+    yield from _capacity(spec.get("capacity"), f"{path}.capacity")
+    policy, at = spec.get("persistentVolumeReclaimPolicy"), f"{path}.persistentVolumeReclaimPolicy"
     if policy and policy not in _RECLAIM_POLICIES:
-        yield not_supported(f"{path}.persistentVolumeReclaimPolicy", policy, _RECLAIM_POLICIES)
+        yield not_supported(at, policy, _RECLAIM_POLICIES)
     yield from _node_affinity(spec.get("nodeAffinity"), f"{path}.nodeAffinity")
-    yield from _source(spec, path)
-    name = spec.get("storageClassName")
-    if name:
-        yield from causes_of(names.dns1123_subdomain(name), f"{path}.storageClassName", name)
+    yield from validate_source(spec, name, path)
+    if policy == "Recycle" and normpath((spec.get("hostPath") or {}).get("path") or ".") == "/":
+        yield forbidden(at, "may not be 'recycle' for a hostPath mount of '/'")
+    kind = spec.get("storageClassName")
+    if kind:
+        yield from causes_of(names.dns1123_subdomain(kind), f"{path}.storageClassName", kind)
     yield from optional_one_of(spec.get("volumeMode"), VOLUME_MODES, f"{path}.volumeMode")
-    if spec.get("volumeAttributesClassName") == "":
-        why = "an empty string is disallowed"
-        yield required(f"{path}.volumeAttributesClassName", why)
+    yield from _attributes_class(spec, path)
 
 
-def _modes(modes: list[str], path: str, empty: str) -> Iterator[Cause]:
-    if not modes:
-        yield required(path, empty)
+def _capacity(given: Object | None, path: str) -> Iterator[Cause]:
+    capacity = given or {}
+    if not capacity:
+        yield required(path)
+    if "storage" not in capacity or len(capacity) > 1:
+        shown = {name: quantity.canonical(each) for name, each in sorted(capacity.items())}
+        yield not_supported(path, None if given is None else shown, ("storage",))
+    for name, amount in capacity.items():
+        if quantity.value(amount) < 0:
+            why = "must be a valid resource quantity"
+            yield invalid(f"{path}[{name}]", quantity.value(amount), why)
+        if quantity.parse(amount) <= 0:
+            why = "must be greater than zero"
+            yield invalid(f"{path}[{name}]", quantity.canonical(amount), why)
+
+
+def _attributes_class(spec: Object, path: str) -> Iterator[Cause]:
+    name, at = spec.get("volumeAttributesClassName"), f"{path}.volumeAttributesClassName"
+    if name is None:
+        return
+    if not name:
+        yield required(at, "an empty string is disallowed")
+    else:
+        yield from causes_of(names.dns1123_subdomain(name), at, name)
+    if spec.get("csi") is None:
+        yield required(f"{path}.csi", "has to be specified when using volumeAttributesClassName")
+
+
+def access_modes(spec: Object, path: str) -> Iterator[Cause]:
+    """Check how a volume or claim is shared."""
+    modes, at = spec.get("accessModes") or [], f"{path}.accessModes"
     for mode in modes:
         if mode not in ACCESS_MODES:
-            yield not_supported(path, mode, ACCESS_MODES)
-    if "ReadWriteOncePod" in modes and len(set(modes)) > 1:
-        yield forbidden(path, "may not use ReadWriteOncePod with other access modes")
+            yield not_supported(at, mode, ACCESS_MODES)
+    known = set(modes) & set(ACCESS_MODES)
+    if "ReadWriteOncePod" in known and len(known) > 1:
+        yield forbidden(at, "may not use ReadWriteOncePod with other access modes")
 
 
 def _node_affinity(affinity: Object | None, path: str) -> Iterator[Cause]:
@@ -122,120 +188,3 @@ def _node_affinity(affinity: Object | None, path: str) -> Iterator[Cause]:
         yield required(f"{path}.required", "must specify required node constraints")
     else:
         yield from validate_node_selector(affinity["required"], f"{path}.required")
-
-
-def _source(spec: Object, path: str) -> Iterator[Cause]:
-    given = [name for name in SOURCES if spec.get(name) is not None]
-    if not given:
-        yield required(path, "must specify a volume type")
-        return
-    for extra in given[1:]:
-        yield forbidden(f"{path}.{extra}", "may not specify more than 1 volume type")
-    name = given[0]
-    source, at = spec[name], f"{path}.{name}"
-    for field in _REQUIRED.get(name, ()):
-        if not source.get(field):
-            yield required(f"{at}.{field}")
-    if name in ("hostPath", "local"):
-        yield from no_backsteps(source.get("path") or "", f"{at}.path")
-    if name == "hostPath":
-        yield from optional_one_of(source.get("type"), HOST_PATH_TYPES, f"{at}.type")
-        if source.get("path") == "/" and spec.get("persistentVolumeReclaimPolicy") == "Recycle":
-            why = "may not be 'recycle' for a hostPath mount of '/'"
-            yield forbidden(f"{path}.persistentVolumeReclaimPolicy", why)
-    if name == "local" and spec.get("nodeAffinity") is None:
-        yield required("metadata.annotations", "Local volume requires node affinity")
-
-
-# -- PersistentVolumeClaim -------------------------------------------------------------------------
-
-
-def validate_claim(claim: Object) -> list[Cause]:
-    """Return what is wrong with a PersistentVolumeClaim."""
-    return list(validate_claim_spec(claim.get("spec") or {}, "spec"))
-
-
-def validate_claim_update(new: Object, old: Object) -> list[Cause]:
-    """Return what is wrong with changing a PersistentVolumeClaim: little changes once it is made."""
-    spec, before = new["spec"], old["spec"]
-    causes = validate_claim(new)
-    bound = (old.get("status") or {}).get("phase") == "Bound"
-    if _fixed(spec, before, bound) != _fixed(before, before, bound):
-        causes.append(forbidden("spec", _CLAIM_FIXED))
-    after, was = _requested(spec), _requested(before)
-    if after is not None and was is not None and after < was:
-        have = ((old.get("status") or {}).get("capacity") or {}).get("storage")
-        if have is None or after <= quantity.parse(have):
-            causes.append(forbidden("spec.resources.requests.storage", _SHRUNK))
-    causes += immutable(spec.get("volumeMode"), before.get("volumeMode"), "spec.volumeMode")
-    return causes
-
-
-def validate_claim_status(new: Object, _old: Object) -> list[Cause]:
-    """Return what is wrong with the status of a PersistentVolumeClaim."""
-    status = new.get("status") or {}
-    causes = [
-        invalid(f"status.capacity[{name}]", amount, "must be greater than or equal to 0")
-        for name, amount in (status.get("capacity") or {}).items()
-        if quantity.parse(amount) < 0
-    ]
-    if not new["metadata"].get("resourceVersion"):
-        causes.append(required("metadata.resourceVersion"))
-    return causes
-
-
-def validate_claim_spec(spec: Object, path: str) -> Iterator[Cause]:
-    """Check the spec of a claim, or of a claim to be."""
-    if spec.get("selector") is not None:
-        yield from validate_label_selector(spec["selector"], f"{path}.selector")
-    why = "at least 1 access mode is required"
-    yield from _modes(spec.get("accessModes") or [], f"{path}.accessModes", why)
-    amount = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
-    if amount is None:
-        yield required(f"{path}.resources[storage]")
-    elif quantity.parse(amount) <= 0:
-        yield invalid(f"{path}.resources[storage]", amount, "must be greater than zero")
-    name = spec.get("storageClassName")
-    if name:
-        yield from causes_of(names.dns1123_subdomain(name), f"{path}.storageClassName", name)
-    yield from optional_one_of(spec.get("volumeMode"), VOLUME_MODES, f"{path}.volumeMode")
-    for name in ("dataSource", "dataSourceRef"):
-        if spec.get(name) is not None:
-            yield from _data_source(spec[name], f"{path}.{name}")
-    one, other = spec.get("dataSource"), spec.get("dataSourceRef")
-    if one is not None and other is not None and one != other and not other.get("namespace"):
-        yield invalid(path, f"{path}.dataSource", "must match dataSourceRef")
-
-
-def _data_source(source: Object, path: str) -> Iterator[Cause]:
-    for name in ("name", "kind"):
-        if not source.get(name):
-            yield required(f"{path}.{name}")
-    group = source.get("apiGroup") or ""
-    if not group and source.get("kind") != "PersistentVolumeClaim":
-        yield invalid(
-            path,
-            source.get("kind") or "",
-            "must be 'PersistentVolumeClaim' when referencing the default apiGroup",
-        )
-    elif group:
-        yield from causes_of(names.dns1123_subdomain(group), f"{path}.apiGroup", group)
-
-
-def _fixed(spec: Object, before: Object, bound: bool) -> Object:
-    """Return what of a claim's spec may not change, with what may as it was."""
-    kept = {name: value for name, value in spec.items() if value not in (None, [], {})}
-    if not before.get("volumeName"):
-        kept.pop("volumeName", None)  # the binder fills it in
-    if before.get("storageClassName") is None:
-        kept.pop("storageClassName", None)  # a default class may come late (KEP-3333)
-    kept.pop("volumeAttributesClassName", None)
-    resources = dict(kept.pop("resources", None) or {})
-    if bound or (spec.get("volumeName") and before.get("volumeName")):
-        resources["requests"] = (before.get("resources") or {}).get("requests")
-    return {**kept, "resources": resources}
-
-
-def _requested(spec: Object) -> Any:
-    amount = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
-    return None if amount is None else quantity.parse(amount)

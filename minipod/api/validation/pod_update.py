@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
-from minipod.api import names, quantity
+from minipod.api import equality, names, quantity
 from minipod.api.field import Cause, duplicate, forbidden, invalid
 from minipod.api.validation.metadata import causes_of, immutable
 from minipod.api.validation.pod import validate_pod
@@ -49,7 +49,7 @@ def _changes(new: Object, old: Object) -> Iterator[Cause]:
     munged = _munged(new, old)
     if munged == old:
         return
-    changed = _differences(_canonical(munged), _canonical(old), "spec")
+    changed = equality.unequal(_canonical(munged), _canonical(old), "spec")
     if changed:
         allowed = ",".join(UPDATABLE)
         listed = "\n".join(f"changed: {each}" for each in changed)
@@ -122,25 +122,6 @@ def _says_nothing(name: str, value: Any) -> bool:
     if value is None or value == "" or value == []:
         return True
     return (name in _PLAIN_ZEROS and not value) or (name in _AMOUNTS and not value)
-
-
-def _differences(new: Any, old: Any, path: str) -> list[str]:
-    """Return the paths at which two values differ, the deepest that say it."""
-    if isinstance(new, dict) and isinstance(old, dict):
-        names_of = dict.fromkeys((*old, *new))
-        return [
-            found
-            for name in names_of
-            for found in _differences(new.get(name), old.get(name), f"{path}.{name}")
-        ]
-    if isinstance(new, list) and isinstance(old, list) and len(new) == len(old):
-        pairs = enumerate(zip(new, old, strict=True))
-        return [
-            found
-            for at, (one, other) in pairs
-            for found in _differences(one, other, f"{path}[{at}]")
-        ]
-    return [] if new == old else [path]
 
 
 def _status_changes(new: Object, old: Object) -> Iterator[Cause]:

@@ -5,6 +5,8 @@ from typing import Any
 
 from minipod.api import names, quantity
 from minipod.api.field import Cause, forbidden, invalid, not_supported, required
+from minipod.api.shown import label_selector, struct
+from minipod.api.validation.conditions import validate_conditions
 from minipod.api.validation.metadata import causes_of, immutable, validate_labels
 from minipod.api.validation.numbers import at_most_all, counts, int_or_percent
 from minipod.api.validation.scheduling import validate_label_selector, validate_tolerations
@@ -17,6 +19,7 @@ SYSTEM_PRIORITIES = {
     "system-cluster-critical": 2_000_000_000,
     "system-node-critical": 2_000_001_000,
 }
+_BUDGET = ("MinAvailable", "Selector", "MaxUnavailable", "UnhealthyPodEvictionPolicy")
 _PREEMPTION = ("Never", "PreemptLowerPriority")
 
 
@@ -32,14 +35,17 @@ def validate_budget_update(new: Object, _old: Object) -> list[Cause]:
 
 def validate_budget_status(new: Object, _old: Object) -> list[Cause]:
     """Return what is wrong with the numbers of a PodDisruptionBudget."""
+    status = new.get("status") or {}
     parts = ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
-    return list(counts(new.get("status") or {}, parts, "status"))
+    conditions = validate_conditions(status.get("conditions") or [], "status.conditions")
+    return [*conditions, *counts(status, parts, "status")]
 
 
 def _budget(spec: Object, path: str) -> Iterator[Cause]:
     given = [name for name in ("minAvailable", "maxUnavailable") if spec.get(name) is not None]
     if len(given) == 2:
-        yield invalid(path, spec, "minAvailable and maxUnavailable cannot be both set")
+        shown = struct({**spec, "selector": label_selector(spec.get("selector"))}, *_BUDGET)
+        yield invalid(path, shown, "minAvailable and maxUnavailable cannot be both set")
     for name in given:
         yield from int_or_percent(spec[name], f"{path}.{name}")
         yield from at_most_all(spec[name], f"{path}.{name}")

@@ -12,6 +12,30 @@ Object = dict[str, Any]
 
 _STANDARD = ("cpu", "memory", "ephemeral-storage")
 _POD_LEVEL = ("cpu", "memory")
+RESOURCES = frozenset(
+    (
+        "cpu",
+        "memory",
+        "ephemeral-storage",
+        "storage",
+        "requests.cpu",
+        "requests.memory",
+        "requests.ephemeral-storage",
+        "requests.storage",
+        "limits.cpu",
+        "limits.memory",
+        "limits.ephemeral-storage",
+        "pods",
+        "resourcequotas",
+        "services",
+        "replicationcontrollers",
+        "secrets",
+        "persistentvolumeclaims",
+        "configmaps",
+        "services.nodeports",
+        "services.loadbalancers",
+    )
+)
 
 
 def validate_resources(
@@ -55,16 +79,27 @@ def validate_pod_resources(spec: Object, path: str) -> Iterator[Cause]:
 
 
 def resource_name(name: str, path: str) -> Iterator[Cause]:
+    """Check the name of any resource."""
+    problems = names.qualified_name(name)
+    yield from causes_of(problems, path, name)
+    huge = name.startswith(("hugepages-", "requests.hugepages-"))
+    if not problems and "/" not in name and name not in RESOURCES and not huge:
+        yield invalid(path, name, "must be a standard resource type or fully qualified")
+
+
+def container_resource_name(name: str, path: str) -> Iterator[Cause]:
     """Check the name of a resource that a container may ask for."""
-    yield from causes_of(names.qualified_name(name), path, name)
-    standard = name in _STANDARD or name.startswith("hugepages-")
-    if "/" not in name and not standard:
-        yield invalid(path, name, "must be a standard resource for containers")
+    yield from resource_name(name, path)
+    if "/" not in name:
+        if name not in _STANDARD and not name.startswith("hugepages-"):
+            yield invalid(path, name, "must be a standard resource for containers")
+    elif "kubernetes.io/" not in name and names.qualified_name(f"requests.{name}"):
+        yield invalid(path, name, "doesn't follow extended resource name standard")
 
 
 def _amount(name: str, amount: str, path: str, pod_level: bool) -> Iterator[Cause]:
     if not pod_level:
-        yield from resource_name(name, path)
+        yield from container_resource_name(name, path)
     elif not is_of_pods(name):
         yield not_supported(path, name, ("cpu", "hugepages-", "memory"))
     value = quantity.parse(amount)

@@ -67,9 +67,8 @@ def validate_label_selector(selector: Object | None, path: str) -> Iterator[Caus
             )
         elif operator not in _LABEL_OPERATORS:
             yield invalid(f"{at}.operator", operator, "not a valid selector operator")
-        yield from causes_of(
-            names.qualified_name(each.get("key") or ""), f"{at}.key", each.get("key")
-        )
+        key = each.get("key") or ""
+        yield from causes_of(names.qualified_name(key), f"{at}.key", key)
         for at_value, value in enumerate(values):
             yield from causes_of(names.label_value(value), f"{at}.values[{at_value}]", value)
 
@@ -97,7 +96,7 @@ def _affinity(affinity: Object, path: str) -> Iterator[Cause]:
     for index, each in enumerate(node.get(_PREFERRED) or ()):
         below = f"{at}.{_PREFERRED}[{index}]"
         yield from _weight(each, below)
-        yield from _node_term(each.get("preference") or {}, f"{below}.preference")
+        yield from _node_term(each.get("preference") or {}, f"{below}.preference", any_value=True)
     for name in ("podAffinity", "podAntiAffinity"):
         yield from _pod_affinity(affinity.get(name) or {}, f"{path}.{name}")
 
@@ -111,7 +110,7 @@ def validate_node_selector(selector: Object, path: str) -> Iterator[Cause]:
         yield from _node_term(term, f"{path}.nodeSelectorTerms[{index}]")
 
 
-def _node_term(term: Object, path: str) -> Iterator[Cause]:
+def _node_term(term: Object, path: str, *, any_value: bool = False) -> Iterator[Cause]:
     for index, each in enumerate(term.get("matchExpressions") or ()):
         at = f"{path}.matchExpressions[{index}]"
         operator, values = each.get("operator") or "", each.get("values") or []
@@ -127,20 +126,27 @@ def _node_term(term: Object, path: str) -> Iterator[Cause]:
             )
         elif operator not in _NODE_OPERATORS:
             yield invalid(f"{at}.operator", operator, "not a valid selector operator")
-        yield from causes_of(
-            names.qualified_name(each.get("key") or ""), f"{at}.key", each.get("key")
-        )
+        key = each.get("key") or ""
+        yield from causes_of(names.qualified_name(key), f"{at}.key", key)
+        for number, value in enumerate(() if any_value else values):
+            yield from causes_of(names.label_value(value), f"{at}.values[{number}]", value)
     for index, each in enumerate(term.get("matchFields") or ()):
-        at = f"{path}.matchFields[{index}]"
-        if each.get("key") != "metadata.name":
-            yield invalid(f"{at}.key", each.get("key"), "not a valid field selector key")
-        if each.get("operator") not in ("In", "NotIn"):
-            yield invalid(f"{at}.operator", each.get("operator"), "not a valid selector operator")
-        if len(each.get("values") or ()) != 1:
-            why = (
-                "must be only one value when `operator` is 'In' or 'NotIn' for node field selector"
-            )
-            yield required(f"{at}.values", why)
+        yield from _node_field(each, f"{path}.matchFields[{index}]")
+
+
+def _node_field(requirement: Object, path: str) -> Iterator[Cause]:
+    operator, values = requirement.get("operator") or "", requirement.get("values") or []
+    if operator not in ("In", "NotIn"):
+        yield invalid(f"{path}.operator", operator, "not a valid selector operator")
+    elif len(values) != 1:
+        why = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector"
+        yield required(f"{path}.values", why)
+    key = requirement.get("key") or ""
+    if key != "metadata.name":
+        yield invalid(f"{path}.key", key, "not a valid field selector key")
+        return
+    for number, value in enumerate(values):
+        yield from causes_of(names.dns1123_subdomain(value), f"{path}.values[{number}]", value)
 
 
 def _pod_affinity(affinity: Object, path: str) -> Iterator[Cause]:

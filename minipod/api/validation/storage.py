@@ -16,6 +16,7 @@ from minipod.api.field import (
 from minipod.api.validation.metadata import causes_of, immutable
 from minipod.api.validation.numbers import counts
 from minipod.api.validation.scheduling import validate_label_selector
+from minipod.api.validation.values import csi_driver_name
 
 Object = dict[str, Any]
 
@@ -101,7 +102,7 @@ def validate_attachment_update(new: Object, old: Object) -> list[Cause]:
 
 
 def _attachment(spec: Object, path: str) -> Iterator[Cause]:
-    yield from _driver(spec.get("attacher") or "", f"{path}.attacher")
+    yield from csi_driver_name(spec.get("attacher") or "", f"{path}.attacher")
     source, at = spec.get("source") or {}, f"{path}.source"
     name, inline = source.get("persistentVolumeName"), source.get("inlineVolumeSpec")
     if name is None and inline is None:
@@ -124,16 +125,6 @@ def _attachment(spec: Object, path: str) -> Iterator[Cause]:
     yield from causes_of(names.dns1123_subdomain(node), f"{path}.nodeName", node)
 
 
-def _driver(name: str, path: str) -> Iterator[Cause]:
-    """Check the name of a CSI driver."""
-    if not name:
-        yield required(path)
-        return
-    if len(name) > _DRIVER_LENGTH:
-        yield too_long(path, _DRIVER_LENGTH)
-    yield from causes_of(names.dns1123_subdomain(name.lower()), path, name)
-
-
 def validate_driver(driver: Object) -> list[Cause]:
     """Return what is wrong with a CSIDriver."""
     return list(_csi_driver(driver))
@@ -152,7 +143,7 @@ def validate_driver_update(new: Object, old: Object) -> list[Cause]:
 
 
 def _csi_driver(driver: Object) -> Iterator[Cause]:
-    yield from _driver(driver["metadata"].get("name") or "", "metadata.name")
+    yield from csi_driver_name(driver["metadata"].get("name") or "", "metadata.name")
     spec = driver.get("spec") or {}
     for name in ("attachRequired", "podInfoOnMount", "storageCapacity"):
         if spec.get(name) is None:
@@ -200,7 +191,7 @@ def _node(drivers: list[Object], path: str) -> Iterator[Cause]:
     seen: set[str] = set()
     for index, driver in enumerate(drivers):
         at, name, node = f"{path}[{index}]", driver.get("name") or "", driver.get("nodeID") or ""
-        yield from _driver(name, f"{at}.name")
+        yield from csi_driver_name(name, f"{at}.name")
         if not node:
             yield required(f"{at}.nodeID")
         if len(node) > _NODE_ID_LENGTH:
@@ -246,7 +237,10 @@ def _capacity(capacity: Object) -> Iterator[Cause]:
 def validate_attributes_class(attributes: Object) -> list[Cause]:
     """Return what is wrong with a VolumeAttributesClass."""
     driver = attributes.get("driverName") or ""
-    return [*_driver(driver, "driverName"), *_parameters(attributes.get("parameters") or {}, False)]
+    return [
+        *csi_driver_name(driver, "driverName"),
+        *_parameters(attributes.get("parameters") or {}, False),
+    ]
 
 
 def validate_attributes_class_update(new: Object, old: Object) -> list[Cause]:

@@ -4,15 +4,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from minipod.api.field import Cause, forbidden, invalid, not_supported, required
-from minipod.api.selectors import SelectorError, from_object
+from minipod.api.selectors import from_object
+from minipod.api.shown import labels
 from minipod.api.validation.numbers import bounded, counts
 from minipod.api.validation.pod import validate_pod_template
 from minipod.api.validation.scheduling import validate_label_selector
 from minipod.api.validation.values import non_negative
 
 Object = dict[str, Any]
-
-MISMATCH = "`selector` does not match template `labels`"
 
 
 def validate_selector(spec: Object, empty: str, path: str) -> Iterator[Cause]:
@@ -23,36 +22,41 @@ def validate_selector(spec: Object, empty: str, path: str) -> Iterator[Cause]:
         return
     yield from validate_label_selector(selector, at)
     if not selector.get("matchLabels") and not selector.get("matchExpressions"):
-        yield invalid(at, selector, empty)
+        yield invalid(at, {}, empty)
 
 
 def matches_template(spec: Object) -> bool | None:
     """Whether a controller selects the Pods of its own template; None when its selector cannot be understood.
 
-    Without a selector, or with an empty one, there is nothing to contradict.
+    No selector selects nothing; there is nothing to contradict in an empty one.
     """
     selector = spec.get("selector")
-    if not selector:
-        return True
-    try:
-        return from_object(selector).matches(template_labels(spec))
-    except (SelectorError, KeyError):
+    if selector is None:
+        return False
+    if any(validate_label_selector(selector, "")):
         return None
+    return from_object(selector).matches(template_labels(spec))
 
 
 def template_labels(spec: Object) -> Object:
     """Return the labels of a controller's Pods."""
-    labels: Object = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
-    return labels
+    found: Object = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+    return found
 
 
 def validate_running_template(spec: Object, owner: str, path: str) -> Iterator[Cause]:
     """Check the template of a controller whose Pods run until they are deleted."""
     template = spec.get("template")
     if matches_template(spec) is False:
-        yield invalid(f"{path}.metadata.labels", template_labels(spec), MISMATCH)
+        yield mismatch(spec, path)
     yield from validate_pod_template(template, path)
     yield from always_running(template, owner, path)
+
+
+def mismatch(spec: Object, path: str) -> Cause:
+    """Return that a controller does not select the Pods of its own template."""
+    why = "`selector` does not match template `labels`"
+    return invalid(f"{path}.metadata.labels", labels(template_labels(spec)), why)
 
 
 def always_running(template: Object | None, owner: str, path: str) -> Iterator[Cause]:
@@ -84,7 +88,8 @@ def validate_replication_controller_status(new: Object, _old: Object) -> list[Ca
 def validate_replica_status(status: Object) -> Iterator[Cause]:
     """Check the numbers of a ReplicaSet or ReplicationController."""
     parts = ("fullyLabeledReplicas", "readyReplicas", "availableReplicas")
-    yield from counts(status, ("replicas", *parts, "observedGeneration"), "status")
+    names = ("replicas", *parts, "observedGeneration", "terminatingReplicas")
+    yield from counts(status, names, "status")
     yield from bounded(status, parts, "replicas", "status")
     why = "cannot be greater than readyReplicas"
     yield from bounded(status, ("availableReplicas",), "readyReplicas", "status", why)
@@ -100,9 +105,9 @@ def _controller(spec: Object) -> Iterator[Cause]:
     if template is None:
         yield required(path)
         return
-    labels = template_labels(spec)
-    if any(labels.get(key) != value for key, value in selector.items()):
-        yield invalid(f"{path}.metadata.labels", labels, MISMATCH)
+    found = template_labels(spec)
+    if any(found.get(key) != value for key, value in selector.items()):
+        yield mismatch(spec, path)
     yield from validate_pod_template(template, path)
     yield from always_running(template, "ReplicationController", path)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from minipod.api import names
-from minipod.api.field import Cause, invalid, not_supported, required
+from minipod.api.field import Cause, invalid, not_supported, required, too_long
 
 _HTTP_PATH = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"
 INT32_MAX = 2**31 - 1
@@ -54,6 +54,17 @@ def domain_prefixed_path(value: str, path: str) -> Iterator[Cause]:
             yield invalid(path, rest, why)
 
 
+def csi_driver_name(name: str, path: str) -> Iterator[Cause]:
+    """Check the name of a CSI driver: a domain name in any case, as short as a label."""
+    if not name:
+        yield required(path)
+        return
+    if len(name) > names.LABEL_LENGTH:
+        yield too_long(path, names.LABEL_LENGTH)
+    for problem in names.dns1123_subdomain(name.lower()):
+        yield invalid(path, name, problem)
+
+
 def in_range(value: int, low: int, high: int, path: str) -> Iterator[Cause]:
     """Check that a number is within bounds, which belong to the range."""
     if not low <= value <= high:
@@ -75,6 +86,6 @@ def one_of(value: Any, supported: tuple[str, ...], path: str) -> Iterator[Cause]
 
 
 def optional_one_of(value: Any, supported: tuple[str, ...], path: str) -> Iterator[Cause]:
-    """Check that a value, if it is there, is one of an enumeration."""
+    """Check that a value, if it is there, is one of an enumeration; empty text is there."""
     if value is not None and value not in supported:
         yield not_supported(path, value, supported)

@@ -342,7 +342,8 @@ SCALED = {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas"
             "poddisruptionbudgets.policy",
             {"spec": {"minAvailable": "101%", "maxUnavailable": 1}},
             [
-                'spec: Invalid value: {"minAvailable":"101%","maxUnavailable":1}: minAvailable and '
+                'spec: Invalid value: {"MinAvailable":"101%","Selector":null,"MaxUnavailable":1,'
+                '"UnhealthyPodEvictionPolicy":null}: minAvailable and '
                 "maxUnavailable cannot be both set",
                 'spec.minAvailable: Invalid value: "101%": must not be greater than 100%',
             ],
@@ -363,10 +364,11 @@ SCALED = {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas"
             "horizontalpodautoscalers.autoscaling",
             {"spec": {"maxReplicas": 0, "metrics": [{"type": "Pods", "resource": {"name": "cpu"}}]}},
             [
-                "spec.maxReplicas: Invalid value: 0: must be greater than 0",
+                "spec.maxReplicas: Required value: must be set and greater than 0",
                 "spec.maxReplicas: Invalid value: 0: must be greater than or equal to `minReplicas`",
                 "spec.scaleTargetRef.kind: Required value",
                 "spec.scaleTargetRef.name: Required value",
+                'spec.scaleTargetRef.apiVersion: Invalid value: "": apiVersion must specify API group',
                 "spec.metrics[0].resource.target.type: Required value: must specify a metric target type",
                 'spec.metrics[0].resource.target.type: Invalid value: "": must be either Utilization, '
                 "Value, or AverageValue",
@@ -383,7 +385,7 @@ SCALED = {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas"
             [
                 "spec.accessModes: Required value",
                 "spec.capacity: Required value",
-                'spec.capacity: Unsupported value: {}: supported values: "storage"',
+                'spec.capacity: Unsupported value: null: supported values: "storage"',
                 "spec.nfs: Forbidden: may not specify more than 1 volume type",
             ],
         ),
@@ -459,7 +461,7 @@ def test_an_address_is_named_in_one_form():
             {"spec": {**CLAIM, "accessModes": ["ReadOnlyMany"]}},
             [
                 "spec: Forbidden: spec is immutable after creation except resources.requests and "
-                "volumeAttributesClassName for bound claims"
+                "volumeAttributesClassName for bound claims\nchanged: spec.accessModes[0]"
             ],
         ),
         ("persistentvolumeclaims", {"spec": CLAIM}, {"spec": {**CLAIM, "volumeName": "v"}}, []),
@@ -469,7 +471,7 @@ def test_an_address_is_named_in_one_form():
             {"spec": {**VOLUME, "hostPath": {"path": "/other"}}},
             [
                 "spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable "
-                "after creation"
+                "after creation\nchanged: spec.hostPath.path"
             ],
         ),
         (

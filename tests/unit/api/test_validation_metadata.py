@@ -37,7 +37,7 @@ def owner(**fields):
         ),
         (
             {"labels": {"a/b/c": ""}},
-            'metadata.labels: Invalid value: "a/b/c": a qualified name must consist of',
+            'metadata.labels: Invalid value: "a/b/c": a valid label key must consist of',
         ),
         (
             {"annotations": {"a b": ""}},
@@ -54,11 +54,11 @@ def owner(**fields):
         ),
         (
             {"finalizers": ["orphan", "foregroundDeletion"]},
-            "finalizer orphan and finalizer foregroundDeletion cannot be both set",
+            "finalizer orphan and foregroundDeletion cannot be both set",
         ),
         (
             {"ownerReferences": [owner(uid="")]},
-            'metadata.ownerReferences[0].uid: Invalid value: "": must not be empty',
+            'metadata.ownerReferences.uid: Invalid value: "": must not be empty',
         ),
         (
             {"ownerReferences": [owner(kind="Event")]},
@@ -66,9 +66,9 @@ def owner(**fields):
         ),
         (
             {"ownerReferences": [owner(controller=True), owner(name="q", controller=True)]},
-            'Only one reference can have Controller set to true. Found "true" in references for p and q',
+            'Only one reference can have Controller set to true. Found "true" in references for Pod/p and Pod/q',
         ),
-        ({"generateName": "A-"}, 'metadata.generateName: Invalid value: "A-"'),
+        ({"generateName": "A_-"}, 'metadata.generateName: Invalid value: "A_-"'),
     ],
 )
 def test_what_metadata_may_not_be(metadata, message):
@@ -99,7 +99,7 @@ def test_cluster_scoped_kinds_have_no_namespace():
 def test_namespaces_are_labels():
     kind = kinds.by_resource("namespaces")
     [text] = texts(validation.validate_create(kind, {"metadata": {"name": "a.b"}}))
-    assert "a lowercase RFC 1123 label must consist of" in text
+    assert text == 'metadata.name: Invalid value: "a.b": must not contain dots'
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ def test_a_rich_pod_is_valid():
         ),
         (
             {"resources": {"limits": {"gpu": "1"}}},
-            'resources.limits[gpu]: Invalid value: "gpu": must be a standard resource for containers',
+            'resources.limits[gpu]: Invalid value: "gpu": must be a standard resource type or fully qualified',
         ),
         (
             {"resources": {"limits": {"a.b/gpu": "500m"}}},
@@ -257,7 +257,7 @@ def test_a_rich_pod_is_valid():
 def test_wrong_containers(fields, expected):
     # A limit that is wrong is wrong once more as the request that follows from it.
     text, *others = of_container(**fields)
-    assert all(".resources.requests[" in each for each in others)
+    assert all(".resources." in each for each in others)
     assert text.startswith("spec.containers[0].")
     assert expected in text
 

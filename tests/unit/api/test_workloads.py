@@ -164,7 +164,11 @@ def test_a_job_finds_its_pods_by_its_own_name_and_uid():
         (
             "deployments.apps",
             {"template": template()},
-            ["spec.selector: Required value"],
+            [
+                "spec.selector: Required value",
+                'spec.template.metadata.labels: Invalid value: {"app":"web"}: `selector` does not match template '
+                "`labels`",
+            ],
         ),
         (
             "deployments.apps",
@@ -247,8 +251,8 @@ def test_a_job_finds_its_pods_by_its_own_name_and_uid():
             "statefulsets.apps",
             {**WEB, "updateStrategy": {"type": "OnDelete", "rollingUpdate": {"partition": 1}}},
             [
-                'spec.updateStrategy.rollingUpdate: Invalid value: {"partition":1}: only allowed for '
-                "updateStrategy 'RollingUpdate'"
+                'spec.updateStrategy.rollingUpdate: Invalid value: {"Partition":1,"MaxUnavailable":null}: only '
+                "allowed for updateStrategy 'RollingUpdate'"
             ],
         ),
         (
@@ -445,13 +449,17 @@ def test_a_job_that_is_over_stays_over():
         "startTime": "2026-01-01T11:00:00Z",
         "completionTime": "2026-01-01T11:01:00Z",
         "succeeded": 1,
-        "conditions": [{"type": "Complete", "status": "True"}],
+        "conditions": [
+            {"type": "SuccessCriteriaMet", "status": "True"},
+            {"type": "Complete", "status": "True"},
+        ],
     }
     assert refused_status("jobs.batch", ONCE, done) == []
     assert refused_status("jobs.batch", ONCE, {**done, "conditions": []}, done) == [
-        "status.conditions: Invalid value: []: cannot disable the Complete=True condition",
         'status.completionTime: Invalid value: "2026-01-01T11:01:00Z": cannot set completionTime '
         "when there is no Complete=True condition",
+        "status.conditions: Invalid value: cannot disable the terminal Complete=True condition",
+        "status.conditions: Invalid value: cannot disable the SuccessCriteriaMet=True condition",
     ]
 
 
@@ -555,7 +563,7 @@ def test_a_kind_without_a_controller_says_so():
 def test_what_is_not_done_for_a_pod_is_told_of_a_template():
     kind, spec = kinds.by_resource("deployments.apps"), {**WEB, "template": template()}
     spec["template"]["spec"]["securityContext"] = {"seLinuxChangePolicy": "Recursive"}
-    found = warnings.unsupported(kind, made("deployments.apps", "a.b", **spec))
+    found = warnings.of_new(kind, made("deployments.apps", "a.b", **spec))
     assert any(
         each.startswith("spec.template.spec.securityContext.seLinuxChangePolicy: ")
         for each in found

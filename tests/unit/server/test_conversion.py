@@ -38,7 +38,7 @@ def test_an_autoscaler_is_one_object_in_two_versions(tmp_path: Path) -> None:
         bad = await api("PATCH", f"{V1}/web", {"spec": {"maxReplicas": 0}}, Content_Type=kind)
         assert bad.status == 422
         assert bad.body["message"].startswith(
-            'HorizontalPodAutoscaler.autoscaling "web" is invalid: [spec.maxReplicas: Invalid value: 0'
+            'HorizontalPodAutoscaler.autoscaling "web" is invalid: [spec.maxReplicas: Required value'
         )
 
     serve(tmp_path, body)
