@@ -139,8 +139,11 @@ def tls_data(certificate: str, key: str) -> Object:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key, password=lambda: "")
     except OSError as failed:
-        reason = getattr(failed, "reason", None) or failed.strerror or str(failed)
-        words = str(reason).replace("_", " ").lower()
+        words = failed.strerror or str(failed)
+        if isinstance(failed, ssl.SSLError):
+            words = "one of them is not what it should be, in PEM"
+            if failed.reason == "KEY_VALUES_MISMATCH":
+                words = "private key does not match public key"
         message = f'failed to load key pair "{certificate}" and "{key}": {words}'
         raise CliError(message) from failed
     pair = {"tls.crt": _read(certificate), "tls.key": _read(key)}

@@ -74,6 +74,11 @@ def _source_flags(function: Any) -> Any:
     return function
 
 
+_append_hash = click.option(
+    "--append-hash", is_flag=True, help="Append a hash of the content to the name"
+)
+
+
 @command.command(
     "namespace",
     examples="""
@@ -119,6 +124,7 @@ command.add_command(serviceaccount_command, "sa")
 )
 @click.argument("name")
 @_source_flags
+@_append_hash
 @flags.dry_run
 @flags.output
 @flags.pass_invocation
@@ -128,10 +134,12 @@ def configmap_command(
     from_file: tuple[str, ...],
     from_literal: tuple[str, ...],
     from_env_file: tuple[str, ...],
+    append_hash: bool,
     **given: Any,
 ) -> None:
     """Create a ConfigMap from files, directories, literal values or files of variables."""
     data = configmap_data(from_file, from_literal, from_env_file)
+    name = _name(name, "ConfigMap", data, append_hash)
     make(invocation, CONFIGMAPS, name, CreateOptions(**given), **data)
 
 
@@ -159,6 +167,7 @@ def secret_group() -> None:
 @click.argument("name")
 @_source_flags
 @click.option("--type", "secret_type", default="", help="The Secret's type [default: Opaque]")
+@_append_hash
 @flags.dry_run
 @flags.output
 @flags.pass_invocation
@@ -169,10 +178,13 @@ def generic_command(
     from_literal: tuple[str, ...],
     from_env_file: tuple[str, ...],
     secret_type: str,
+    append_hash: bool,
     **given: Any,
 ) -> None:
     """Create a Secret from files, directories, literal values or files of variables."""
     data = secret_data(from_file, from_literal, from_env_file)
+    # kubectl hashes the type that was asked for, not the one that the server fills in
+    name = _name(name, "Secret", {"type": secret_type, **data}, append_hash)
     fields: Object = {"type": secret_type or "Opaque", **data}
     make(invocation, SECRETS, name, CreateOptions(**given), **fields)
 
@@ -200,16 +212,18 @@ def generic_command(
     help="An address for the registry, rarely wanted",
 )
 @click.option("--from-file", multiple=True, metavar="[KEY=]FILE", help="A config.json of docker's")
+@_append_hash
 @flags.dry_run
 @flags.output
 @flags.pass_invocation
 def docker_registry_command(
-    invocation: Invocation, name: str, from_file: tuple[str, ...], **given: Any
+    invocation: Invocation, name: str, from_file: tuple[str, ...], append_hash: bool, **given: Any
 ) -> None:
     """Create a Secret for `imagePullSecrets`. What is typed here is seen by whoever can list processes."""
     login = {key: given.pop(f"docker_{key}") for key in ("server", "username", "password", "email")}
     data = registry_data(from_file, **login)
     fields: Object = {"type": "kubernetes.io/dockerconfigjson", "data": data}
+    name = _name(name, "Secret", fields, append_hash)
     make(invocation, SECRETS, name, CreateOptions(**given), **fields)
 
 
@@ -222,13 +236,25 @@ def docker_registry_command(
 @click.argument("name")
 @click.option("--cert", required=True, metavar="FILE", help="The certificate, PEM encoded")
 @click.option("--key", required=True, metavar="FILE", help="Its private key, PEM encoded")
+@_append_hash
 @flags.dry_run
 @flags.output
 @flags.pass_invocation
-def tls_command(invocation: Invocation, name: str, cert: str, key: str, **given: Any) -> None:
+def tls_command(
+    invocation: Invocation, name: str, cert: str, key: str, append_hash: bool, **given: Any
+) -> None:
     """Create a Secret from a certificate and its key, which must belong together."""
     fields: Object = {"type": "kubernetes.io/tls", "data": tls_data(cert, key)}
+    name = _name(name, "Secret", fields, append_hash)
     make(invocation, SECRETS, name, CreateOptions(**given), **fields)
+
+
+def _name(name: str, kind: str, fields: Object, append_hash: bool) -> str:
+    if not append_hash:
+        return name
+    from minipod.cli.hashing import hashed_name
+
+    return hashed_name(name, kind, fields)
 
 
 for each in (*create_access.COMMANDS, *create_service.COMMANDS):

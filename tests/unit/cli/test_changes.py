@@ -123,8 +123,8 @@ def test_create_tls_secret_holds_the_pair_together(
 ) -> None:
     (cert, key), (_, other) = _key_pair(tmp_path, "a"), _key_pair(tmp_path, "b")
     create = ("create", "secret", "tls", "site", f"--cert={cert}")
-    assert "key values mismatch" in minipod(*create, f"--key={other}").err
-    assert "no such file" in minipod(*create, f"--key={tmp_path / 'none'}").err
+    assert "private key does not match public key" in minipod(*create, f"--key={other}").err
+    assert "No such file" in minipod(*create, f"--key={tmp_path / 'none'}").err
     assert ("secrets", "default", "site") not in server.objects
     minipod(*create, f"--key={key}")
     made = server.objects["secrets", "default", "site"]
@@ -368,3 +368,22 @@ def test_wait_for_conditions_paths_and_deletion(server: FakeApiServer, minipod: 
     missing = minipod("wait", "--for=condition=Ready", "pod/other")
     assert missing.err == 'Error from server (NotFound): pods "other" not found\n'
     assert "unrecognized condition" in minipod("wait", "--for=x", "pod/nginx").err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [  # what kubectl 1.32 makes of them
+        (("configmap", "c", "--from-literal=a=b<&>"), "configmap/c-k7hhd2bk76"),
+        (("configmap", "empty"), "configmap/empty-b6t642d2fb"),
+        (("secret", "generic", "s", "--from-literal=a=b"), "secret/s-7fd2tm89d8"),
+        (
+            ("secret", "docker-registry", "d", "--docker-username=u", "--docker-password=p"),
+            "secret/d-k85gk65kdh",
+        ),
+    ],
+)
+def test_a_hash_of_the_content_is_appended_as_by_kubectl(
+    server: FakeApiServer, minipod: Minipod, arguments: tuple[str, ...], name: str
+) -> None:
+    ended = minipod("create", *arguments, "--append-hash", "--dry-run=client", "-o", "name")
+    assert ended.out == f"{name}\n"
