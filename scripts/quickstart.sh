@@ -25,8 +25,10 @@ say "starting the daemon"
 say "applying examples/13-pod/two-containers.yaml"
 "$minipod" apply -f "$here/examples/13-pod/two-containers.yaml" --until-ready --timeout=60s
 
-say "the Pod, as Kubernetes would show it"
+say "the Pod, as Kubernetes would show it: 1/2, for debian-container has done its work and is not started again"
 "$minipod" get pods -o wide
+say "its phase"
+"$minipod" get pod two-containers -o 'jsonpath={.status.phase}{"\n"}'
 say "what its first container serves (written by its second one)"
 "$minipod" exec two-containers -c nginx-container -- cat /usr/share/nginx/html/index.html
 say "its events and log"

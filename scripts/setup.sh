@@ -26,8 +26,9 @@ test_packages="busybox-static docker-registry systemd git iproute2 nftables proc
 command -v apt-get >/dev/null || { echo "setup.sh: apt-get not found: Debian 12 or 13 is needed" >&2; exit 1; }
 
 # Debian 12 has Vagrant, which can say whether the Vagrantfile is sound; elsewhere Ruby can at least read it.
-# Debian 13 has a kubectl that is recent enough to be tested with.
+# Debian 13 has a kubectl that is recent enough to be tested with. Node.js may be somebody else's package, with npm in it.
 if [ -n "$test_setup" ]; then
+    command -v npm >/dev/null || test_packages="$test_packages nodejs npm"
     case $(. /etc/os-release && echo "$VERSION_ID") in
         12) test_packages="$test_packages vagrant qemu-user-static" ;;
         *) test_packages="$test_packages ruby kubectl qemu-user" ;;
@@ -77,4 +78,7 @@ if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
     printf '%s' "$wanted" >"$stamp"
 else
     say "minipod is installed in $prefix"
+fi
+if [ -n "$test_setup" ]; then
+    "$prefix/bin/python" "$here/scripts/kubectl.py" "$prefix/bin"
 fi

@@ -1,6 +1,7 @@
 """apt-get on a state of its own: as if nothing were installed, without the host's hooks, as whatever user this is."""
 
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -92,6 +93,8 @@ def run(
             ) from None
         output = _read(process, watch)
         errors.seek(0)
+        if process.returncode == -signal.SIGINT:  # the same key has been pressed for us
+            raise KeyboardInterrupt
         if process.returncode:
             raise ImageError(f"{what}: {first_error(errors.read())}")
     return output

@@ -1,31 +1,49 @@
 """Every unmodified kubectl of this host, over HTTPS, as a person would use it."""
 
+import functools
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 from tests.e2e.instance import Instance
 
-_NAME = re.compile(r"kubectl(\.\d+\.\d+)?")
+_NAME, _NUMBER = re.compile(r"kubectl(\.\d+\.\d+)?"), re.compile(r"(\d+)\.(\d+)")
 
 
+@functools.cache
 def find_kubectls() -> list[str]:
-    """Return the kubectls on PATH, and the versions that are kept beside the one that is found first."""
+    """Return a kubectl of each version, oldest first: those beside the one on PATH, and what the set-up brought."""
     first = shutil.which("kubectl")
     places = {os.path.dirname(os.path.realpath(first))} if first else set()
-    found = [path for place in sorted(places) for path in Path(place).iterdir()]
-    named = {str(path) for path in found if _NAME.fullmatch(path.name) and os.access(path, os.X_OK)}
-    return sorted(named)
+    places.add(f"{sys.prefix}/bin")
+    found = {path for place in places for path in Path(place).iterdir()}
+    named = sorted(p for p in found if _NAME.fullmatch(p.name) and os.access(p, os.X_OK))
+    by_version = {version_of(str(path)): str(path) for path in named}
+    return [by_version[version] for version in sorted(by_version)]
+
+
+@functools.cache
+def version_of(program: str) -> tuple[int, int]:
+    """Return a kubectl's minor version, as in (1, 36)."""
+    number = _NUMBER.search(Path(program).name)
+    if number is None:
+        asked = (program, "version", "--client", "-o", "json")
+        shown = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+        number = _NUMBER.search(json.loads(shown)["clientVersion"]["gitVersion"])
+    assert number, program
+    return int(number[1]), int(number[2])
 
 
 class Kubectl:
     """One kubectl with one kubeconfig."""
 
     def __init__(self, program: str, config: Path) -> None:
-        self.program = program
+        self.program, self.version = program, version_of(program)
         self.config = config
 
     def run(

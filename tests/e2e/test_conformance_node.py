@@ -127,7 +127,7 @@ def _downward(projected: bool) -> Iterator[tuple[Object, str]]:
 def _empty_dirs() -> Iterator[tuple[Object, str]]:
     script = (
         "stat -c %a /v; for m in 644 666 777; do echo x > /v/$m; chmod $m /v/$m; stat -c %a /v/$m; done; "
-        "grep -q ' /v tmpfs' /proc/mounts && echo memory"
+        "grep -q ' / /v .* tmpfs ' /proc/self/mountinfo && echo memory"  # one of its own: the host's may be one
     )
     for medium in ("", "Memory"):
         for user in (0, 1001):

@@ -7,8 +7,6 @@ docs/clients.md is this run's result: MINIPOD_WRITE_DOCS=1 writes it, otherwise 
 import base64
 import json
 import os
-import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.e2e.instance import REPOSITORY, Instance
-from tests.e2e.kubectl import Kubectl, find_kubectls, kubeconfig
+from tests.e2e.kubectl import Kubectl, find_kubectls, kubeconfig, version_of
 from tests.e2e.pods import pod
 
 DOCUMENT = REPOSITORY / "docs" / "clients.md"
@@ -134,24 +132,7 @@ VERBS: tuple[tuple[str, str, str], ...] = (
 SINCE = {"auth whoami": (1, 28)}  # before, kubectl asks for an API version that 1.36 does not have
 
 
-def versions() -> dict[str, str]:
-    """Return the newest kubectl of each minor version on this host."""
-    found: dict[tuple[int, ...], str] = {}
-    for program in find_kubectls():
-        shown = subprocess.run(
-            [program, "version", "--client", "-o", "json"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        text = json.loads(shown.stdout)["clientVersion"]["gitVersion"]
-        number = re.match(r"v(\d+)\.(\d+)", text)
-        assert number, text
-        found[int(number[1]), int(number[2])] = program
-    return {f"{major}.{minor}": found[major, minor] for major, minor in sorted(found)}
-
-
-VERSIONS = versions()
+VERSIONS = {"{}.{}".format(*version_of(each)): each for each in find_kubectls()}
 CHOSEN = list(VERSIONS)
 if not os.environ.get("MINIPOD_ALL_KUBECTLS"):
     CHOSEN = sorted({CHOSEN[0], CHOSEN[-1]}, key=CHOSEN.index) if CHOSEN else []

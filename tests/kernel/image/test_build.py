@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from minipod.image import apt
 from minipod.image.build import Built, build
 from minipod.image.packages import PackageFolder
 from minipod.image.progress import Progress
@@ -380,6 +381,12 @@ def test_an_interrupted_build_cleans_up(place: Place) -> None:
     assert "Traceback" not in errors
     assert list(place.store.scratch.iterdir()) == []
     assert not list((place.root / "lib/packages").glob("partial-*"))
+
+
+def test_what_an_interrupt_has_ended_is_an_interrupt() -> None:
+    """Even when the program hears of it before minipod does."""
+    with pytest.raises(KeyboardInterrupt):
+        apt.run(["sh", "-c", "kill -INT $$"], "sh")
 
 
 # -- the verbs -----------------------------------------------------------------------------------
