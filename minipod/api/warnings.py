@@ -127,6 +127,11 @@ WITHOUT_CONTROLLER = {
     ("", "PersistentVolume"): "no claim is bound to it",
     ("", "PersistentVolumeClaim"): "no volume is bound to it",
     ("autoscaling", "HorizontalPodAutoscaler"): "nothing is scaled",
+    ("flowcontrol.apiserver.k8s.io", "FlowSchema"): "users take turns, whatever it says",
+    (
+        "flowcontrol.apiserver.k8s.io",
+        "PriorityLevelConfiguration",
+    ): "users take turns, whatever it says",
     ("networking.k8s.io", "Ingress"): "no traffic is routed by it",
     ("networking.k8s.io", "NetworkPolicy"): "no traffic is refused by it",
     ("policy", "PodDisruptionBudget"): "no eviction is refused for it",

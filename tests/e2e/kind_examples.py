@@ -242,6 +242,29 @@ CLUSTER_WIDE: tuple[tuple[str, Object, str, str], ...] = (
         "web 7 false * PreemptLowerPriority",
     ),
     (
+        "flowschemas",
+        _object(
+            "flowcontrol.apiserver.k8s.io/v1",
+            "FlowSchema",
+            spec={"priorityLevelConfiguration": {"name": "low"}},
+        ),
+        "NAME PRIORITYLEVEL MATCHINGPRECEDENCE DISTINGUISHERMETHOD AGE MISSINGPL",
+        "web low 1000 <none> * ?",
+    ),
+    (
+        "prioritylevelconfigurations",
+        _object(
+            "flowcontrol.apiserver.k8s.io/v1",
+            "PriorityLevelConfiguration",
+            spec={
+                "type": "Limited",
+                "limited": {"limitResponse": {"type": "Queue", "queuing": {}}},
+            },
+        ),
+        "NAME TYPE NOMINALCONCURRENCYSHARES QUEUES HANDSIZE QUEUELENGTHLIMIT AGE",
+        "web Limited 30 64 8 50 *",
+    ),
+    (
         "runtimeclasses",
         _object("node.k8s.io/v1", "RuntimeClass", handler="none"),
         "NAME HANDLER AGE",

@@ -306,6 +306,14 @@ _VOLUME = {
     "accessModes": ["ReadWriteOnce"],
     "hostPath": {"path": "/tmp/volume"},
 }
+_FLOWS = "/apis/flowcontrol.apiserver.k8s.io/v1"
+_LEVEL = {"limitResponse": {"type": "Reject"}}
+_CONDITIONS = {"conditions": [{"type": "Dangling", "status": "True", "reason": "test"}]}
+_STATUSES = {
+    "ingresses": {"loadBalancer": {"ingress": [{"ip": "203.0.113.1"}]}},
+    "flowschemas": _CONDITIONS,
+    "prioritylevelconfigurations": _CONDITIONS,
+}
 _SLICES = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
 
 
@@ -321,6 +329,8 @@ _SLICES = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
         (f"{CORE}/limitranges", {"spec": {"limits": [{"type": "Pod", "max": {"cpu": "1"}}]}}),
         (f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases", {"spec": {}}),
         ("/api/v1/nodes", {}),
+        (f"{_FLOWS}/flowschemas", {"spec": {"priorityLevelConfiguration": {"name": "low"}}}),
+        (f"{_FLOWS}/prioritylevelconfigurations", {"spec": {"type": "Limited", "limited": _LEVEL}}),
         ("/apis/node.k8s.io/v1/runtimeclasses", {"handler": "h"}),
         ("/apis/scheduling.k8s.io/v1/priorityclasses", {"value": 5}),
         (f"{_STORAGE}/csidrivers", {"spec": {}}),
@@ -357,10 +367,11 @@ def test_every_verb_of_a_kind(rest: Rest, path: str, body: Object) -> None:
     patched["metadata"]["annotations"]["a"] = "2"
     updated = rest.must("PUT", f"{path}/one", patched)
     assert updated["metadata"]["annotations"] == {"a": "2"}
-    if path.endswith("ingresses"):
-        balanced = {"status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.1"}]}}}
-        status = rest.must("PATCH", f"{path}/one/status", balanced, MERGE)["status"]
-        assert status["loadBalancer"]["ingress"] == [{"ip": "203.0.113.1"}]
+    if status := _STATUSES.get(path.rpartition("/")[2]):
+        given = rest.must("PATCH", f"{path}/one/status", {"status": status}, MERGE)
+        assert given["status"] == status
+        assert rest.must("PUT", f"{path}/one/status", given)["status"] == status
+        assert rest.must("GET", f"{path}/one/status")["spec"] == one["spec"]
     rest.must("DELETE", f"{path}/one")
     rest.must("DELETE", path, query=chosen)
     assert _items(rest, path, chosen) == []

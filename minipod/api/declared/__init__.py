@@ -5,6 +5,7 @@ daemon's start does not pay for kinds that nobody uses.
 """
 
 from minipod.api.declared.certificates import CLUSTER_TRUST_BUNDLE, SIGNING_REQUEST
+from minipod.api.declared.flow_control import FLOW_CONTROL
 from minipod.api.declared.metrics import METRICS
 from minipod.api.declared.policies import POLICIES
 from minipod.api.declared.services import SERVICES
@@ -21,5 +22,6 @@ DECLARED: tuple[Kind, ...] = (
     POD_PRESET,
     SIGNING_REQUEST,
     CLUSTER_TRUST_BUNDLE,
+    *FLOW_CONTROL,
     *METRICS,
 )

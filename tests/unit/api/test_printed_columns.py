@@ -46,6 +46,9 @@ COLUMNS = {
     "events.events.k8s.io": (
         "Last Seen, Type, Reason, Object, Subobject+, Source+, Message, First Seen+, Count+, Name+"
     ),
+    "flowschemas.flowcontrol.apiserver.k8s.io": (
+        "Name, PriorityLevel, MatchingPrecedence, DistinguisherMethod, Age, MissingPL"
+    ),
     "horizontalpodautoscalers.autoscaling": (
         "Name, Reference, Targets, MinPods, MaxPods, Replicas, Age"
     ),
@@ -79,6 +82,9 @@ COLUMNS = {
     "podtemplates": "Name, Containers, Images, Pod Labels",
     "priorityclasses.scheduling.k8s.io": (
         "Name, Value:integer, Global-Default:boolean, Age, PreemptionPolicy"
+    ),
+    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": (
+        "Name, Type, NominalConcurrencyShares, Queues, HandSize, QueueLengthLimit, Age"
     ),
     "replicasets.apps": (
         f"Name, Desired:integer, Current:integer, Ready:integer, Age, {POD_PARTS}, Selector+"
