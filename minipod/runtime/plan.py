@@ -31,6 +31,7 @@ from minipod.runtime.operations import (
     PivotRoot,
     RemountReadOnly,
     RemoveNftElements,
+    RemoveTree,
     SetCapabilities,
     SetHostname,
     SetNoNewPrivileges,
@@ -201,7 +202,9 @@ def compute_container_plan(
     own_pid = sandbox.pid == "container" and not joined
     namespaces = ("mnt", "pid") if own_pid else ("mnt",)
     limited = sandbox.privileged and not spec.security.privileged
+    left = "what a start that failed has left: overlayfs would refuse it"
     steps = [
+        Step(RemoveTree(spec.rootfs.work), "shim", left),
         Step(MakeDirectory(spec.rootfs.upper), "shim", "what the container will write"),
         Step(MakeDirectory(spec.rootfs.work, 0o700), "shim", "overlayfs works here"),
         Step(MakeDirectory(host.staging, 0o700), "shim", "where new roots are put together"),

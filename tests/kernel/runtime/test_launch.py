@@ -534,3 +534,11 @@ def test_the_covered_proc_of_the_pause_shows_nothing(world: World) -> None:
     pause = world.start_sandbox(pid="pod")
 
     assert os.listdir(f"/proc/{pause.pid}/root/proc") == []
+
+
+def test_a_start_that_failed_is_tried_again_in_its_place(pod: World) -> None:
+    """overlayfs takes no writable layer that was mounted before and may not be on the disk ("volatile")."""
+    for _ in range(2):
+        with pytest.raises(LaunchError, match="Not a directory"):
+            pod.run("true", cwd="/etc/passwd")
+    assert pod.run("echo", "well").output == "well\n"

@@ -35,6 +35,7 @@ from minipod.runtime.operations import (
     PivotRoot,
     RemountReadOnly,
     RemoveNftElements,
+    RemoveTree,
     SetCapabilities,
     SetHostname,
     SetNoNewPrivileges,
@@ -95,6 +96,7 @@ def test_sandbox() -> None:
 def test_container() -> None:
     root = "/run/root"
     assert plain(compute_container_plan(CONTAINER, POD, V2)) == [
+        ("shim", RemoveTree("/lib/c1/work")),
         ("shim", MakeDirectory("/lib/c1/upper")),
         ("shim", MakeDirectory("/lib/c1/work", 0o700)),
         ("shim", MakeDirectory(root, 0o700)),
