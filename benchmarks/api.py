@@ -30,12 +30,12 @@ CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 async def serve(root: Path) -> None:
     """Serve until the standard input ends."""
     from minipod.paths import layout
-    from minipod.server.app import ApiServer
+    from minipod.server.app import ApiServer, ServerOptions
     from minipod.store import Store
 
     where = layout(root)
     store = await Store.open(where.database)
-    server = ApiServer(store, where, administrators=frozenset({os.getuid()}))
+    server = ApiServer(store, where, ServerOptions(administrators=frozenset({os.getuid()})))
     await server.start()
     print(where.api_socket, flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)

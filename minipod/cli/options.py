@@ -253,6 +253,14 @@ def files(function: F) -> F:
     )(function)
 
 
+def nodes(function: F) -> F:
+    """Names of nodes, or -l to choose them."""
+    labels = click.option(
+        "-l", "--selector", default="", metavar="QUERY", help="The nodes with these labels"
+    )
+    return click.argument("names", nargs=-1, metavar="NODE")(labels(function))
+
+
 def selectors(function: F) -> F:
     """-l and --field-selector."""
     function = click.option(

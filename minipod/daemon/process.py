@@ -84,7 +84,7 @@ async def _start(
     """Start every part; `parts` stops them in reverse."""
     from minipod.client import Client
     from minipod.network import bridge
-    from minipod.server.app import ApiServer
+    from minipod.server.app import ApiServer, ServerOptions
     from minipod.server.encryption import report_unreadable, seal_of
     from minipod.server.service_range import choose_service_range
     from minipod.server.wire import find_damage
@@ -106,10 +106,12 @@ async def _start(
     server = ApiServer(
         store,
         place,
-        unready=state.why_not,
-        serving=serving,
-        service_cidr=services,
-        credentials=credentials,
+        ServerOptions(
+            unready=state.why_not,
+            serving=serving,
+            service_cidr=services,
+            credentials=credentials,
+        ),
     )
     server.keep_audit_log(audit_options(place, options))
     await server.start()

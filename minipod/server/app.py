@@ -1,7 +1,7 @@
 """The API server: one store, one Unix socket, HTTPS, one in-process transport.
 
     store = await Store.open(layout.database)
-    server = ApiServer(store, layout)
+    server = ApiServer(store, layout, ServerOptions(...))
     await server.start()
     client = Client(server.transport)
     ...
@@ -12,12 +12,7 @@ Constructor:
 - `store`: an open Store. The server does not close it.
 - `layout`: names the socket to listen on (`api_socket`, made 0600 in a 0700 directory) and the kubelet's
   (`kubelet_socket`), to which logs, exec, attach and the node proxy are forwarded.
-- `unready`: called for /readyz; returns why the daemon is not ready, or "" when it is. Default: always ready.
-- `administrators`: user IDs that may connect, by SO_PEERCRED; each is system:admin of system:masters. Default: root.
-- `serving`: HTTPS beside the socket. Default: none.
-- `credentials`: who signs tokens, and what time credentials are held against. Default: nobody, and the host's.
-- `service_cidr`: the range of Service addresses of a new cluster; an existing one has it in its store.
-- `max_watches`: watch streams over HTTP at one time, four fifths of them one user's; more are refused with 429.
+- `options`: see `ServerOptions`.
 
 `start()` first makes the namespaces that every cluster has, each with its `default` ServiceAccount, then listens. It
 raises ServerError when another server answers on the socket, or the socket cannot be made, and ServingError or
@@ -32,6 +27,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiohttp import web
@@ -98,35 +94,47 @@ class ServerError(Exception):
     """The server cannot start; the message is one line."""
 
 
+@dataclass(frozen=True)
+class ServerOptions:
+    """What a server may be told beside its store and its places.
+
+    - `unready`: called for /readyz; returns why the daemon is not ready, or "" when it is.
+    - `administrators`: user IDs that may connect, by SO_PEERCRED; each is system:admin of system:masters.
+    - `serving`: HTTPS beside the socket; None for none.
+    - `service_cidr`: the range of Service addresses of a new cluster; an existing one has it in its store.
+    - `max_watches`: watch streams over HTTP at one time, four fifths of them one user's; more are refused with 429.
+    - `credentials`: who signs tokens, and what time credentials are held against.
+    """
+
+    unready: Callable[[], str] = lambda: ""
+    administrators: frozenset[int] = frozenset({0})
+    serving: SecureServing | None = None
+    service_cidr: str = USUAL
+    max_watches: int = 5000
+    credentials: Credentials = field(default_factory=Credentials)
+
+
 class ApiServer:
     """Serves the Kubernetes API. See the module's docstring."""
 
-    def __init__(
-        self,
-        store: Store,
-        layout: Layout,
-        *,
-        unready: Callable[[], str] = lambda: "",
-        administrators: frozenset[int] = frozenset({0}),
-        serving: SecureServing | None = None,
-        service_cidr: str = USUAL,
-        max_watches: int = 5000,
-        credentials: Credentials | None = None,
-    ) -> None:
+    def __init__(self, store: Store, layout: Layout, options: ServerOptions | None = None) -> None:
+        options = options or ServerOptions()
+        credentials = options.credentials
         self._layout = layout
-        self._serving = serving
-        self._service_cidr = service_cidr
-        credentials = credentials or Credentials()
+        self._serving = options.serving
+        self._service_cidr = options.service_cidr
         node = NodeStreams(layout.kubelet_socket)
         self._resources = Resources(store, credentials, node.fetch)
         self._streams = Streams(self._resources, node, BackendProxy())
         metrics = Metrics(lambda: len(store))
-        self._oversight = Oversight(metrics, credentials.clock, max_watches)
-        authenticator = Authenticator(administrators, credentials.clock, self._resources.tokens)
+        self._oversight = Oversight(metrics, credentials.clock, options.max_watches)
+        authenticator = Authenticator(
+            options.administrators, credentials.clock, self._resources.tokens
+        )
         self._frontend = HttpFrontend(
             self._resources,
             self._streams,
-            self._non_resources_of(store, unready, credentials, metrics),
+            self._non_resources_of(store, options.unready, credentials, metrics),
             authenticator,
             self._oversight,
         )

@@ -1,7 +1,5 @@
 """`minipod cordon`."""
 
-import click
-
 from minipod.cli import options as flags
 from minipod.cli.cordoning import mark, nodes
 from minipod.cli.invocation import Invocation
@@ -13,8 +11,7 @@ from minipod.cli.invocation import Invocation
     minipod cordon -l disk=slow
     """
 )
-@click.argument("names", nargs=-1, metavar="NODE")
-@click.option("-l", "--selector", default="", metavar="QUERY", help="The nodes with these labels")
+@flags.nodes
 @flags.dry_run
 @flags.pass_invocation
 def command(invocation: Invocation, names: tuple[str, ...], selector: str, dry_run: str) -> None:

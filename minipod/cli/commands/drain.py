@@ -44,8 +44,7 @@ class Drain:
     minipod drain vm --ignore-daemonsets --delete-emptydir-data --grace-period=5
     """
 )
-@click.argument("names", nargs=-1, metavar="NODE")
-@click.option("-l", "--selector", default="", metavar="QUERY", help="The nodes with these labels")
+@flags.nodes
 @click.option("--pod-selector", default="", metavar="QUERY", help="Only Pods with these labels")
 @flags.flag("--force", help="Also Pods that no controller will make again")
 @flags.flag("--ignore-daemonsets", help="Leave the Pods of DaemonSets alone")

@@ -13,7 +13,7 @@ import aiohttp
 
 from minipod.client import Client
 from minipod.paths import Layout, layout
-from minipod.server.app import ApiServer
+from minipod.server.app import ApiServer, ServerOptions
 from minipod.store import Limits, Store
 
 PODS = "/api/v1/namespaces/default/pods"
@@ -101,7 +101,7 @@ def serve(
         where = layout(root)
         store = await Store.open(where.database, limits)
         options.setdefault("administrators", frozenset({os.getuid()}))
-        server = ApiServer(store, where, **options)
+        server = ApiServer(store, where, ServerOptions(**options))
         try:
             await server.start()
             async with connect(where) as session:

@@ -15,7 +15,7 @@ import pytest
 from minipod.clock import SystemClock
 from minipod.paths import layout
 from minipod.pki import Authority, utc
-from minipod.server.app import ApiServer
+from minipod.server.app import ApiServer, ServerOptions
 from minipod.server.identity import Identity
 from minipod.server.serving import SecureServing, ServingError, ServingOptions, remembered_port
 from minipod.server.token_authentication import Credentials
@@ -71,7 +71,7 @@ def serve_https(root: Path, body: Callable[[Https], Awaitable[None]]) -> None:
         where.pki.mkdir(parents=True, exist_ok=True)
         static = {"secret-of-joe": Identity("joe", ("dev", "system:authenticated"))}
         credentials = Credentials(TokenSigner(where.pki / "sa.key"), static, clock)
-        server = ApiServer(store, where, serving=serving, credentials=credentials)
+        server = ApiServer(store, where, ServerOptions(serving=serving, credentials=credentials))
         try:
             await server.start()
             await asyncio.wait_for(body(Https(serving, clock)), 30)
