@@ -5,6 +5,7 @@ Authorize, find the kind, do the verb. What comes out is encoded and shared with
 
 import asyncio
 import contextlib
+from dataclasses import replace
 
 from minipod.api import kinds
 from minipod.api.errors import (
@@ -42,6 +43,8 @@ from minipod.server.watching import ResourceWatch
 from minipod.server.writing import Writer
 from minipod.store import Closed, CommitFailed, Compacted, InDoubt, Store, StoreError
 
+ITSELF = "kube-apiserver"
+
 
 class Resources:
     """Every verb on every kind, over one store."""
@@ -72,11 +75,15 @@ class Resources:
             if self.find_object(resource, "", body["metadata"]["name"]) is not None:
                 continue
             try:
-                await self.perform(Request("create", resource, body=body))
+                await self._perform_itself(Request("create", resource, body=body))
             except StatusError as error:
                 if error.reason != "AlreadyExists":
                     raise
-        await ensure_policy(self.perform, self.find_object)
+        await ensure_policy(self._perform_itself, self.find_object)
+
+    async def _perform_itself(self, request: Request) -> Answer:
+        """Perform what the server asks of itself, under its own name (a field manager's)."""
+        return await self.perform(replace(request, user_agent=ITSELF))
 
     async def perform(self, request: Request) -> Answer:
         """Perform any verb but watch. Raises StatusError, and nothing else that can be foreseen."""
@@ -189,7 +196,7 @@ class Resources:
     async def _record(self, event: Object) -> None:
         namespace = event["metadata"]["namespace"]
         with contextlib.suppress(StatusError):  # the namespace may end, the disk be full
-            await self.perform(Request("create", "events", namespace, body=event))
+            await self._perform_itself(Request("create", "events", namespace, body=event))
 
     async def _ensure_account(self, namespace: str) -> None:
         """Make the default ServiceAccount of a namespace when it is missing (and the namespace is there to stay)."""

@@ -224,3 +224,13 @@ def test_a_scale_that_is_applied_has_owners(tmp_path: Path) -> None:
         assert found["spec"]["template"]["spec"]["containers"][0]["name"] == "m"
 
     serve(tmp_path, body)
+
+
+def test_what_the_server_makes_is_its_own(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        rbac = "/apis/rbac.authorization.k8s.io/v1"
+        for path in ("/api/v1/namespaces/default", f"{rbac}/clusterroles/view"):
+            managed = (await api("GET", path)).body["metadata"]["managedFields"]
+            assert [each["manager"] for each in managed] == ["kube-apiserver"]
+
+    serve(tmp_path, body)
