@@ -1,11 +1,13 @@
 """Where a Pod may run: pure. Each filter names what stands in the way with the words of upstream's scheduler."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import chain
 from typing import NamedTuple
 
+from minipod.api.pod_fit import host_ports, matches_selector, ports_taken, tolerates
 from minipod.api.pod_resources import Amounts, compute_pod_requests
 from minipod.api.quantity import parse as parse_quantity
 from minipod.client import Object
@@ -14,8 +16,6 @@ from minipod.controllers.neighbours import (
     find_affinity_obstacle,
     find_spread_obstacle,
 )
-
-_ANY_ADDRESS = ("", "0.0.0.0", "::")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def find_obstacles(pod: Object, node: Object, around: Surroundings) -> list[Obst
         return [Obstacle(f"node(s) had untolerated taint {{{text}}}", True)]
     if not matches_selector(pod, node):
         return [Obstacle("node(s) didn't match Pod's node affinity/selector", True)]
-    if _ports_taken(pod, others):
+    if ports_taken(host_ports(pod), chain.from_iterable(map(host_ports, others))):
         return [Obstacle("node(s) didn't have free ports for the requested pod ports", False)]
     found = _find_shortages(pod, node, others)
     if not found and (reason := find_spread_obstacle(pod, node, around)):
@@ -120,97 +120,6 @@ def ready_status(node: Object) -> str:
     """Return what a node's Ready condition says, "" for a node that has none."""
     known = (node.get("status") or {}).get("conditions") or ()
     return next((str(each["status"]) for each in known if each["type"] == "Ready"), "")
-
-
-def tolerates(pod: Object, taint: Object) -> bool:
-    """Whether one of the Pod's tolerations accepts a taint."""
-    return any(accepts(each, taint) for each in pod["spec"].get("tolerations") or ())
-
-
-def accepts(toleration: Object, taint: Object) -> bool:
-    """Whether a toleration accepts a taint."""
-    if toleration.get("effect") not in (None, "", taint["effect"]):
-        return False
-    if toleration.get("key") and toleration["key"] != taint["key"]:
-        return False
-    exists = toleration.get("operator", "Equal") == "Exists"
-    return exists or bool(toleration.get("value", "") == taint.get("value", ""))
-
-
-# -- selectors -------------------------------------------------------------------------------------
-
-
-def matches_selector(pod: Object, node: Object) -> bool:
-    """Whether nodeSelector and the required node affinity accept the node."""
-    labels = node["metadata"].get("labels") or {}
-    wanted = pod["spec"].get("nodeSelector") or {}
-    if any(labels.get(key) != value for key, value in wanted.items()):
-        return False
-    affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
-    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
-    if not required:
-        return True
-    terms = required.get("nodeSelectorTerms") or ()
-    return any(_matches_term(term, node, labels) for term in terms)
-
-
-def _matches_term(term: Object, node: Object, labels: Mapping[str, str]) -> bool:
-    expressions, fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
-    if not expressions and not fields:
-        return False
-    own = {"metadata.name": node["metadata"]["name"]}
-    return all(_matches_expression(each, labels) for each in expressions) and all(
-        _matches_expression(each, own) for each in fields
-    )
-
-
-def _matches_expression(expression: Object, labels: Mapping[str, str]) -> bool:
-    value = labels.get(expression["key"])
-    values: list[str] = list(expression.get("values") or ())
-    operator: str = expression["operator"]
-    if operator == "In":
-        return value in values
-    if operator == "NotIn":
-        return value not in values
-    if operator in ("Exists", "DoesNotExist"):
-        return (value is not None) == (operator == "Exists")
-    try:
-        left, right = int(value or ""), int(values[0])
-    except (ValueError, IndexError):
-        return False
-    return left > right if operator == "Gt" else left < right
-
-
-# -- ports -----------------------------------------------------------------------------------------
-
-
-def host_ports(pod: Object) -> set[tuple[str, str, int]]:
-    """Return the host's addresses and ports that a Pod claims, as (address, protocol, port)."""
-    claimed = set()
-    spec = pod["spec"]
-    for container in (*(spec.get("initContainers") or ()), *spec["containers"]):
-        for port in container.get("ports") or ():
-            number = port.get("hostPort")
-            if not number and spec.get("hostNetwork"):
-                number = port["containerPort"]
-            if number:
-                address = port.get("hostIP") or ""
-                address = "" if address in _ANY_ADDRESS else address
-                claimed.add((address, port.get("protocol", "TCP"), int(number)))
-    return claimed
-
-
-def _ports_taken(pod: Object, others: Iterable[Object]) -> bool:
-    wanted = host_ports(pod)
-    if not wanted:
-        return False
-    taken = {claim for other in others for claim in host_ports(other)}
-    return any(
-        (protocol, port) == (other_protocol, other_port)
-        and (address == other_address or not address or not other_address)
-        for address, protocol, port in wanted
-        for other_address, other_protocol, other_port in taken
-    )
 
 
 # -- resources -------------------------------------------------------------------------------------

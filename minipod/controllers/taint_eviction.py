@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minipod.api.errors import StatusError
+from minipod.api.pod_fit import accepts
 from minipod.client import Client, Object
 from minipod.clock import Clock, Timer, format_time
-from minipod.controllers.placement import accepts
 from minipod.eventing import Recorder
 from minipod.informer import Informer, Key, key_of
 

@@ -86,7 +86,7 @@ class Kubelet:
         parts.running.replace(await self.runtime.state())
         await asyncio.to_thread(_warm_up, parts)
         await self._registration.start()
-        await parts.services.start()
+        await asyncio.gather(parts.services.start(), parts.node.start())
         await self._remove_leftovers()
         await self._informer.start()
         self._end_orphans()
@@ -108,7 +108,7 @@ class Kubelet:
         await self._workers.stop()
         await self._parts.puller.stop()
         await self._parts.watches.stop()
-        await self._parts.services.stop()
+        await asyncio.gather(self._parts.services.stop(), self._parts.node.stop())
         self._parts.tokens.stop()
         await self._registration.stop()
         await self._parts.statuses.stop()
@@ -139,6 +139,7 @@ class Kubelet:
     async def finish(self, work: Work) -> Outcome:
         """Give back everything the Pod held; remove the object if it was deleted."""
         self._prober.forget(work.uid)
+        self._parts.room.give_back(work.uid)
         return await self._terminator.finish(work)
 
     # -- what happens ----------------------------------------------------------------------------

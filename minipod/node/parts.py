@@ -9,6 +9,7 @@ from minipod.client import Client, Object
 from minipod.clock import Clock
 from minipod.eventing import EventType, Recorder
 from minipod.informer import Informer
+from minipod.node.admission import Room
 from minipod.node.backoff import Backoffs, BackoffSettings
 from minipod.node.conditions import with_others
 from minipod.node.config import NodeConfig
@@ -100,6 +101,9 @@ class Parts:
         self.watches = ReferenceWatches(client)
         self.tokens = Tokens(client, clock)
         self.services = Informer(client, "services", lambda new, old: None)
+        own = f"metadata.name={config.node_name}"
+        self.node = Informer(client, "nodes", lambda new, old: None, field_selector=own)
+        self.room = Room()
         self.profiles = SeccompProfiles(config.seccomp_profiles)
         self.traces = Traces(config.pod_directory)
         self.probe_results: dict[tuple[str, ProbeKind], bool] = {}  # by container ID and kind
@@ -113,6 +117,7 @@ class Parts:
     def forget(self, uid: str) -> None:
         """Forget a Pod that is gone."""
         self._memories.pop(uid, None)
+        self.room.give_back(uid)
         self.statuses.forget(uid)
         self.watches.forget(uid)
         self.tokens.forget(uid)

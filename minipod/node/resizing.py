@@ -160,6 +160,8 @@ class Resizer:
             self._tell(pod, Resize("PodResizeInProgress", "Error", str(error)))
             return []
         memory.enforced = compute_enforced(pod)
+        parts.report(pod)
+        parts.room.take(parts.current(pod))
         if not restarts:
             memory.resize = None
             generation = pod["metadata"].get("generation", 0)

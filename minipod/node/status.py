@@ -102,15 +102,21 @@ def compute_pod_status(
         status["reason"] = reason
     _set_addresses(status, pod, observed, previous, facts.host_ips)
     status["startTime"] = started
-    if inits:
-        status["initContainerStatuses"] = inits
-    status["containerStatuses"] = apps
+    if not (facts.failure and _never_begun((*inits, *apps))):
+        if inits:
+            status["initContainerStatuses"] = inits
+        status["containerStatuses"] = apps
     ephemeral = compute_ephemeral_statuses(inputs)
     if ephemeral:
         status["ephemeralContainerStatuses"] = ephemeral
     status["qosClass"] = compute_qos(pod)
     _set_resources(status, pod, previous, facts)
     return status
+
+
+def _never_begun(statuses: Sequence[Object]) -> bool:
+    """Whether the Pod was rejected before anything of it ran: then there is nothing to tell of its containers."""
+    return not any(each.get("containerID") for each in statuses)
 
 
 def _set_resources(status: Object, pod: Object, previous: Object, facts: NodeFacts) -> None:

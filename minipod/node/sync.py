@@ -14,7 +14,7 @@ from minipod.api.errors import StatusError
 from minipod.client import Object
 from minipod.linux import apparmor
 from minipod.node.actions import Hold, Kill, PodActions, compute_pod_actions
-from minipod.node.admission import compute_refusal
+from minipod.node.admission import Refusal, compute_refusal
 from minipod.node.deadline import MESSAGE as DEADLINE_MESSAGE
 from minipod.node.errors import StepError
 from minipod.node.messages import attach_messages
@@ -32,10 +32,6 @@ from minipod.runtime.service import RuntimeFailure
 PROGRESS_AFTER = 0.3  # seconds: a start that is quicker is told of when it is done
 ERROR_SHOWN = 1.0  # seconds, the kubelet's next look comes after ten
 _ROUNDS = 50  # looks in one sync: each one starts or ends something
-
-
-def _compute_refusal(pod: Object) -> tuple[str, str] | None:
-    return compute_refusal(pod, apparmor=apparmor.is_enabled())
 
 
 class Syncer:
@@ -60,8 +56,10 @@ class Syncer:
                 if not work.stopping and await self._resize(work):
                     continue  # a container was ended, to be started with other resources
                 return await self._rest(work, actions, memory, outcome)
-            if actions.create_sandbox and (refusal := _compute_refusal(work.pod)):
+            if actions.create_sandbox and (refusal := await self._find_refusal(work.pod)):
                 return self._refuse(work, memory, refusal)
+            if work.uid not in self._parts.room:
+                self._parts.room.take(work.pod)
             outcome = await self._act(work, actions, memory)
             if outcome.failed or outcome.retry_at:
                 return await self._rest(work, actions, memory, outcome)
@@ -116,11 +114,23 @@ class Syncer:
             self._parts.report(pod)
         return Outcome(finished=True)
 
-    def _refuse(self, work: Work, memory: Memory, refusal: tuple[str, str]) -> Outcome:
+    def _refuse(self, work: Work, memory: Memory, refusal: Refusal) -> Outcome:
         """Fail a Pod that must not run on this node."""
-        memory.failure = refusal
-        self._parts.event(work.pod, "Warning", *refusal)
+        reason, message = refusal
+        memory.failure = reason, f"Pod was rejected: {message}"
+        self._parts.event(work.pod, "Warning", reason, message)
         return Outcome(finished=True)
+
+    async def _find_refusal(self, pod: Object) -> Refusal | None:
+        """Return why a Pod must not run on this node; whether it fits is asked only before it is begun."""
+        parts = self._parts
+        refusal = compute_refusal(pod, apparmor=apparmor.is_enabled())
+        begun = uid_of(pod) in parts.room or (pod.get("status") or {}).get("startTime")
+        node = parts.node.get("", parts.config.node_name)
+        if refusal or begun or node is None or not parts.room.find_misfit(pod, node):
+            return refusal
+        newest = await parts.client.get("nodes", "", parts.config.node_name)
+        return parts.room.find_misfit(pod, newest)
 
     async def _rest(
         self, work: Work, actions: PodActions, memory: Memory, outcome: Outcome

@@ -96,3 +96,14 @@ def test_a_cordon_is_a_taint_and_the_node_has_a_lease(shared: Instance, node: st
     assert (lease["spec"]["holderIdentity"], lease["spec"]["leaseDurationSeconds"]) == (node, 40)
     assert lease["metadata"]["ownerReferences"][0]["name"] == node
     assert f"HolderIdentity:  {node}" in shared.out("describe", "node", node)
+
+
+def test_a_pod_that_is_put_here_past_the_scheduler_must_fit(shared: Instance, node: str) -> None:
+    shared.apply(pod("squeezed", nodeName=node, nodeSelector={"disk": "none"}))
+    found = wait_phase(shared, "squeezed", "Failed")
+    why = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
+    status = found["status"]
+    assert (status["reason"], status["message"]) == ("NodeAffinity", f"Pod was rejected: {why}")
+    wait_until(lambda: ("NodeAffinity", why) in events(shared, "squeezed"), "its event")
+    assert "NodeAffinity" in shared.out("get", "pod", "squeezed")
+    shared.run("delete", "pod", "squeezed", "--now")

@@ -99,7 +99,7 @@ def test_what_cannot_be_enforced_is_refused(shared: Instance) -> None:
     shared.apply(pod("armoured", wanted))
     found = wait_phase(shared, "armoured", "Failed")
     assert found["status"]["reason"] == "AppArmor"
-    assert found["status"]["message"].startswith("Cannot enforce AppArmor: ")
+    assert found["status"]["message"].startswith("Pod was rejected: Cannot enforce AppArmor: ")
     document = json.dumps(pod("classed", runtimeClassName="gvisor"))
     refused = shared.run("apply", "-f", "-", input=document, check=False)
     assert 'pod rejected: RuntimeClass "gvisor" not found' in refused.stderr

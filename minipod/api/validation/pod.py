@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from minipod.api import names
-from minipod.api.field import Cause, forbidden, invalid, not_supported, required
+from minipod.api.field import Cause, forbidden, invalid, required
 from minipod.api.validation.containers import (
     PodContext,
     validate_containers,
@@ -191,5 +191,3 @@ def _numbers(spec: Object, path: str) -> Iterator[Cause]:
     deadline = spec.get("activeDeadlineSeconds")
     if deadline is not None:
         yield from in_range(deadline, 1, INT32_MAX, f"{path}.activeDeadlineSeconds")
-    if spec.get("os") and spec["os"].get("name") == "windows":
-        yield not_supported(f"{path}.os.name", "windows", ("linux",))

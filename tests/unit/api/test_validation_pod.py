@@ -365,7 +365,7 @@ def test_wrong_containers(fields, expected):
             {"topologySpreadConstraints": [{"maxSkew": 0, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule"}]},
             ["spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than zero"],
         ),
-        ({"os": {"name": "windows"}}, ['spec.os.name: Unsupported value: "windows": supported values: "linux"']),
+        ({"os": {"name": "plan9"}}, ['spec.os.name: Unsupported value: "plan9": supported values: "linux", "windows"']),
         (
             {"priorityClassName": "High"},
             ['spec.priorityClassName: Invalid value: "High": a lowercase RFC 1123 subdomain must consist of'],
