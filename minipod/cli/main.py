@@ -1,6 +1,7 @@
 """The `minipod` command: finds the command's module by name, and turns every failure into a line and an exit code."""
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ from minipod.cli.options import REFUSED, global_flags, plain_spelling
 
 COMPLETE = "_MINIPOD_COMPLETE"  # set by the shell completion scripts
 INTERRUPTED = 130  # 128 + SIGINT
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 SECTIONS: dict[str, dict[str, str]] = {
@@ -168,11 +170,14 @@ def main() -> NoReturn:
 
 def _open_standard_descriptors() -> None:
     """Give closed standard streams /dev/null, lest a socket gets their number and is taken for them."""
-    for descriptor in (0, 1, 2):
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:  # Python has found it closed
+            mode = "w" if descriptor else "r"
+            setattr(sys, name, os.fdopen(descriptor, mode, closefd=False))
 
 
 def run(arguments: list[str]) -> int:
@@ -224,6 +229,8 @@ def _translated(failed: Exception) -> CliError:
         return _usage(failed)
     if isinstance(failed, OSError) and failed.filename is not None:
         return CliError(f'"{failed.filename}": {failed.strerror}')
+    if isinstance(failed, OSError) and failed.errno in _UNWRITABLE:
+        return _unwritable(failed)
     if isinstance(failed, TimeoutError):
         return CliError("timed out waiting for the server")
     if isinstance(failed, RecursionError | MemoryError):
@@ -270,4 +277,10 @@ def _flushed(code: int) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return PIPE_CLOSED
+    except OSError as failed:
+        return code or _explain(_unwritable(failed))
     return code
+
+
+def _unwritable(failed: OSError) -> CliError:
+    return CliError(f"cannot write the output: {failed.strerror}")

@@ -153,6 +153,29 @@ def test_closed_stdin_counts_as_its_end(server: FakeApiServer, root: Path) -> No
     )
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("words", ["version --client", "apply -f -", "image save nothing -o -"])
+def test_closed_standard_streams_are_no_mishap(root: Path, words: str, closed: str) -> None:
+    command = " ".join(minipod_command(root, *words.split()))
+    ended = subprocess.run(
+        f"exec {closed}; {command}", shell=True, capture_output=True, check=False, timeout=30
+    )
+    assert ended.returncode == (0 if "version" in words else 1)
+    assert b"Traceback" not in ended.stderr
+    assert b"should not happen" not in ended.stderr
+
+
+@pytest.mark.parametrize("words", ["version --client", "explain pods", "completion bash"])
+def test_an_output_that_is_full_is_named(server: FakeApiServer, root: Path, words: str) -> None:
+    command = minipod_command(root, *words.split())
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, check=False, timeout=30
+        )
+    assert ended.stderr == b"error: cannot write the output: No space left on device\n"
+    assert ended.returncode == 1
+
+
 class Terminal:
     """A process on a pseudo-terminal."""
 
