@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 from ..paths import layout
 from .errors import ImageError
@@ -111,9 +112,9 @@ def _pull(options: argparse.Namespace) -> None:
 def _save(options: argparse.Namespace) -> None:
     from .save import save
 
-    if options.output is None and sys.stdout.isatty():
+    if options.output in (None, "-") and sys.stdout.isatty():
         raise ImageError("an archive is not for a terminal; use -o FILE or redirect the output")
-    output = Path(options.output) if options.output else None
+    output = Path(options.output) if options.output not in (None, "-") else None
     save(_store(options), options.images, output, options.format, _progress(options))
 
 
@@ -122,6 +123,9 @@ def _list(options: argparse.Namespace) -> None:
     images = store.list()
     if options.output == "json":
         print(json.dumps([_summary(store, image) for image in images], indent=2))
+        return
+    if options.quiet:
+        print(*(image.id for image in images), sep="\n", end="\n" if images else "")
         return
     rows = [("REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE")]
     for image in images:
@@ -232,8 +236,17 @@ def _age(created: str) -> str:
 # -- usage ---------------------------------------------------------------------------------------
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, and where to read on, as every other command does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit for wrong usage."""
+        said = message.replace("the following arguments are required: ", "required: ")
+        self.exit(2, f"error: {said}\nSee '{self.prog} --help' for usage.\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="minipod image", description="Build, load, pull, save and manage container images."
     )
     parser.add_argument("--root", help="where minipod keeps everything (or $MINIPOD_ROOT)")
@@ -259,12 +272,12 @@ def _parser() -> argparse.ArgumentParser:
 
     verb = _verb(verbs, "save", _save, "write images to an archive")
     verb.add_argument("images", nargs="+", metavar="IMAGE")
-    verb.add_argument("-o", "--output", metavar="FILE", help="instead of standard output")
+    verb.add_argument("-o", "--output", metavar="FILE", help="instead of standard output (-)")
     formats = ("docker", "oci")
     what = "docker (docker load and OCI tools read it) or oci alone"
     verb.add_argument("--format", choices=formats, default="docker", help=what)
 
-    verb = _verb(verbs, "list", _list, "list the images", "ls")
+    verb = _verb(verbs, "list", _list, "list the images; with --quiet their IDs alone", "ls")
     verb.add_argument("-o", "--output", choices=("table", "json"), default="table")
     verb = _verb(verbs, "inspect", _inspect, "show images as JSON")
     verb.add_argument("images", nargs="+", metavar="IMAGE")
@@ -283,7 +296,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _verb(
-    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    verbs: "argparse._SubParsersAction[_Parser]",
     name: str,
     run: Callable[[argparse.Namespace], None],
     text: str,

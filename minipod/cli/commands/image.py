@@ -31,7 +31,9 @@ class PassThrough(flags.Command):
     """,
 )
 @click.argument(
-    "arguments", nargs=-1, metavar="build|load|pull|save|list|remove|tag|prune [ARG...]"
+    "arguments",
+    nargs=-1,
+    metavar="build|load|pull|save|list|inspect|remove|tag|alias|prune [ARG...]",
 )
 @flags.pass_invocation
 def command(invocation: Invocation, arguments: tuple[str, ...]) -> None:

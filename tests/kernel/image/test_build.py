@@ -418,7 +418,14 @@ def test_the_verbs_do_what_they_say(place: Place) -> None:
     assert "invalid image reference" in said("tag", "app", "NOPE", status=1)
     assert '"/nowhere.tar": No such file' in said("load", "/nowhere.tar", status=1)
     assert "no recipe" in said("build", "/nowhere", status=1)
-    said("frobnicate", status=2)
+    assert said("list", "-q").splitlines() == [
+        each["id"] for each in json.loads(said("list", "-o", "json"))
+    ]
+    assert said("frobnicate", status=2).startswith("error: argument VERB: invalid choice")
+    assert (
+        said("rm", status=2)
+        == "error: required: IMAGE\nSee 'minipod image remove --help' for usage.\n"
+    )
     assert "removed app:latest" in said("rm", "app", "base", "local/app:2")
     assert said("prune") == "deleted 0 blobs (0.0kB) and 0 unpacked layers\n"
     assert list(place.store.layers.iterdir()) == []
@@ -427,8 +434,8 @@ def test_the_verbs_do_what_they_say(place: Place) -> None:
 def test_standard_input_and_output_carry_archives(place: Place, tmp_path: Path) -> None:
     place.build("app")
     target = ImageStore(tmp_path / "other/lib/images")
-    saving = subprocess.Popen(place.command("save", "app"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                              cwd=REPOSITORY_ROOT)  # fmt: skip
+    save = place.command("save", "app", "-o", "-")
+    saving = subprocess.Popen(save, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=REPOSITORY_ROOT)  # fmt: skip
     loading = [
         sys.executable,
         "-m",
