@@ -174,7 +174,7 @@ def _open_standard_descriptors() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
         if getattr(sys, name) is None:  # Python has found it closed
             mode = "w" if descriptor else "r"
             setattr(sys, name, os.fdopen(descriptor, mode, closefd=False))
