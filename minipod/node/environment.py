@@ -81,6 +81,13 @@ def compute_environment(
     return [f"{name}={value}" for name, value in {**image, **given.services, **own}.items()]
 
 
+def refers_to_objects(container: Object) -> bool:
+    """Return whether a container's environment is made from ConfigMaps or Secrets. Pure."""
+    sources = [each.get("valueFrom") or {} for each in container.get("env") or ()]
+    named = any("configMapKeyRef" in each or "secretKeyRef" in each for each in sources)
+    return named or bool(container.get("envFrom"))
+
+
 def skipped_names(container: Object, references: References) -> dict[str, list[str]]:
     """Return the keys that cannot be names of variables, by "ConfigMap x" or "Secret x", for a warning Event."""
     found = {}

@@ -59,6 +59,7 @@ class Memory:
         default_factory=dict
     )  # why there was no image, by container
     prepared: bool = False  # volumes and files are in place for the present sandbox
+    unfurnished: bool = False  # they could not be prepared the last time
     stale: bool = True  # what the volumes were made from may have changed since
     volumes: dict[str, PreparedVolume] = field(default_factory=dict)
     files: set[tuple[str, int]] = field(

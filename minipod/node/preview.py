@@ -33,7 +33,7 @@ from minipod.node.translate import (
     compute_container_spec,
     compute_sandbox_spec,
 )
-from minipod.node.volumes import PreparedVolume, compute_volumes
+from minipod.node.volumes import PreparedVolume, VolumePlace, compute_places, compute_volumes
 from minipod.runtime.operations import Operation, Step
 from minipod.runtime.plan import HostFacts, SandboxRef, compute_container_plan, compute_sandbox_plan
 from minipod.runtime.spec import ContainerSpec, SandboxSpec
@@ -74,7 +74,7 @@ async def compute_script(parts: Parts, pod: Object, host: HostFacts) -> str:
             environment=compute_environment(
                 view, container, image.config.env, references, placeholders(container)
             ),
-            volumes=volumes,
+            volumes=compute_places(pod, directory),
             hostname=names.hostname,
         )
         spec = compute_container_spec(
@@ -108,7 +108,9 @@ def _image_volumes(parts: Parts, pod: Object) -> dict[str, PreparedVolume]:
             raise _not_here(volume.source["reference"])
         place = image_volume_place(directory, volume.name)
         mounted = (compute_image_mount(place, image),)
-        found[volume.name] = PreparedVolume(volume.name, place, mounted, True)
+        found[volume.name] = PreparedVolume(
+            volume.name, VolumePlace(place, read_only=True), mounted
+        )
     return found
 
 

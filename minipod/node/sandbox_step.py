@@ -1,6 +1,8 @@
 """A Pod's sandbox, and what lies beside it on the host: its files, its volumes, the leases of its images.
 
 The sandbox waits for nothing but its address: what only containers need is looked up and prepared while it is made.
+Image leases come before a container is asked for, since it begins with its root; volumes and files need only be there
+when its turn comes.
 """
 
 import asyncio
@@ -71,24 +73,12 @@ class SandboxStep:
         return Sandbox(spec.id, address, asyncio.create_task(making, name=f"sandbox {spec.id}"))
 
     async def prepare(
-        self,
-        pod: Object,
-        actions: PodActions,
-        sandbox: Sandbox,
-        references: References,
-        images: dict[str, Image],
+        self, pod: Object, actions: PodActions, sandbox: Sandbox, references: References
     ) -> None:
-        """Prepare beside the sandbox what the containers will need. StepError."""
+        """Prepare, beside the sandbox, the volumes and files that the containers will need. StepError."""
         memory = self._parts.memory(uid_of(pod))
         operations = self._compute_operations(pod, actions, sandbox.address, references)
-        results = await asyncio.gather(
-            self._perform(pod, operations, memory),
-            self.hold_images(pod, images),
-            return_exceptions=True,
-        )
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        await self._perform(pod, operations, memory)
 
     def _allocate(self, pod: Object) -> str:
         if host_network(pod):

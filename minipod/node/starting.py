@@ -1,13 +1,13 @@
 """Starting: a Pod's containers, in its sandbox.
 
-The sandbox is asked for first. While it is made, what the Pod refers to is looked up, and volumes, files and image
-leases are prepared; then the containers prepare themselves, all at once and beside the sandbox if it is still being
-made, and each waits for its turn: the first for the sandbox, the others for the one before. So what is slow happens at
-the same time, and what is seen happens in upstream's order.
+The sandbox is asked for first. While it is made, images are leased, and what the Pod refers to is looked up for its
+volumes and files. Beside all that the containers prepare themselves, as soon as their roots' layers are held and what
+their environments are made from is known; each waits for its turn: the first for the sandbox, volumes and files, the
+others for the one before. So what is slow happens at the same time, and what is seen happens in upstream's order.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import NamedTuple
 
 from minipod import fault
@@ -16,7 +16,7 @@ from minipod.image.store import Image
 from minipod.node.actions import PodActions, Start
 from minipod.node.bounded import bounded
 from minipod.node.env_files import EnvFiles, find_files, read_files
-from minipod.node.environment import References, compute_environment
+from minipod.node.environment import References, compute_environment, refers_to_objects
 from minipod.node.errors import StepError
 from minipod.node.hooks import Hooks
 from minipod.node.image_step import ImageStep
@@ -27,16 +27,17 @@ from minipod.node.image_volumes import (
     image_volume_place,
     is_mounted,
 )
-from minipod.node.parts import Parts
+from minipod.node.parts import Memory, Parts
 from minipod.node.pods import find_container, host_network, spec_grace, uid_of
 from minipod.node.propagation import check_propagation
 from minipod.node.refreshing import Refresher
 from minipod.node.sandbox_step import Sandbox, SandboxStep
+from minipod.node.service_variables import compute_service_variables
 from minipod.node.status import Waiting
 from minipod.node.stopping import Stopper
 from minipod.node.translate import ContainerInputs, compute_container_spec
-from minipod.node.turns import Turn, TurnNeverCame
-from minipod.node.volumes import PreparedVolume
+from minipod.node.turns import Turn, TurnNeverCame, reached
+from minipod.node.volumes import PreparedVolume, VolumePlace, compute_places
 from minipod.node.workers import Work
 from minipod.runtime.operations import Operation
 from minipod.runtime.service import PreparedContainer, RuntimeFailure
@@ -50,7 +51,9 @@ class _Place(NamedTuple):
     """Where containers are started, and what they are told of the Pod's surroundings."""
 
     sandbox: Sandbox
-    references: References
+    held: asyncio.Task[None]  # the images are leased
+    looked_up: asyncio.Task[References]
+    ready: asyncio.Task[None]  # all of it, and volumes and files; StepError when that will never be
 
 
 class Starter:
@@ -68,20 +71,35 @@ class Starter:
         images = self._images.find(pod, actions.starts, memory)
         prepared = memory.prepared and not actions.create_sandbox
         sandbox = self._sandboxes.begin(pod, actions, memory)
-        try:
-            references = await self._refresher.fetch(pod, memory)
-            fault.point("node.references.fetched")
-            memory.stale |= prepared  # its volumes are of something older; `refresh` comes next
-            await self._sandboxes.prepare(pod, actions, sandbox, references, images)
-        except asyncio.CancelledError:
-            sandbox.made.cancel()
-            raise
-        except Exception:
-            await sandbox.made  # a failure of its own comes first
-            raise
-        place = _Place(sandbox, references)
+        held = asyncio.create_task(self._sandboxes.hold_images(pod, images), name="image leases")
+        looked_up = asyncio.create_task(self._look_up(pod, memory, prepared), name="references")
+        furnished = self._furnish(pod, actions, sandbox, looked_up)
+        ready = asyncio.create_task(_all(sandbox.made, held, furnished), name="place")
+        place = _Place(sandbox, held, looked_up, ready)
         started = await self._start_in_turn(work, pod, actions.starts, images, place)
         return work.stopping or (len(started) == len(actions.starts) and all(started))
+
+    async def _look_up(self, pod: Object, memory: Memory, prepared: bool) -> References:
+        references = await self._refresher.fetch(pod, memory)
+        fault.point("node.references.fetched")
+        memory.stale |= prepared  # its volumes are of something older; `refresh` comes next
+        return references
+
+    async def _furnish(
+        self,
+        pod: Object,
+        actions: PodActions,
+        sandbox: Sandbox,
+        looked_up: asyncio.Task[References],
+    ) -> None:
+        """Prepare volumes and files. StepError, which is remembered: the next time nothing is begun before them."""
+        memory = self._parts.memory(uid_of(pod))
+        try:
+            await self._sandboxes.prepare(pod, actions, sandbox, await looked_up)
+        except StepError:
+            memory.unfurnished = True
+            raise
+        memory.unfurnished = False
 
     async def _start_in_turn(
         self,
@@ -93,7 +111,7 @@ class Starter:
     ) -> list[bool]:
         """Start containers; return of each whose turn came whether it was started. StepError of the sandbox."""
         tasks: list[asyncio.Task[bool]] = []
-        turn = Turn(place.sandbox.made)
+        turn = Turn(place.ready)
         for start in starts:
             image = images.get(start.name)
             starting = self._start_container(work, pod, start, image, place, turn)
@@ -103,7 +121,7 @@ class Starter:
             slow = image is None or "postStart" in hooks or bool(pulled)
             turn = Turn(tasks[-1], must_succeed=start.kind == "init", slow=slow)
         try:
-            results = await asyncio.gather(place.sandbox.made, *tasks, return_exceptions=True)
+            results = await asyncio.gather(place.ready, *tasks, return_exceptions=True)
         except asyncio.CancelledError:
             await asyncio.gather(*tasks, return_exceptions=True)
             raise
@@ -145,8 +163,9 @@ class Starter:
         """
         found, container = image is not None, _container(pod, start.name)
         of_files, volumes = bool(find_files(container)), find_image_volumes(pod, container)
-        if image is None or turn.slow or of_files or volumes:  # what others write is read later
-            # and the shim shall not hold a prepared container for long
+        later = of_files or volumes or _shares_mounts(container)  # needs volumes from the beginning
+        doubtful = self._parts.memory(uid_of(pod)).unfurnished or turn.slow
+        if image is None or later or doubtful:  # the shim shall hold none for long, or in vain
             await turn.come(work)
             image = image or await self._pull(work, pod, start)
             if image is None:
@@ -156,7 +175,9 @@ class Starter:
                 if not await self._mount_image(work, pod, start, volume):
                     return False
             files = await self._read_files(pod, start) if of_files else None
-            spec = self._translate(pod, start, image, place, files)
+            await reached(place.held)
+            references = await self._references(pod, container, place)
+            spec = self._translate(pod, start, image, place.sandbox, references, files)
             check_propagation(spec.mounts)
             fault.point("node.container.planned")
             prepared = await bounded(self._parts.runtime.prepare_container(spec))
@@ -216,33 +237,39 @@ class Starter:
             await self._sandboxes.hold_images(pod, {volume.key: image})
             operations = (compute_image_mount(place, image),)
             parts.trace(pod, volume.key, await bounded(parts.runtime.perform(operations)))
-        memory.volumes[volume.name] = PreparedVolume(volume.name, place, operations, True)
+        mounted = PreparedVolume(volume.name, VolumePlace(place, read_only=True), operations)
+        memory.volumes[volume.name] = mounted
         return True
 
     async def _read_files(self, pod: Object, start: Start) -> EnvFiles:
-        volumes = self._parts.memory(uid_of(pod)).volumes
-        places = {name: each.path for name, each in volumes.items()}
+        found = compute_places(pod, self._parts.config.pod_directory(uid_of(pod)))
+        places = {name: each.path for name, each in found.items()}
         return await asyncio.to_thread(read_files, _container(pod, start.name), places)
+
+    async def _references(self, pod: Object, container: Object, place: _Place) -> References:
+        """Return what the container's environment is made from; a plain one waits for no objects. TurnNeverCame."""
+        if refers_to_objects(container):
+            return await reached(place.looked_up)
+        return References(services=compute_service_variables(pod, self._parts.services))
 
     def _translate(
         self,
         pod: Object,
         start: Start,
         image: Image,
-        place: _Place,
+        sandbox: Sandbox,
+        references: References,
         files: EnvFiles | None,
     ) -> ContainerSpec:
         parts, memory = self._parts, self._parts.memory(uid_of(pod))
-        container, sandbox = _container(pod, start.name), place.sandbox
+        container = _container(pod, start.name)
         view = with_addresses(parts, pod, sandbox.address.partition("/")[0])
         inputs = ContainerInputs(
             kind=start.kind,
             attempt=start.attempt,
             image=image,
-            environment=compute_environment(
-                view, container, image.config.env, place.references, files
-            ),
-            volumes=memory.volumes,
+            environment=compute_environment(view, container, image.config.env, references, files),
+            volumes=compute_places(pod, parts.config.pod_directory(uid_of(pod))),
             hostname=memory.names.hostname if memory.names else "",
             pid_target=self._find_target(pod, container),
         )
@@ -308,6 +335,19 @@ def with_addresses(parts: Parts, pod: Object, own: str) -> Object:
         "podIPs": [{"ip": address}] if address else [],
     }
     return {**pod, "status": status}
+
+
+def _shares_mounts(container: Object) -> bool:
+    """Whether mounts are passed on: the host's are looked at first, and some taken while they are still peers."""
+    mounts = container.get("volumeMounts") or ()
+    return any((each.get("mountPropagation") or "None") != "None" for each in mounts)
+
+
+async def _all(*parts: Awaitable[None]) -> None:
+    """Await all to their ends, then raise the failure of the first that has one."""
+    for result in await asyncio.gather(*parts, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
 
 
 def _container(pod: Object, name: str) -> Object:

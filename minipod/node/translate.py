@@ -40,7 +40,7 @@ from minipod.node.security import (
     is_privileged,
     pod_context,
 )
-from minipod.node.volumes import PreparedVolume, compute_mounts, order_mounts
+from minipod.node.volumes import VolumePlace, compute_mounts, order_mounts
 from minipod.runtime.operations import MakeDirectory, Operation, WriteFile
 from minipod.runtime.spec import (
     ContainerSpec,
@@ -63,7 +63,7 @@ class ContainerInputs:
     attempt: int
     image: Image
     environment: Sequence[str]
-    volumes: Mapping[str, PreparedVolume]
+    volumes: Mapping[str, VolumePlace]
     hostname: str
     pid_target: str = ""  # id of the container whose processes an ephemeral one is to see
 

@@ -1,13 +1,23 @@
 """Whose turn it is: containers are prepared side by side and started one after another."""
 
 import asyncio
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from minipod.node.workers import Work
+
+A = TypeVar("A")
 
 
 class TurnNeverCame(Exception):
     """A container is not to be started any more: the Pod ends, or what it waited for has failed."""
+
+
+async def reached(step: "asyncio.Task[A]") -> A:
+    """Return what a step on the way has come to. Raises TurnNeverCame when it has failed: others tell of that."""
+    await asyncio.wait({step})
+    if step.cancelled() or step.exception() is not None:
+        raise TurnNeverCame
+    return step.result()
 
 
 class Turn(NamedTuple):

@@ -13,6 +13,7 @@ from minipod.client import Object
 from minipod.node.environment import References
 from minipod.node.errors import StepError
 from minipod.node.image_volumes import KIND as IMAGE
+from minipod.node.image_volumes import image_volume_place
 from minipod.node.projection import (
     Payload,
     compute_payload,
@@ -31,28 +32,60 @@ _PROPAGATION: dict[str, Propagation] = {
     "HostToContainer": "rslave",
     "Bidirectional": "rshared",
 }
+_DEVICES = ("CharDevice", "BlockDevice")
 _CONFIG_ERROR = "CreateContainerConfigError"
 
 
 @dataclass(frozen=True)
-class PreparedVolume:
-    """One volume: where it is on the host, and the operations that bring it there.
+class VolumePlace:
+    """Where a volume is, or will be, on the host, and whether containers can only read it.
 
-    `version` names the files of a volume that follows API objects, as `..data` in it does; "" for other kinds. A
-    `device` is a node of the host's, asked for by its type.
+    A `device` is a node of the host's, asked for by its type.
+    """
+
+    path: str
+    read_only: bool = False
+    device: bool = False
+
+
+@dataclass(frozen=True)
+class PreparedVolume:
+    """One volume: its place, and the operations that bring it there.
+
+    `version` names the files of a volume that follows API objects, as `..data` in it does; "" for other kinds.
     """
 
     name: str
-    path: str
+    place: VolumePlace
     operations: tuple[Operation, ...]
-    read_only: bool = False
     version: str = ""
-    device: bool = False
+
+    @property
+    def path(self) -> str:
+        """Where it is on the host."""
+        return self.place.path
 
 
 def kind_of(volume: Object) -> str:
     """Return the volume's kind: its one key beside the name."""
     return next((key for key in volume if key != "name"), "emptyDir")
+
+
+def compute_places(pod: Object, directory: Path) -> dict[str, VolumePlace]:
+    """Return where the Pod's volumes will be, by name: known before anything of them is."""
+    volumes = pod["spec"].get("volumes") or ()
+    return {each["name"]: _compute_place(each, directory) for each in volumes}
+
+
+def _compute_place(volume: Object, directory: Path) -> VolumePlace:
+    kind, name = kind_of(volume), volume["name"]
+    if kind == "hostPath":
+        source = volume[kind]
+        return VolumePlace(str(source["path"]), device=source.get("type") in _DEVICES)
+    if kind == IMAGE:
+        return VolumePlace(image_volume_place(directory, name), read_only=True)
+    below = directory / "volumes" / f"kubernetes.io~{_directory_name(kind)}"
+    return VolumePlace(str(below / name), kind in PROJECTED_KINDS)
 
 
 def compute_volumes(
@@ -93,11 +126,12 @@ def _compute_volume(
 ) -> PreparedVolume:
     kind, name = kind_of(volume), volume["name"]
     source = volume.get(kind) or {}
-    place = str(directory / "volumes" / f"kubernetes.io~{_directory_name(kind)}" / name)
+    place = _compute_place(volume, directory)
     if kind == "hostPath":
-        return _host_path(name, source)
+        checks = (CheckHostPath(place.path, source.get("type") or ""),)
+        return PreparedVolume(name, place, checks)
     if kind == "emptyDir":
-        return _empty_dir(pod, name, source, place)
+        return PreparedVolume(name, place, (_empty_dir(pod, source, place.path),))
     if kind in PROJECTED_KINDS:
         payload = compute_payload(pod, kind, source, references)
         return _projected(pod, name, payload, place)
@@ -117,22 +151,15 @@ def _directory_name(kind: str) -> str:
     }.get(kind, kind)
 
 
-def _host_path(name: str, source: Object) -> PreparedVolume:
-    path, kind = str(source["path"]), source.get("type")
-    check = CheckHostPath(path, kind or "")
-    return PreparedVolume(name, path, (check,), device=kind in ("CharDevice", "BlockDevice"))
-
-
-def _empty_dir(pod: Object, name: str, source: Object, place: str) -> PreparedVolume:
+def _empty_dir(pod: Object, source: Object, path: str) -> Operation:
     group = pod_context(pod).get("fsGroup")
     mode = 0o777 if group is None else 0o2777
     if source.get("medium") not in ("Memory", "", None):
         raise StepError("FailedMount", f"unknown storage medium {source['medium']!r}")
-    operation: Operation = MakeDirectory(place, mode, gid=group or 0)
     if source.get("medium") == "Memory":
         limit = value(source["sizeLimit"]) if source.get("sizeLimit") else _memory_limit(pod)
-        operation = MountTmpfs(place, limit or None, mode, gid=group or 0)
-    return PreparedVolume(name, place, (operation,))
+        return MountTmpfs(path, limit or None, mode, gid=group or 0)
+    return MakeDirectory(path, mode, gid=group or 0)
 
 
 def _memory_limit(pod: Object) -> int:
@@ -145,27 +172,27 @@ def _memory_limit(pod: Object) -> int:
     return sum(known) if len(known) == len(limits) else 0
 
 
-def _projected(pod: Object, name: str, payload: Payload, place: str) -> PreparedVolume:
+def _projected(pod: Object, name: str, payload: Payload, place: VolumePlace) -> PreparedVolume:
     """Return a volume of files: on a tmpfs of its own, since what is secret shall not reach a disk."""
     group = pod_context(pod).get("fsGroup")
     mode = 0o777 if group is None else 0o2777
-    tmpfs = MountTmpfs(place, None, mode, gid=group or 0)
-    operations = (tmpfs, *compute_projection(payload, place, group))
-    return PreparedVolume(name, place, operations, True, compute_version(payload))
+    tmpfs = MountTmpfs(place.path, None, mode, gid=group or 0)
+    operations = (tmpfs, *compute_projection(payload, place.path, group))
+    return PreparedVolume(name, place, operations, compute_version(payload))
 
 
 # -- mounts ----------------------------------------------------------------------------------------
 
 
 def compute_mounts(
-    container: Object, volumes: Mapping[str, PreparedVolume], expand: Callable[[str], str]
+    container: Object, volumes: Mapping[str, VolumePlace], expand: Callable[[str], str]
 ) -> list[Mount]:
     """Return the mounts of a container's volumeMounts; `expand` replaces $(VAR) in subPathExpr."""
     return [_compute_mount(each, volumes, expand) for each in container.get("volumeMounts") or ()]
 
 
 def _compute_mount(
-    wanted: Object, volumes: Mapping[str, PreparedVolume], expand: Callable[[str], str]
+    wanted: Object, volumes: Mapping[str, VolumePlace], expand: Callable[[str], str]
 ) -> Mount:
     volume = volumes.get(wanted["name"])
     if volume is None:

@@ -25,6 +25,9 @@ class _Runtime(Protocol):
     async def stop_container(self, container_id: str, grace_seconds: float) -> ContainerStatus:
         """End a container."""
 
+    async def remove_container(self, container_id: str) -> None:
+        """Remove what there is of a container."""
+
 
 class PreparedContainer:
     """A container that waits for its turn (`service.PreparedContainer`)."""
@@ -51,6 +54,8 @@ class PreparedContainer:
             await self._runtime.stop_container(self._spec.id, 0)
         with contextlib.suppress(RuntimeFailure):
             await self._answer
+        with contextlib.suppress(RuntimeFailure):
+            await self._runtime.remove_container(self._spec.id)
 
 
 def trace_of(steps: Sequence[Step], result: Message) -> list[TracedStep]:

@@ -147,7 +147,7 @@ class ShimRuntime:
     async def prepare_container(self, spec: ContainerSpec) -> PreparedContainer:
         """Make a container up to the point where it needs a whole sandbox. Start it, or abandon it."""
         await self._link.wait_connected()
-        sandbox = await self._sandboxes.cloned(spec.sandbox_id)
+        sandbox = await self._sandboxes.asked(spec.sandbox_id)
         steps = compute_container_plan(spec, sandbox, self.host)
         answer = self._link.begin(
             "start-container",

@@ -33,9 +33,14 @@ B = TypeVar("B")
 
 
 class _Making(NamedTuple):
-    """A sandbox that is being made; `cloned` holds its pause's pid, 0 when there is nothing to wait for."""
+    """A sandbox that is being made.
+
+    `asked` is done once the shim has the request: what is asked for in the sandbox from then on comes after it.
+    `cloned` holds its pause's pid, 0 when there is nothing to wait for.
+    """
 
     reference: SandboxRef
+    asked: "asyncio.Future[None]"
     cloned: "asyncio.Future[int]"
 
 
@@ -76,12 +81,12 @@ class Sandboxes:
         shared = known["host_ipc"], known["pid_namespace"]
         return SandboxRef(known["cgroup"], host_network, *shared, known["privileged"])
 
-    async def cloned(self, sandbox_id: str) -> SandboxRef:
-        """Return the same, once the sandbox's pause is there (which may not be ready yet)."""
+    async def asked(self, sandbox_id: str) -> SandboxRef:
+        """Return the same, once the shim has been asked for the sandbox (which may not be there yet)."""
         making = self._making.get(sandbox_id)
         if making is None:
             return await self.reference(sandbox_id)
-        await asyncio.shield(making.cloned)
+        await asyncio.shield(making.asked)
         return making.reference
 
     def pid(self, sandbox_id: str) -> int:
@@ -91,8 +96,8 @@ class Sandboxes:
     def on_cloned(self, sandbox_id: str, pid: int) -> None:
         """Take notice that a pause has been cloned."""
         making = self._making.get(sandbox_id)
-        if making and not making.cloned.done():
-            making.cloned.set_result(pid)
+        if making:
+            _settle(making.cloned, pid)
 
     def on_exited(self, sandbox_id: str) -> None:
         """Take notice that a pause has ended."""
@@ -107,30 +112,36 @@ class Sandboxes:
 
     async def run(self, spec: SandboxSpec) -> tuple[SandboxStatus, list[TracedStep]]:
         """Make the sandbox, or return it when it is there and ready. A dead or half-made one is made anew."""
-        known = self._known.get(spec.id)
-        if known and not (known["pid"] and known["configured"]):
-            await self.remove(spec.id)
-        status, trace = await self._run(spec)
-        if not status["pid"]:  # the shim knew it, dead; we did not
-            await self.remove(spec.id)
-            status, trace = await self._run(spec)
+        loop = asyncio.get_running_loop()
+        making = _Making(SandboxRef.of(spec), loop.create_future(), loop.create_future())
+        self._making[spec.id] = making
+        try:
+            known = self._known.get(spec.id)
+            if known and not (known["pid"] and known["configured"]):
+                await self.remove(spec.id)
+            status, trace = await self._run(spec, making)
+            if not status["pid"]:  # the shim knew it, dead; we did not
+                await self.remove(spec.id)
+                making = making._replace(cloned=loop.create_future())
+                self._making[spec.id] = making
+                status, trace = await self._run(spec, making)
+        finally:
+            _settle(making.asked, None)
+            del self._making[spec.id]
         return sandbox_status(status), trace
 
-    async def _run(self, spec: SandboxSpec) -> tuple[Message, list[TracedStep]]:
+    async def _run(self, spec: SandboxSpec, making: _Making) -> tuple[Message, list[TracedStep]]:
         steps = compute_sandbox_plan(spec, self._host)
-        cloned: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._making[spec.id] = _Making(SandboxRef.of(spec), cloned)
         try:
             await self._link.wait_connected()
-            asked = self._link.begin("run-sandbox", spec=to_plain(spec), steps=shim_steps(steps))
+            answer = self._link.begin("run-sandbox", spec=to_plain(spec), steps=shim_steps(steps))
+            _settle(making.asked, None)
             launched, made = await _both(
-                self._await_launch(asked, cloned), self._make_network(steps, cloned)
+                self._await_launch(answer, making.cloned), self._make_network(steps, making.cloned)
             )
         except RuntimeFailure as failure:
             await self._give_up(spec)
             raise RuntimeFailure("SandboxFailed", str(failure), failure.step) from None
-        finally:
-            del self._making[spec.id]
         status: Message = launched["status"]
         self._known[spec.id] = status
         if status["pid"] and not status["configured"]:
@@ -145,11 +156,10 @@ class Sandboxes:
         try:
             answer = await asked
             status = answer["status"]
-            if not cloned.done():  # it was there; 0: with its network, or dead
-                cloned.set_result(0 if status["configured"] else status["pid"])
+            # it was there; 0: with its network, or dead
+            _settle(cloned, 0 if status["configured"] else status["pid"])
         finally:
-            if not cloned.done():
-                cloned.set_result(0)
+            _settle(cloned, 0)
         return answer.result
 
     async def _make_network(
@@ -208,6 +218,12 @@ def _split_daemon_steps(steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
             refers = any(isinstance(value, str) and value.startswith("$") for value in values)
             (late if late or refers else early).append(step)
     return early, late
+
+
+def _settle(future: "asyncio.Future[A]", result: A) -> None:
+    """Have a future done, with this result if it has none yet."""
+    if not future.done():
+        future.set_result(result)
 
 
 async def _both(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:

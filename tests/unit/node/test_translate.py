@@ -31,7 +31,7 @@ from minipod.node.translate import (
     compute_container_spec,
     compute_sandbox_spec,
 )
-from minipod.node.volumes import compute_volumes
+from minipod.node.volumes import compute_places, compute_volumes
 from minipod.runtime import defaults
 from minipod.runtime.operations import (
     CheckHostPath,
@@ -50,7 +50,7 @@ def translate(
     pod: Object, kind: ContainerKind = "app", references: References = NOTHING, **image: Any
 ) -> ContainerSpec:
     config = make_config(Path("/tmp/mp"))
-    volumes = compute_volumes(pod, config.pod_directory("uid-web"), references)
+    volumes = compute_places(pod, config.pod_directory("uid-web"))
     inputs = ContainerInputs(kind, 0, make_image("busybox", **image), ["A=1"], volumes, "web")
     chosen = pod["spec"]["containers"][0]
     return compute_container_spec(pod, chosen, inputs, config, "sandbox", lambda *_: b"filter")
@@ -421,7 +421,7 @@ def test_secrets_are_written_to_memory_all_at_once():
     links = [op for op in found.operations if isinstance(op, MakeSymlink)]
     assert links[0].path.endswith("/v/..data")
     assert (links[-1].path[-7:], links[-1].target) == ("/v/user", "..data/user")
-    assert found.read_only
+    assert found.place.read_only
 
 
 def test_what_a_volume_refers_to_must_exist_unless_optional():
