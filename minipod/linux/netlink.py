@@ -149,11 +149,11 @@ def ensure_bridge(
         ("IFLA_BR_FORWARD_DELAY", 0),
         ("IFLA_BR_MCAST_SNOOPING", 0),
     ]
-    info = [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", {"attrs": settings})]
+    info = [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", settings)]
     made = link_message(
         RTM_NEWLINK,
         NLM_F_CREATE | NLM_F_EXCL,
-        [*attributes, ("IFLA_LINKINFO", {"attrs": info})],
+        [*attributes, ("IFLA_LINKINFO", info)],
     )
     host = _host_socket()
     host.request([made], name, ignore=(errno.EEXIST,))
@@ -204,21 +204,12 @@ def add_veth(
 
 
 def _make_veth(host_name: str, bridge: str, namespace: int, peer_name: str, mtu: int) -> None:
-    peer = {
-        "attrs": [
-            ("IFLA_IFNAME", peer_name),
-            ("IFLA_MTU", mtu),
-            ("IFLA_NET_NS_FD", namespace),
-        ]
-    }
-    info = [
-        ("IFLA_INFO_KIND", "veth"),
-        ("IFLA_INFO_DATA", {"attrs": [("VETH_INFO_PEER", peer)]}),
-    ]
+    peer = [("IFLA_IFNAME", peer_name), ("IFLA_MTU", mtu), ("IFLA_NET_NS_FD", namespace)]
+    info = [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", [("VETH_INFO_PEER", peer)])]
     attributes: Attributes = [
         ("IFLA_IFNAME", host_name),
         ("IFLA_MTU", mtu),
-        ("IFLA_LINKINFO", {"attrs": info}),
+        ("IFLA_LINKINFO", info),
     ]
     made = link_message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, attributes)
     _host_socket().request([made, *_bridge_port_messages(host_name, bridge)], host_name)
@@ -235,12 +226,12 @@ def _bridge_port_messages(host_name: str, bridge: str) -> list[bytes]:
         raise OSError(errno.ENODEV, f'bridge "{bridge}" does not exist', host_name)
     slave = [
         ("IFLA_INFO_SLAVE_KIND", "bridge"),
-        ("IFLA_INFO_SLAVE_DATA", {"attrs": [("IFLA_BRPORT_MODE", 1)]}),
+        ("IFLA_INFO_SLAVE_DATA", [("IFLA_BRPORT_MODE", 1)]),
     ]
     name = ("IFLA_IFNAME", host_name)
     return [
         link_message(RTM_NEWLINK, 0, [name, ("IFLA_MASTER", index)], up=True),
-        link_message(RTM_NEWLINK, 0, [name, ("IFLA_LINKINFO", {"attrs": slave})]),
+        link_message(RTM_NEWLINK, 0, [name, ("IFLA_LINKINFO", slave)]),
     ]
 
 

@@ -1,9 +1,10 @@
 """The messages of rtnetlink(7), and a socket that carries them in batches.
 
-pyroute2 marshals the messages; they travel over a plain socket, because a Pod's start waits for them: its synchronous
-API runs an event loop per call, and its package loads every protocol it knows (110 ms, 14 MB) where three message
-classes are wanted (15 ms, 2 MB). Errors are OSErrors with the kernel's errno, its extended message, and the
-culprit's name.
+pyroute2 takes answers apart. Requests are packed here and travel over a plain socket, because a Pod's start waits for
+them: its encoder takes 0.7 ms for a Pod's nine messages where 0.1 are enough, its synchronous API runs an event loop
+per call, and its package loads every protocol it knows (110 ms, 14 MB) where three message classes are wanted (15 ms,
+2 MB). A unit test holds every request to what pyroute2 would make of it. Errors are OSErrors with the kernel's errno,
+its extended message, and the culprit's name.
 """
 
 import importlib
@@ -14,7 +15,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network
 from typing import Any
@@ -37,6 +38,10 @@ RTN_UNICAST, RTN_UNREACHABLE = 1, 7
 RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 254, 3, 0, 253
 
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
+_LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
+_ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefix length, flags, scope, index
+_ROUTE = struct.Struct("=8BI")  # rtmsg: family, lengths, tos, table, protocol, scope, type, flags
+_ATTRIBUTE = struct.Struct("=HH")  # nlattr: length, type
 
 
 @dataclass(frozen=True)
@@ -96,25 +101,19 @@ def link_message(
     kind: int, flags: int, attributes: Attributes, *, index: int = 0, up: bool | None = None
 ) -> bytes:
     """Encode an RTM_*LINK request; `up` None leaves the interface's state as it is."""
-    message = _message_class("ifinfmsg", "ifinfmsg")()
-    message["index"] = index
-    if up is not None:
-        message["flags"] = IFF_UP if up else 0
-        message["change"] = IFF_UP
-    return _encode(message, kind, flags, attributes)
+    change = 0 if up is None else IFF_UP
+    head = _LINK.pack(socket.AF_UNSPEC, 0, index, IFF_UP if up else 0, change)
+    return _encode(kind, flags, head, attributes)
 
 
 def address_message(index: int, address: IPv4Interface, kind: int = RTM_NEWADDR) -> bytes:
     """Encode the request that ensures an address on the interface (RTM_DELADDR: that removes it)."""
-    message = _message_class("ifaddrmsg", "ifaddrmsg")()
-    message["family"] = socket.AF_INET
-    message["prefixlen"] = address.network.prefixlen
-    message["index"] = index
+    head = _ADDRESS.pack(socket.AF_INET, address.network.prefixlen, 0, 0, index)
     attributes: Attributes = [("IFA_LOCAL", str(address.ip)), ("IFA_ADDRESS", str(address.ip))]
     if address.network.prefixlen < 31:
         attributes.append(("IFA_BROADCAST", str(address.network.broadcast_address)))
     flags = NLM_F_CREATE | NLM_F_REPLACE if kind == RTM_NEWADDR else 0
-    return _encode(message, kind, flags, attributes)
+    return _encode(kind, flags, head, attributes)
 
 
 def route_message(
@@ -128,13 +127,11 @@ def route_message(
     source: str = "",
 ) -> bytes:
     """Encode an RTM_*ROUTE request: by the gateway or the interface (its index), unreachable without either."""
-    message = _message_class("rtmsg", "rtmsg")()
-    message["family"] = socket.AF_INET
-    message["dst_len"] = destination.prefixlen
-    message["table"] = RT_TABLE_MAIN
-    message["proto"] = RTPROT_BOOT
-    message["scope"] = RT_SCOPE_LINK if interface else RT_SCOPE_UNIVERSE
-    message["type"] = RTN_UNICAST if gateway or interface else RTN_UNREACHABLE
+    scope = RT_SCOPE_LINK if interface else RT_SCOPE_UNIVERSE
+    leads = RTN_UNICAST if gateway or interface else RTN_UNREACHABLE
+    lengths = destination.prefixlen, 0
+    table = RT_TABLE_MAIN, RTPROT_BOOT
+    head = _ROUTE.pack(socket.AF_INET, *lengths, 0, *table, scope, leads, 0)
     attributes: Attributes = []
     if destination.prefixlen:
         attributes.append(("RTA_DST", str(destination.network_address)))
@@ -146,15 +143,72 @@ def route_message(
         attributes.append(("RTA_PREFSRC", source))
     if metric:
         attributes.append(("RTA_PRIORITY", metric))
-    return _encode(message, kind, flags, attributes)
+    return _encode(kind, flags, head, attributes)
 
 
-def _encode(message: Any, kind: int, flags: int, attributes: Attributes) -> bytes:
-    message["header"]["type"] = kind
-    message["header"]["flags"] = NLM_F_REQUEST | flags
-    message["attrs"] = attributes
-    message.encode()
-    return bytes(message.data)
+def _encode(kind: int, flags: int, head: bytes, attributes: Attributes) -> bytes:
+    body = head + _pack(attributes)
+    return _HEADER.pack(_HEADER.size + len(body), kind, NLM_F_REQUEST | flags, 0, 0) + body
+
+
+def _pack(attributes: Attributes) -> bytes:
+    """Pack attributes, each to a multiple of four bytes (netlink(7))."""
+    packed = bytearray()
+    for name, value in attributes:
+        number, convert = _ATTRIBUTES[name]
+        content = convert(value)
+        packed += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(content), number) + content
+        packed += bytes(-len(packed) % 4)
+    return bytes(packed)
+
+
+def _text(value: str) -> bytes:
+    return value.encode() + b"\0"
+
+
+def _u32(value: int) -> bytes:
+    return struct.pack("=I", value)
+
+
+def _u8(value: int) -> bytes:
+    return struct.pack("=B", value)
+
+
+def _hardware(value: str) -> bytes:
+    return bytes.fromhex(value.replace(":", ""))
+
+
+def _peer(attributes: Attributes) -> bytes:
+    return bytes(_LINK.size) + _pack(attributes)
+
+
+_ATTRIBUTES: dict[
+    str, tuple[int, Callable[[Any], bytes]]
+] = {  # linux/if_link.h, if_addr.h, rtnetlink.h, veth.h
+    "IFLA_ADDRESS": (1, _hardware),
+    "IFLA_IFNAME": (3, _text),
+    "IFLA_MTU": (4, _u32),
+    "IFLA_MASTER": (10, _u32),
+    "IFLA_LINKINFO": (18, _pack),
+    "IFLA_NET_NS_FD": (28, _u32),
+    "IFLA_INFO_KIND": (1, _text),
+    "IFLA_INFO_DATA": (2, _pack),
+    "IFLA_INFO_SLAVE_KIND": (4, _text),
+    "IFLA_INFO_SLAVE_DATA": (5, _pack),
+    "IFLA_BR_FORWARD_DELAY": (1, _u32),
+    "IFLA_BR_STP_STATE": (5, _u32),
+    "IFLA_BR_MCAST_SNOOPING": (23, _u8),
+    "IFLA_BRPORT_MODE": (4, _u8),
+    "VETH_INFO_PEER": (1, _peer),
+    "IFA_ADDRESS": (1, socket.inet_aton),
+    "IFA_LOCAL": (2, socket.inet_aton),
+    "IFA_BROADCAST": (4, socket.inet_aton),
+    "RTA_DST": (1, socket.inet_aton),
+    "RTA_OIF": (4, _u32),
+    "RTA_GATEWAY": (5, socket.inet_aton),
+    "RTA_PRIORITY": (6, _u32),
+    "RTA_PREFSRC": (7, socket.inet_aton),
+}
 
 
 def _decode(body: bytes, module: str, name: str) -> Any:
@@ -230,16 +284,14 @@ class NetlinkSocket:
 
     def routes(self) -> list[Route]:
         """Return the IPv4 routes of the main table."""
-        message = _message_class("rtmsg", "rtmsg")()
-        message["family"] = socket.AF_INET
-        found = self._dump(_encode(message, RTM_GETROUTE, 0, []), "rtmsg", "rtmsg")
+        head = _ROUTE.pack(socket.AF_INET, *bytes(7), 0)
+        found = self._dump(_encode(RTM_GETROUTE, 0, head, []), "rtmsg", "rtmsg")
         return [_parse_route(each) for each in found if each["table"] == RT_TABLE_MAIN]
 
     def addresses(self, index: int) -> list[IPv4Interface]:
         """Return the IPv4 addresses of one interface."""
-        message = _message_class("ifaddrmsg", "ifaddrmsg")()
-        message["family"] = socket.AF_INET
-        found = self._dump(_encode(message, RTM_GETADDR, 0, []), "ifaddrmsg", "ifaddrmsg")
+        head = _ADDRESS.pack(socket.AF_INET, 0, 0, 0, 0)
+        found = self._dump(_encode(RTM_GETADDR, 0, head, []), "ifaddrmsg", "ifaddrmsg")
         return [
             IPv4Interface((each.get_attr("IFA_LOCAL"), each["prefixlen"]))
             for each in found
