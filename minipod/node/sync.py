@@ -19,7 +19,7 @@ from minipod.node.deadline import MESSAGE as DEADLINE_MESSAGE
 from minipod.node.errors import StepError
 from minipod.node.messages import attach_messages
 from minipod.node.parts import Memory, Parts
-from minipod.node.pods import find_container, full_name, spec_grace, uid_of
+from minipod.node.pods import containers_of, find_container, full_name, spec_grace, uid_of
 from minipod.node.refreshing import Refresher
 from minipod.node.resizing import RETRY as RESIZE_RETRY
 from minipod.node.resizing import Resizer
@@ -138,13 +138,17 @@ class Syncer:
         """Refresh what follows the API, report how things stand, and say when to look again."""
         self._parts.watches.follow(work.pod)
         failed = outcome.failed or not await self._refresh(work, memory)
-        started = self._parts.observe(work.pod).running()
-        self._parts.report(work.pod, urgent=bool(started) or failed)
+        self._parts.report(work.pod, urgent=failed or self._is_up(work.pod))
         self._parts.traces.save(work.uid)
         times = [each for each in (outcome.retry_at, actions.retry_at) if each is not None]
         if memory.resize:
             times.append(self._parts.clock.now() + RESIZE_RETRY)
         return Outcome(failed=failed, retry_at=min(times, default=None))
+
+    def _is_up(self, pod: Object) -> bool:
+        """Whether more than init containers runs. One of those may be over in a moment: its successor comes first."""
+        first = {container["name"] for kind, container in containers_of(pod) if kind == "init"}
+        return any(each.name not in first for each in self._parts.observe(pod).running())
 
     async def _refresh(self, work: Work, memory: Memory) -> bool:
         """Bring the volumes of a running Pod up to date; False when that is to be tried again."""
