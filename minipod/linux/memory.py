@@ -1,4 +1,4 @@
-"""The C library's memory: how many arenas malloc(3) may make."""
+"""The C library's memory: how many arenas malloc(3) may make, and what of them goes back to the kernel."""
 
 import ctypes
 
@@ -14,3 +14,13 @@ def limit_arenas(count: int) -> bool:
     library = ctypes.CDLL(None)
     mallopt = getattr(library, "mallopt", None)
     return mallopt is not None and mallopt(_M_ARENA_MAX, count) == 1
+
+
+def give_back() -> bool:
+    """Give freed memory back to the kernel (malloc_trim(3)); return whether there was any.
+
+    By itself the C library gives back what lies at the end of its heap, and a single block there keeps all before it.
+    """
+    library = ctypes.CDLL(None)
+    trim = getattr(library, "malloc_trim", None)
+    return trim is not None and trim(0) == 1

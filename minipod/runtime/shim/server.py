@@ -13,14 +13,14 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from minipod.linux import cgroup
+from minipod.linux import cgroup, memory
 from minipod.paths import Layout
 from minipod.runtime import delegation, launch, protocol
 from minipod.runtime.shim.commands import Commands
 from minipod.runtime.shim.connection import Connection, Request
 from minipod.runtime.shim.containers import Containers
 from minipod.runtime.shim.core import Core, Refusal
-from minipod.runtime.shim.loop import Loop
+from minipod.runtime.shim.loop import Loop, Timer
 from minipod.runtime.shim.records import Plain, RecordFiles
 from minipod.runtime.shim.recovery import recover
 from minipod.runtime.shim.sandboxes import Sandboxes
@@ -28,6 +28,7 @@ from minipod.runtime.shim.sessions import Sessions
 
 BACKLOG = 16
 SHUTDOWN_RETRY_SECONDS = 0.01
+TIDY_SECONDS = 1.0  # after a request: many come together, and what they took is given back once
 _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
 
 
@@ -52,6 +53,7 @@ class Server:
         self.last_connection = 0
         self.lock = -1
         self.listener: socket.socket | None = None
+        self._tidying: Timer | None = None
         self.on_upgrade: Callable[[Request | None], None] = lambda _request: None
         self._verbs = self._compute_verbs()
 
@@ -186,6 +188,13 @@ class Server:
         finally:
             for descriptor in request.descriptors:
                 os.close(descriptor)
+            if self._tidying is None:
+                self._tidying = self.loop.call_later(TIDY_SECONDS, self._tidy)
+
+    def _tidy(self) -> None:
+        """Give back what the last requests took: a shim lives long, and its memory is every Pod's cost."""
+        self._tidying = None
+        memory.give_back()
 
     def publish(self, event: Plain) -> None:
         """Send an event to every subscribed daemon."""

@@ -27,3 +27,23 @@ def test_threads_share_what_arenas_there_may_be(limit: str, more: bool) -> None:
     command = [sys.executable, "-c", _PROGRAM, limit]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (int(done.stdout) > 0) is more
+
+
+_FREED = """
+from minipod.linux.memory import give_back
+def resident():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon"))
+blocks = [bytearray(2000) for _ in range(20000)]
+last = blocks.pop()
+blocks.clear()
+before = resident()
+assert give_back()
+print(before - resident())
+"""
+
+
+def test_what_lies_before_a_used_block_is_given_back() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _FREED], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) > 30_000  # kB, of the 40,000 that were taken
