@@ -18,10 +18,23 @@ def identity(element: Any, merge_key: str) -> Any:
     if not merge_key:
         return element
     if not isinstance(element, dict):
-        raise PatchError(f"expected an object with the merge key {merge_key}, got {element!r}")
+        raise PatchError(
+            f"expected an object with the merge key {merge_key}, got {_in_go(element)}"
+        )
     if merge_key not in element:
-        raise PatchError(f"map: {element} does not contain declared merge key: {merge_key}")
+        raise PatchError(f"map: {_in_go(element)} does not contain declared merge key: {merge_key}")
     return element[merge_key]
+
+
+def _in_go(value: Any) -> str:
+    """Return a value as Go's %v has it, which upstream's sentences are made with."""
+    if isinstance(value, dict):
+        return f"map[{' '.join(f'{key}:{_in_go(value[key])}' for key in sorted(value))}]"
+    if isinstance(value, list):
+        return f"[{' '.join(map(_in_go, value))}]"
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "<nil>"}[value]
+    return str(value)
 
 
 def index_of(elements: Sequence[Any], wanted: Any, merge_key: str) -> int:

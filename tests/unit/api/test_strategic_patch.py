@@ -138,7 +138,10 @@ def test_lists_of_scalars_merge_as_sets():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"containers": [{"image": "x"}]}, "does not contain declared merge key: name"),
+        (
+            {"containers": [{"image": "x", "args": ["a", None], "tty": True}]},
+            "map: map[args:[a <nil>] image:x tty:true] does not contain declared merge key: name",
+        ),
         (
             {"containers": [{"name": "a", "$patch": "magic"}]},
             "unknown patch type: magic found in list",
