@@ -200,11 +200,12 @@ def forwarding(
         command.communicate()
 
 
-def ask(port: int, data: bytes) -> bytes:
-    """Send, end our direction, and read to the end of the other."""
+def ask(port: int, data: bytes, *, end: bool = True) -> bytes:
+    """Send, end our direction or not, and read to the end of the other."""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as peer:
         peer.sendall(data)
-        peer.shutdown(socket.SHUT_WR)
+        if end:
+            peer.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: peer.recv(65536), b""))
 
 
@@ -215,6 +216,7 @@ def test_port_forward(kubectl: Kubectl) -> None:
             assert ask(ports[0], data) == data.upper()
         request = b"GET / HTTP/1.0\r\n\r\n"
         assert ask(ports[1], request).endswith(b"from loopback\n")  # on 127.0.0.1 alone
+        assert ask(ports[1], request, end=False).endswith(b"from loopback\n")  # the server ends it
         assert ask(ports[2], request).endswith(b"from loopback\n")  # on ::1 alone
 
 

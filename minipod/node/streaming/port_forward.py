@@ -26,6 +26,7 @@ from minipod.node.streaming.websocket import Codec
 logger = logging.getLogger(__name__)
 
 CREATION_SECONDS = 30.0  # for the second stream of a pair
+LINGER_SECONDS = 1.0  # for a client to end after the program has, as containerd gives it
 CHUNK = 32 << 10
 ERROR_CHANNEL_OFFSET = 1
 QUEUE_MESSAGES = 16  # of one port's channel, before the client has to wait
@@ -53,26 +54,35 @@ class Forwarder:
         self._pod, self._uid, self._dial = pod, uid, dial
 
     async def forward(self, port: int, client: ByteStream) -> str:
-        """Connect and copy until both ends have ended; return what went wrong, or ""."""
+        """Connect and copy until the program has ended, or the client is gone; return what went wrong, or ""."""
         try:
             peer = await self._dial(port)
         except OSError as error:
             return f"error forwarding port {port} to pod {self._pod}, uid {self._uid}: {error}"
         reader, writer = await asyncio.open_connection(sock=peer, limit=CHUNK)
-        copying = [
-            asyncio.create_task(_inward(client, writer)),
-            asyncio.create_task(_outward(reader, client)),
-        ]
+        inward = asyncio.create_task(_inward(client, writer))
+        outward = asyncio.create_task(_outward(reader, client))
         try:
-            await asyncio.gather(*copying)
+            await _both(inward, outward)
         except ConnectionError as broken:
             logger.debug("port %d of %s: %s", port, self._pod, broken)
         finally:
-            for task in copying:
-                task.cancel()
-            await asyncio.gather(*copying, return_exceptions=True)
+            await _stop(inward, outward)
             writer.close()
         return ""
+
+
+async def _both(inward: "asyncio.Task[None]", outward: "asyncio.Task[None]") -> None:
+    """Wait for both directions; once the program has ended its own, not for long. Raises ConnectionError.
+
+    kubectl up to 1.31 ends its direction only when it is told that all is over.
+    """
+    await asyncio.wait({inward, outward}, return_when=asyncio.FIRST_COMPLETED)
+    if inward.done():
+        inward.result()
+        await outward
+    outward.result()
+    await asyncio.wait({inward}, timeout=LINGER_SECONDS)
 
 
 async def _inward(client: ByteStream, writer: asyncio.StreamWriter) -> None:
