@@ -39,6 +39,7 @@ def make_controllers(
     from minipod.controllers.garbage import GarbageCollector
     from minipod.controllers.namespaces import NamespaceController
     from minipod.controllers.node_lifecycle import NodeLifecycle
+    from minipod.controllers.pod_garbage import PodGarbage
     from minipod.controllers.quota_status import QuotaStatus
     from minipod.controllers.root_ca import RootCertificates
     from minipod.controllers.scheduler import Scheduler
@@ -59,6 +60,7 @@ def make_controllers(
         Scheduler(scheduler, clock),
         NodeLifecycle(client.for_controller("node-controller"), manager, clock),
         TaintEviction(client.for_controller("node-controller"), clock),
+        PodGarbage(client.for_controller("pod-garbage-collector"), clock),
         EventExpiry(client.calling_itself("kube-apiserver"), clock),  # upstream's store does it
         ClusterRoleAggregation(client.for_controller("clusterrole-aggregation-controller"), clock),
         AccountTokens(manager, clock, signer.issue_legacy, authority),

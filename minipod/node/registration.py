@@ -41,6 +41,10 @@ class Registration:
 
     async def start(self) -> None:
         """Make the Node, or take over the one that is there. StatusError when the API refuses."""
+        await self._register()
+        self._set_timer(0.0)  # the first Lease: nothing waits for it
+
+    async def _register(self) -> None:
         node = compute_node(self._config, self._clock.now(), self._ready)
         try:
             made = await self._client.create("nodes", "", node)
@@ -51,7 +55,6 @@ class Registration:
         else:
             if not made.get("status"):  # create keeps no status; it has its own subresource
                 await self._report_status()
-        self._set_timer(0.0)  # the first Lease: nothing waits for it
 
     async def stop(self) -> None:
         """End. The Node stays, as the Pods do."""
@@ -83,10 +86,26 @@ class Registration:
             await self._report_status()
             await self._renew_lease()
         except StatusError as error:
+            if (
+                error.code == 404
+            ):  # somebody has deleted the Node: we are here still, and so are its Pods
+                await self._register_again()
+                return
             logger.warning('node "%s": writing status: %s', self._config.node_name, error)
             self._set_timer(_RETRY)
         else:
             self._set_timer(RENEWAL)
+
+    async def _register_again(self) -> None:
+        name = self._config.node_name
+        logger.warning('node "%s" is not there any more: making it again', name)
+        try:
+            await self._register()
+        except StatusError as error:
+            logger.warning('node "%s": registering: %s', name, error)
+            self._set_timer(_RETRY)
+        else:
+            self._set_timer(1.0)
 
     async def _report_status(self, labels: dict[str, str] | None = None) -> None:
         name, now = self._config.node_name, self._clock.now()

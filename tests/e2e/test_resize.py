@@ -24,10 +24,10 @@ def amounts(cpu: str, memory: str) -> dict[str, dict[str, str]]:
     }
 
 
-def limits(instance: Instance, name: str) -> tuple[str, str]:
-    """What the kernel allows the container: cpu quota, bytes of memory."""
+def limits(instance: Instance, name: str, of: str = "c0") -> tuple[str, str]:
+    """What the kernel allows a container: cpu quota, bytes of memory."""
     uid = instance.get("pod", name)["metadata"]["uid"]
-    status = status_of(instance.get("pod", name), "c0")
+    status = status_of(instance.get("pod", name), of)
     path = f"{instance.layout.instance}/pod{uid}/{status['containerID'].partition('://')[2]}"
     layout = cgroup.this_host()
     cpu, memory = (Path(str(layout.directory(each, path))) for each in ("cpu", "memory"))
@@ -36,6 +36,10 @@ def limits(instance: Instance, name: str) -> tuple[str, str]:
     v2 = layout.is_v2("memory")
     allowed = (memory / ("memory.max" if v2 else "memory.limit_in_bytes")).read_text().strip()
     return quota, allowed
+
+
+def wait_for_limits(instance: Instance, name: str, of: str, wanted: tuple[str, str]) -> None:
+    wait_until(lambda: limits(instance, name, of) == wanted, f"{of}: {wanted}")
 
 
 def test_cpu_and_memory_change_under_a_running_program(shared: Instance) -> None:
@@ -135,3 +139,23 @@ def test_what_a_resize_cannot_have_keeps_nobody_else_out(shared: Instance) -> No
     shared.apply(pod("small", container("c0", resources=amounts("50m", "16Mi"))))
     wait_pod(shared, "small", lambda p: p["status"]["phase"] == "Running", "its place")
     shared.run("delete", "pod", "wants", "small", "--now")
+
+
+def test_three_containers_change_together_in_both_directions_and_back(shared: Instance) -> None:
+    sizes = {"c0": ("50m", "32Mi"), "c1": ("60m", "48Mi"), "c2": ("70m", "64Mi")}
+    changed = {"c0": ("80m", "64Mi"), "c1": ("90m", "32Mi"), "c2": ("40m", "48Mi")}
+    made = [container(name, resources=amounts(*size)) for name, size in sizes.items()]
+    shared.apply(pod("trio", *made), options=("--until-ready",))
+    for wanted in (changed, sizes):
+        asked = [{"name": n, "resources": amounts(*size)} for n, size in wanted.items()]
+        body = json.dumps({"spec": {"containers": asked}})
+        shared.run("patch", "pod", "trio", "--subresource", "resize", "-p", body)
+        expected = [
+            (str(int(cpu[:-1]) * 100), str(int(memory[:-2]) << 20))
+            for cpu, memory in wanted.values()
+        ]
+        for name, size in zip(wanted, expected, strict=True):
+            wait_for_limits(shared, "trio", name, size)
+    found = shared.get("pod", "trio")["status"]
+    assert [each["restartCount"] for each in found["containerStatuses"]] == [0, 0, 0]
+    shared.run("delete", "pod", "trio", "--now")

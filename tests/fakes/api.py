@@ -180,10 +180,12 @@ class FakeApi:
 
 def _selected(request: Request, obj: Object) -> bool:
     selector = request.options.get("fieldSelector", "")
-    if not selector:
-        return True
-    path, _, value = selector.partition("=")
+    return all(_holds(term, obj) for term in selector.split(",") if term)
+
+
+def _holds(term: str, obj: Object) -> bool:
+    path, _, value = term.replace("!=", "=").partition("=")
     found: Any = obj
     for part in path.split("."):
         found = found.get(part, {}) if isinstance(found, dict) else {}
-    return (found or "") == value
+    return ((found or "") == value) != ("!=" in term)

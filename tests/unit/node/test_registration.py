@@ -80,3 +80,15 @@ def test_a_runtime_that_is_away_is_told_at_once(tmp_path: Path) -> None:
         assert (scene.ready()["status"], scene.ready()["reason"]) == ("False", "KubeletNotReady")
 
     play(tmp_path, steps)
+
+
+def test_a_node_that_was_deleted_is_made_again(tmp_path: Path) -> None:
+    async def steps(scene: Scene) -> None:
+        await scene.api.client().delete("nodes", "", NODE)
+        await scene.pass_time(RENEWAL)
+        assert scene.ready()["status"] == "True"
+        before = scene.lease()["spec"]["renewTime"]
+        await scene.pass_time(RENEWAL)
+        assert scene.lease()["spec"]["renewTime"] > before
+
+    play(tmp_path, steps)
