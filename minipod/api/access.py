@@ -14,8 +14,8 @@ AUTHENTICATION, AUTHORIZATION = "authentication.k8s.io", "authorization.k8s.io"
 
 def _default_binding(binding: Object) -> None:
     """Roles, users and groups are of RBAC's own API group."""
-    reference = binding.get("roleRef")
-    if isinstance(reference, dict) and not reference.get("apiGroup"):
+    reference = binding.setdefault("roleRef", {})
+    if not reference.get("apiGroup"):
         reference["apiGroup"] = API_GROUP
     for subject in binding.get("subjects") or ():
         if subject.get("kind") in ("User", "Group") and not subject.get("apiGroup"):

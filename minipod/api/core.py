@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from minipod.api import defaults, pod_defaults, pod_warnings, strategy
+from minipod.api import defaults, deprecations, key_pairs, pod_defaults, pod_warnings, strategy
 from minipod.api.kind import Hooks, Kind, Subresource
 from minipod.api.printers import events, nodes, pods, simple
 from minipod.api.validation import config_map, event, namespace, node, pod, pod_update, secret
@@ -82,6 +82,7 @@ NAMESPACE = Kind(
         defaults=defaults.default_namespace,
         prepare_create=strategy.prepare_namespace_create,
         prepare_update=strategy.prepare_namespace_update,
+        prepare_status_update=strategy.prepare_namespace_status,
         validate_create=namespace.validate_namespace,
         validate_update=namespace.validate_namespace_update,
         validate_status_update=namespace.validate_namespace_status,
@@ -106,9 +107,13 @@ NODE = Kind(
     has_status=True,
     hooks=Hooks(
         defaults=defaults.default_node,
+        prepare_create=strategy.prepare_node_create,
         validate_create=node.validate_node,
         validate_update=node.validate_node_update,
+        prepare_status_update=lambda new, _old: defaults.default_node(new),
         validate_status_update=node.validate_node_update,
+        warnings=deprecations.of_node,
+        update_warnings=lambda new, _old: deprecations.of_node(new),
         fields=_node_fields,
         columns=nodes.COLUMNS,
         cells=nodes.cells,
@@ -159,6 +164,7 @@ EVENT = Kind(
     plural="events",
     short_names=("ev",),
     schema_name=f"{_CORE}.Event",
+    name_rule="path_segment",
     create_on_update=True,
     hooks=Hooks(
         validate_create=event.validate_event,
@@ -179,6 +185,8 @@ SECRET = Kind(
         defaults=defaults.default_secret,
         validate_create=secret.validate_secret,
         validate_update=secret.validate_secret_update,
+        warnings=key_pairs.warn_of_key_pair,
+        update_warnings=lambda new, _old: key_pairs.warn_of_key_pair(new),
         fields=_secret_fields,
         columns=simple.SECRET_COLUMNS,
         cells=simple.secret_cells,
@@ -210,7 +218,12 @@ SERVICE_ACCOUNT = Kind(
         Subresource("token", "TokenRequest", ("create",), "authentication.k8s.io", "v1"),
     ),
     schema_name=f"{_CORE}.ServiceAccount",
-    hooks=Hooks(columns=simple.SERVICE_ACCOUNT_COLUMNS, cells=simple.service_account_cells),
+    hooks=Hooks(
+        warnings=deprecations.of_service_account,
+        update_warnings=deprecations.of_changed_service_account,
+        columns=simple.SERVICE_ACCOUNT_COLUMNS,
+        cells=simple.service_account_cells,
+    ),
 )
 
 # Discovery lists them alphabetically by plural name, as upstream does.

@@ -36,7 +36,12 @@ def default_namespace(namespace: Object) -> None:
 
 
 def default_node(node: Object) -> None:
-    """All of a node's capacity can be allocated, unless it says otherwise."""
-    status = node.get("status") or {}
-    if status.get("capacity"):
-        status["allocatable"] = {**status["capacity"], **(status.get("allocatable") or {})}
+    """All of a node's capacity can be allocated, unless it says otherwise; its first range is told twice."""
+    status, spec = node.get("status") or {}, node.get("spec") or {}
+    if status.get("capacity") and status.get("allocatable") is None:
+        status["allocatable"] = dict(status["capacity"])
+    first, ranges = spec.get("podCIDR"), spec.get("podCIDRs")
+    if first and (ranges or [""])[0] != first:
+        spec["podCIDRs"] = [first]
+    elif ranges and not first:
+        spec["podCIDR"] = ranges[0]

@@ -6,7 +6,7 @@ Each function returns warnings, their paths first.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from minipod.api import names, quantity
@@ -30,6 +30,11 @@ _NODE_LABELS = {
         "deprecated since v1.22; use Taints and Tolerations instead"
     ),
     "node-role.kubernetes.io/master": 'use "node-role.kubernetes.io/control-plane" instead',
+}
+_ACCOUNT_ANNOTATIONS = {
+    "kubernetes.io/enforce-mountable-secrets": (
+        "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"
+    ),
 }
 STORAGE_ANNOTATIONS = {
     "volume.beta.kubernetes.io/storage-class": (
@@ -99,12 +104,10 @@ def of_ip(value: str, path: str) -> Iterator[str]:
 
 def of_cidr(value: str, path: str) -> Iterator[str]:
     """Warn of a range that is spelled in an unusual way, or says more than a range."""
-    address, _, length = value.partition("/")
+    network, address = names.lenient_cidr(value), value.partition("/")[0]
     found = names.lenient_ip(address)
-    if found is None:
+    if network is None or found is None:
         return
-    mapped = isinstance(found, IPv4Address) and ":" in address
-    network = ip_network(f"{found}/{int(length) - 96 if mapped else length}", strict=False)
     told = False
     if network.network_address != found:
         told = True
@@ -116,3 +119,26 @@ def of_cidr(value: str, path: str) -> Iterator[str]:
     elif isinstance(found, IPv6Address) and not told and str(network) != value:
         why = "should be in RFC 5952 canonical format"
         yield f'{path}: IPv6 CIDR value "{value}" {why} ("{network}")'
+
+
+def of_node(node: Object) -> list[str]:
+    """Warn of what is deprecated in a node's spec."""
+    spec = node.get("spec") or {}
+    found = []
+    if spec.get("configSource") is not None:
+        found.append("spec.configSource: the feature is removed")
+    if spec.get("externalID"):
+        found.append("spec.externalID: this field is deprecated, and is unused by Kubernetes")
+    for index, each in enumerate(spec.get("podCIDRs") or ()):
+        found += of_cidr(each, f"spec.podCIDRs[{index}]")
+    return found
+
+
+def of_service_account(account: Object) -> list[str]:
+    """Warn of a service account that wants its Secrets kept apart within its namespace."""
+    return list(of_annotations(account, _ACCOUNT_ANNOTATIONS))
+
+
+def of_changed_service_account(new: Object, old: Object) -> list[str]:
+    """Warn of the same where it is new."""
+    return [] if of_service_account(old) else of_service_account(new)

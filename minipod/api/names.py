@@ -6,7 +6,14 @@ Sources: RFC 1123, RFC 1035, RFC 6335; wording of apimachinery's util/validation
 import json
 import re
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 
 LABEL_LENGTH = 63
 SUBDOMAIN_LENGTH = 253
@@ -90,48 +97,71 @@ def wildcard_dns1123_subdomain(value: str) -> list[str]:
     return [_with_examples(text, rf"\*\.{_SUBDOMAIN}", "*.example.com")]
 
 
-def canonical_ip(value: str) -> list[str]:
-    """Check an address in the one form that RFC 5952 (for IPv6) gives it."""
-    problems = ip(value)
-    if problems or str(ip_address(value)) == value:
-        return problems
-    return [f"must be in canonical form ({json.dumps(str(ip_address(value)))})"]
-
-
 def lenient_ip(value: str) -> IPv4Address | IPv6Address | None:
-    """Return what fields of old take for an address: leading zeros are nothing, IPv4 in IPv6 is IPv4."""
+    """Return what fields of old took for an address: leading zeros are nothing, IPv4 in IPv6 is IPv4."""
     parts = value.split(".")
     if len(parts) == 4 and all(re.fullmatch("[0-9]{1,3}", each) for each in parts):
         value = ".".join(each.lstrip("0") or "0" for each in parts)
     try:
-        found = ip_address(value)
+        found = ip_address("" if "%" in value else value)
     except ValueError:
         return None
     mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
     return mapped or found
 
 
+def lenient_cidr(value: str) -> IPv4Network | IPv6Network | None:
+    """Return what fields of old took for a range of addresses."""
+    address, _, length = value.partition("/")
+    found = lenient_ip(address)
+    if found is None or not re.fullmatch("[0-9]{1,3}", length):
+        return None
+    bits = int(length) - (96 if found.version == 4 and ":" in address else 0)
+    return ip_network(f"{found}/{bits}", strict=False) if 0 <= bits <= found.max_prefixlen else None
+
+
+def ip(value: str) -> list[str]:
+    """Check an IPv4 or IPv6 address (upstream's IsValidIPForLegacyField, strict)."""
+    if lenient_ip(value) is None:
+        return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]
+    if ":" not in value:
+        zeros = any(each != "0" and each.startswith("0") for each in value.split("."))
+        return ["must not have leading 0s"] if zeros else []
+    found = ip_address(value)
+    mapped = isinstance(found, IPv6Address) and found.ipv4_mapped is not None
+    return ["must not be an IPv4-mapped IPv6 address"] if mapped else []
+
+
+def canonical_ip(value: str) -> list[str]:
+    """Check an address in the one form that RFC 5952 (for IPv6) gives it."""
+    problems = ip(value)
+    if problems or str(lenient_ip(value)) == value:
+        return problems
+    return [f"must be in canonical form ({json.dumps(str(lenient_ip(value)))})"]
+
+
 def cidr(value: str) -> list[str]:
-    """Check a range of addresses: `10.9.8.0/24`."""
-    try:
-        if not value.rpartition("/")[2].isdecimal() or "/" not in value:
-            raise ValueError(value)
-        ip_network(value, strict=False)
-    except ValueError:
+    """Check a range of addresses: `10.9.8.0/24` (upstream's IsValidCIDRForLegacyField, strict)."""
+    network = lenient_cidr(value)
+    if network is None:
         return ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
+    address, _, length = value.partition("/")
+    [problem] = ip(address) or [""]
+    if "leading" in problem or (length != "0" and length.startswith("0")):
+        return ["must not have leading 0s in IP or prefix length"]
+    if problem:
+        return ["must not have an IPv4-mapped IPv6 address"]
+    if lenient_ip(address) != network.network_address:
+        return ["must not have bits set beyond the prefix length"]
     return []
 
 
 def canonical_cidr(value: str) -> list[str]:
     """Check a range of a field that takes one form only (upstream's IsValidCIDR)."""
-    if problems := cidr(value):
+    problems = cidr(value)
+    if problems or value == str(lenient_cidr(value)):
         return problems
-    network = ip_network(value, strict=False)
-    if ip_address(value.rpartition("/")[0]) != network.network_address:
-        return ["must not have bits set beyond the prefix length"]
-    if value != str(network):
-        return [f'must be in canonical form ("{network}")']
-    return []
+    return [f'must be in canonical form ("{lenient_cidr(value)}")']
 
 
 def dns1035_label(value: str) -> list[str]:
@@ -237,15 +267,6 @@ def http_header(value: str) -> list[str]:
         return []
     text = "a valid HTTP header must consist of alphanumeric characters or '-'"
     return [_with_examples(text, _HEADER, "X-Header-Name")]
-
-
-def ip(value: str) -> list[str]:
-    """Check an IPv4 or IPv6 address."""
-    try:
-        ip_address(value)
-    except ValueError:
-        return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]
-    return []
 
 
 def is_sysctl(value: str) -> bool:

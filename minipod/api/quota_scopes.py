@@ -24,20 +24,14 @@ _COMPUTE = (
     "limits.cpu",
     "limits.memory",
 )
+_PODS = ("pods", "count/pods")
 _CLAIMS = ("persistentvolumeclaims", "requests.storage")
 
 
 def fits(scope: str, resource: str) -> bool:
-    """Whether a scope says something about a resource."""
-    if scope == "BestEffort":
-        return resource in ("pods", "count/pods")
-    if scope == "VolumeAttributesClass":
-        return resource in _CLAIMS or resource.endswith(
-            (".requests.storage", ".persistentvolumeclaims")
-        )
-    return resource in ("pods", "count/pods", *_COMPUTE) or resource.startswith(
-        ("hugepages-", "requests.hugepages-", "limits.hugepages-")
-    )
+    """Whether a scope says something about a resource that quotas know."""
+    counted = {"BestEffort": _PODS, "VolumeAttributesClass": _CLAIMS}
+    return resource in counted.get(scope, (*_PODS, *_COMPUTE))
 
 
 def selects(spec: Mapping[str, Any], resource: str, obj: Object) -> bool:

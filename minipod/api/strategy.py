@@ -46,6 +46,16 @@ def prepare_namespace_update(new: Object, old: Object) -> None:
     _keep(new.setdefault("spec", {}), old.get("spec") or {}, "finalizers")
 
 
+def prepare_namespace_status(new: Object, _old: Object) -> None:
+    """A namespace that does not say how it is is Active."""
+    new["status"] = {"phase": "Active", **(new.get("status") or {})}
+
+
+def prepare_node_create(node: Object) -> None:
+    """A node is not told where its configuration comes from any more."""
+    (node.get("spec") or {}).pop("configSource", None)
+
+
 def bind_pod(pod: Object, binding: Object, now: datetime) -> Cause | None:
     """Put a Pod on the node that a Binding names, in place. Returns why not, and then changes nothing.
 

@@ -19,7 +19,7 @@ SERVICE = Kind(
     ),
     schema_name="io.k8s.api.core.v1.Service",
     has_status=True,
-    name_rule="dns1035_label",
+    name_rule="dns1123_label",
     create_on_update=True,
     hooks=hooks_in(_SERVICES, "SERVICE"),
 )

@@ -1,12 +1,13 @@
 """networking.k8s.io/v1 (pkg/apis/networking/v1/defaults.go, pkg/registry/networking)."""
 
+from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any
 
-from minipod.api.hooks.templates import fill
+from minipod.api import deprecations
 from minipod.api.kind import Hooks
 from minipod.api.printers import networking as printers
-from minipod.api.validation import networking
+from minipod.api.validation import network_policies, networking, service_ranges
 
 Object = dict[str, Any]
 
@@ -16,7 +17,7 @@ _MANAGED_BY = "ipaddress.kubernetes.io/managed-by"
 def _default_ingress_class(ingress_class: Object) -> None:
     parameters = (ingress_class.get("spec") or {}).get("parameters")
     if parameters is not None:
-        fill(parameters, {"scope": "Cluster"})
+        parameters.setdefault("scope", "Cluster")
 
 
 def _default_network_policy(policy: Object) -> None:
@@ -25,7 +26,7 @@ def _default_network_policy(policy: Object) -> None:
     for direction in ("ingress", "egress"):
         for rule in spec.get(direction) or ():
             for port in rule.get("ports") or ():
-                fill(port, {"protocol": "TCP"})
+                port.setdefault("protocol", "TCP")
     if not spec.get("policyTypes"):
         spec["policyTypes"] = ["Ingress", *(["Egress"] if spec.get("egress") else [])]
 
@@ -38,11 +39,42 @@ def _prepare_ingress_update(new: Object, old: Object) -> None:
 
 
 def _ingress_warnings(ingress: Object) -> list[str]:
-    if "kubernetes.io/ingress.class" in (ingress["metadata"].get("annotations") or {}):
+    annotated = "kubernetes.io/ingress.class" in (ingress["metadata"].get("annotations") or {})
+    if annotated and ingress["spec"].get("ingressClassName") is None:
         return [
             "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead"
         ]
     return []
+
+
+def load_balancer_warnings(obj: Object) -> list[str]:
+    """Return what is odd about the addresses that a load balancer tells."""
+    found = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    return [
+        warning
+        for index, each in enumerate(found)
+        for warning in deprecations.of_ip(
+            each.get("ip") or "", f"status.loadBalancer.ingress[{index}]"
+        )
+    ]
+
+
+def _policy_warnings(policy: Object) -> list[str]:
+    return [
+        warning
+        for direction, peers in (("ingress", "from"), ("egress", "to"))
+        for index, rule in enumerate(policy["spec"].get(direction) or ())
+        for number, peer in enumerate(rule.get(peers) or ())
+        for warning in _block_warnings(
+            peer.get("ipBlock") or {}, f"spec.{direction}[{index}].{peers}[{number}].ipBlock"
+        )
+    ]
+
+
+def _block_warnings(block: Object, path: str) -> Iterator[str]:
+    yield from deprecations.of_cidr(block.get("cidr") or "", f"{path}.cidr")
+    for index, each in enumerate(block.get("except") or ()):
+        yield from deprecations.of_cidr(each, f"{path}.except[{index}]")
 
 
 def _address_fields(address: Object) -> dict[str, str]:
@@ -67,6 +99,7 @@ INGRESS = Hooks(
     validate_update=networking.validate_ingress_update,
     validate_status_update=networking.validate_ingress_status,
     warnings=_ingress_warnings,
+    status_warnings=load_balancer_warnings,
     columns=printers.INGRESS_COLUMNS,
     cells=printers.ingress_cells,
 )
@@ -79,21 +112,23 @@ INGRESS_CLASS = Hooks(
 )
 NETWORK_POLICY = Hooks(
     defaults=_default_network_policy,
-    validate_create=networking.validate_network_policy,
-    validate_update=networking.validate_network_policy_update,
+    validate_create=network_policies.validate_network_policy,
+    validate_update=network_policies.validate_network_policy_update,
+    warnings=_policy_warnings,
+    update_warnings=lambda new, _old: _policy_warnings(new),
     columns=printers.NETWORK_POLICY_COLUMNS,
     cells=printers.network_policy_cells,
 )
 SERVICE_CIDR = Hooks(
-    validate_create=networking.validate_service_cidr,
-    validate_update=networking.validate_service_cidr_update,
+    validate_create=service_ranges.validate_service_cidr,
+    validate_update=service_ranges.validate_service_cidr_update,
     columns=printers.SERVICE_CIDR_COLUMNS,
     cells=printers.service_cidr_cells,
 )
 IP_ADDRESS = Hooks(
     defaults=_label_address,
-    validate_create=networking.validate_ip_address,
-    validate_update=networking.validate_ip_address_update,
+    validate_create=service_ranges.validate_ip_address,
+    validate_update=service_ranges.validate_ip_address_update,
     fields=_address_fields,
     columns=printers.IP_ADDRESS_COLUMNS,
     cells=printers.ip_address_cells,

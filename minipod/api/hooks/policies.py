@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from minipod.api import quantity
-from minipod.api.hooks.templates import fill
+from minipod.api import deprecations, quantity
 from minipod.api.kind import Hooks
 from minipod.api.printers import policies as printers
 from minipod.api.validation import limits, policies
@@ -24,18 +23,45 @@ def _default_limit_range(limit_range: Object) -> None:
 
 
 def _default_priority_class(priority_class: Object) -> None:
-    fill(priority_class, {"preemptionPolicy": "PreemptLowerPriority"})
+    priority_class.setdefault("preemptionPolicy", "PreemptLowerPriority")
     if "value" not in priority_class:
         priority_class["value"] = 0
 
 
 def _quota_warnings(quota: Object) -> list[str]:
-    """Return one line for each amount that is a fraction of a byte."""
+    """Return one line for each resource of which more may be requested than limited."""
+    hard = (quota.get("spec") or {}).get("hard") or {}
+    found = []
+    for name in ("cpu", "memory", "storage", "ephemeral-storage"):
+        request, limit = f"requests.{name}", f"limits.{name}"
+        if request not in hard and name in ("cpu", "memory"):
+            request = name
+        if request in hard and limit in hard:
+            one, other = (quantity.canonical(hard[each]) for each in (request, limit))
+            if quantity.parse(one) > quantity.parse(other):
+                why = f"should be less than {limit} ({other})"
+                found.append(f"ResourceQuota {request} ({one}) {why}")
+    return found
+
+
+def _runtime_class_warnings(runtime_class: Object) -> list[str]:
+    labels = (runtime_class.get("scheduling") or {}).get("nodeSelector") or ()
     return [
-        f'spec.hard[{name}]: fractional byte value "{amount}" is invalid, must be an integer'
-        for name, amount in ((quota.get("spec") or {}).get("hard") or {}).items()
-        if name.endswith(("memory", "storage")) and quantity.parse(amount).denominator != 1
+        warning
+        for label in labels
+        for warning in deprecations.of_node_label(label, "scheduling.nodeSelector")
     ]
+
+
+def _drop_strategy(lease: Object) -> None:
+    """Leases are not handed from one holder to another by the server: coordinated election is alpha."""
+    for name in ("strategy", "preferredHolder"):
+        (lease.get("spec") or {}).pop(name, None)
+
+
+def _drop_new_strategy(new: Object, old: Object) -> None:
+    if not (old.get("spec") or {}).get("strategy"):
+        _drop_strategy(new)
 
 
 def _component(name: str) -> Object:
@@ -83,11 +109,15 @@ PRIORITY_CLASS = Hooks(
 RUNTIME_CLASS = Hooks(
     validate_create=policies.validate_runtime_class,
     validate_update=policies.validate_runtime_class_update,
+    warnings=_runtime_class_warnings,
+    update_warnings=lambda new, _old: _runtime_class_warnings(new),
     columns=printers.RUNTIME_CLASS_COLUMNS,
     cells=printers.runtime_class_cells,
 )
 LEASE = Hooks(
     validate_create=policies.validate_lease,
+    prepare_create=_drop_strategy,
+    prepare_update=_drop_new_strategy,
     validate_update=policies.validate_lease_update,
     columns=printers.LEASE_COLUMNS,
     cells=printers.lease_cells,

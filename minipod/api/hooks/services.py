@@ -1,7 +1,10 @@
 """Services, Endpoints, EndpointSlices (pkg/apis/core/v1/defaults.go, pkg/registry/core/service)."""
 
+from collections.abc import Iterable
 from typing import Any
 
+from minipod.api import deprecations
+from minipod.api.hooks.networking import load_balancer_warnings
 from minipod.api.hooks.templates import fill
 from minipod.api.kind import Hooks
 from minipod.api.printers import services as printers
@@ -11,6 +14,16 @@ from minipod.api.validation import endpoints, services
 Object = dict[str, Any]
 
 _AFFINITY_SECONDS = 10800
+_ENDPOINTS_DEPRECATED = (
+    "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+)
+_MADE_BY = "endpoints.kubernetes.io/managed-by"
+# What upstream's controllers make is well spelled.
+_SLICE_MAKERS = ("endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io")
+_HINTS = "service.kubernetes.io/topology-aware-hints"
+_HINTS_RENAMED = (
+    f"annotation {_HINTS} is deprecated, please use service.kubernetes.io/topology-mode instead"
+)
 
 
 def _default_service(service: Object) -> None:
@@ -29,7 +42,7 @@ def _default_service(service: Object) -> None:
     if services.is_reached_from_outside(spec):
         fill(spec, {"externalTrafficPolicy": "Cluster"})
     if spec["type"] in ("ClusterIP", "LoadBalancer", "NodePort"):
-        fill(spec, {"internalTrafficPolicy": "Cluster"})
+        spec.setdefault("internalTrafficPolicy", "Cluster")
     if spec["type"] == "LoadBalancer":
         fill(spec, {"allocateLoadBalancerNodePorts": True})
 
@@ -42,13 +55,15 @@ def _default_endpoints(obj: Object) -> None:
 
 def _default_slice(piece: Object) -> None:
     for port in piece.get("ports") or ():
-        fill(port, {"protocol": "TCP"})
-        if port.get("name") is None:
-            port["name"] = ""
+        port.setdefault("protocol", "TCP")
+        port.setdefault("name", "")
 
 
 def _prepare_slice_create(piece: Object) -> None:
+    """Start to count. The topology of an endpoint is told in fields of its own today."""
     piece["metadata"]["generation"] = 1
+    for endpoint in piece.get("endpoints") or ():
+        endpoint.pop("deprecatedTopology", None)
 
 
 def _prepare_slice_update(new: Object, old: Object) -> None:
@@ -59,9 +74,89 @@ def _prepare_slice_update(new: Object, old: Object) -> None:
         new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
 
 
+def _service_warnings(service: Object) -> list[str]:
+    """Return what is deprecated or means nothing in a Service (pkg/api/service/warnings.go)."""
+    spec, annotations = service["spec"], service["metadata"].get("annotations") or {}
+    found = [_HINTS_RENAMED] if _HINTS in annotations else []
+    headless = spec["type"] == "ClusterIP" and spec.get("clusterIP") == "None"
+    outside = spec.get("externalIPs") or []
+    if not headless:
+        found += _addresses_warnings(spec.get("clusterIPs") or (), "spec.clusterIPs")
+    else:
+        found += [
+            f"spec.{name} is ignored for headless services"
+            for name, there in (
+                ("loadBalancerIP", spec.get("loadBalancerIP")),
+                ("externalIPs", outside),
+                ("SessionAffinity", spec["sessionAffinity"] != "None"),
+            )
+            if there
+        ]
+    found += _addresses_warnings(outside, "spec.externalIPs")
+    external = spec["type"] == "ExternalName"
+    if outside and not headless and not external:
+        found.append(
+            "spec.externalIPs is deprecated and may no longer be implemented in some clusters"
+        )
+    found += deprecations.of_ip(spec.get("loadBalancerIP") or "", "spec.loadBalancerIP")
+    for index, each in enumerate(spec.get("loadBalancerSourceRanges") or ()):
+        found += deprecations.of_cidr(each, f"spec.loadBalancerSourceRanges[{index}]")
+    if external and outside:
+        found.append('spec.externalIPs is ignored when spec.type is "ExternalName"')
+    if not external and spec.get("externalName"):
+        found.append('spec.externalName is ignored when spec.type is not "ExternalName"')
+    if spec.get("trafficDistribution") == "PreferClose":
+        found.append('spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"')
+    return found
+
+
+def _addresses_warnings(addresses: Iterable[str], path: str) -> list[str]:
+    return [
+        warning
+        for index, each in enumerate(addresses)
+        for warning in deprecations.of_ip(each, f"{path}[{index}]")
+    ]
+
+
 def _service_fields(service: Object) -> dict[str, str]:
     spec = service.get("spec") or {}
     return {"spec.clusterIP": spec.get("clusterIP") or "", "spec.type": spec.get("type") or ""}
+
+
+def _endpoints_warnings(obj: Object) -> list[str]:
+    """Return what is odd about an Endpoints object, first of all that it is one."""
+    return [_ENDPOINTS_DEPRECATED, *_subset_warnings(obj)]
+
+
+def _subset_warnings(obj: Object) -> list[str]:
+    if (obj["metadata"].get("labels") or {}).get(_MADE_BY) == "endpoint-controller":
+        return []
+    return [
+        warning
+        for index, subset in enumerate(obj.get("subsets") or ())
+        for name in ("addresses", "notReadyAddresses")
+        for at, each in enumerate(subset.get(name) or ())
+        for warning in deprecations.of_ip(each.get("ip") or "", f"subsets[{index}].{name}[{at}].ip")
+    ]
+
+
+def _slice_warnings(piece: Object) -> list[str]:
+    domains = piece.get("addressType") == "FQDN"
+    told = ["spec.addressType: FQDN endpoints are deprecated"] if domains else []
+    return told + _slice_address_warnings(piece)
+
+
+def _slice_address_warnings(piece: Object) -> list[str]:
+    maker = (piece["metadata"].get("labels") or {}).get("endpointslice.kubernetes.io/managed-by")
+    if maker in _SLICE_MAKERS:
+        return []
+    return [
+        warning
+        for index, each in enumerate(piece.get("endpoints") or ())
+        for warning in _addresses_warnings(
+            each.get("addresses") or (), f"endpoints[{index}].addresses"
+        )
+    ]
 
 
 SERVICE = Hooks(
@@ -72,6 +167,9 @@ SERVICE = Hooks(
     validate_update=services.validate_service_update,
     validate_status_update=services.validate_service_status,
     fields=_service_fields,
+    warnings=_service_warnings,
+    update_warnings=lambda new, _old: _service_warnings(new),
+    status_warnings=load_balancer_warnings,
     columns=printers.SERVICE_COLUMNS,
     cells=printers.service_cells,
 )
@@ -79,9 +177,8 @@ ENDPOINTS = Hooks(
     defaults=_default_endpoints,
     validate_create=endpoints.validate_endpoints,
     validate_update=endpoints.validate_endpoints_update,
-    warnings=lambda _obj: [
-        "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
-    ],
+    warnings=_endpoints_warnings,
+    update_warnings=lambda new, _old: _subset_warnings(new),
     columns=printers.ENDPOINTS_COLUMNS,
     cells=printers.endpoints_cells,
 )
@@ -91,6 +188,8 @@ ENDPOINT_SLICE = Hooks(
     prepare_update=_prepare_slice_update,
     validate_create=endpoints.validate_endpoint_slice,
     validate_update=endpoints.validate_endpoint_slice_update,
+    warnings=_slice_warnings,
+    update_warnings=lambda new, _old: _slice_address_warnings(new),
     columns=printers.ENDPOINT_SLICE_COLUMNS,
     cells=printers.endpoint_slice_cells,
 )

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from minipod.api import names, pem
+from minipod.api import pem
 from minipod.api.field import Cause, duplicate, forbidden, invalid, not_supported, required
 from minipod.api.kind import Column, Hooks
 from minipod.api.printers.durations import human_duration
 from minipod.api.printers.simple import AGE, NAME, NONE, age_cell
+from minipod.api.validation.values import signer_name
 
 Object = dict[str, Any]
 
@@ -40,6 +41,7 @@ _USAGES = (
     "signing",
     "timestamping",
 )
+_PATH = "status.conditions"
 COLUMNS = (
     NAME,
     AGE,
@@ -57,23 +59,35 @@ def condition_of(request: Object, kind: str) -> Object | None:
 
 
 def _validate(request: Object) -> list[Cause]:
-    spec = request.get("spec") or {}
-    return [*_spec(spec), *_conditions(request)]
+    return _all(request, {})
 
 
-def _spec(spec: Object) -> Iterator[Cause]:
+def _all(request: Object, old: Object) -> list[Cause]:
+    spec, before = request.get("spec") or {}, old.get("spec") or {}
+    return [*_spec(spec, before), *_conditions(request, old)]
+
+
+def _spec(spec: Object, before: Object) -> Iterator[Cause]:
+    """Check what is asked for; odd usages and the signer of old may stay."""
     problem = _request_problem(spec.get("request") or "")
     if problem:
         yield invalid("spec.request", spec.get("request"), problem)
-    usages = spec.get("usages") or []
+    usages, old = spec.get("usages") or [], before.get("usages") or []
+    known = not old or set(old) <= set(_USAGES)
+    single = len(old) == len(set(old))
     if not usages:
         yield required("spec.usages")
     for index, usage in enumerate(usages):
-        if usage not in _USAGES:
+        if usage not in _USAGES and known:
             yield not_supported(f"spec.usages[{index}]", usage, _USAGES)
-        if usage in usages[:index]:
+        if usage in usages[:index] and single:
             yield duplicate(f"spec.usages[{index}]", usage)
-    yield from _signer(spec.get("signerName") or "")
+    signer = spec.get("signerName") or ""
+    if signer == LEGACY and before.get("signerName") != LEGACY:
+        why = "the legacy signerName is not allowed via this API version"
+        yield invalid("spec.signerName", signer, why)
+    else:
+        yield from signer_name(signer, "spec.signerName")
     seconds = spec.get("expirationSeconds")
     if seconds is not None and seconds < _LEAST_SECONDS:
         why = "may not specify a duration less than 600 seconds (10 minutes)"
@@ -102,42 +116,34 @@ def _request_problem(request: str) -> str:
     return "" if sound else "the request is not signed by its own key"
 
 
-def _signer(name: str) -> Iterator[Cause]:
-    path = "spec.signerName"
-    if not name:
-        yield required(path)
-        return
-    if name == LEGACY:
-        yield invalid(path, name, "the legacy signerName is not allowed via this API version")
-    domain, _, rest = name.partition("/")
-    if not rest or "." not in domain or names.dns1123_subdomain(domain):
-        why = "must be a fully qualified domain and path of the form 'example.com/signer-name'"
-        yield invalid(path, name, why)
-
-
-def _conditions(request: Object) -> Iterator[Cause]:
-    conditions = (request.get("status") or {}).get("conditions") or []
+def _conditions(request: Object, before: Object) -> Iterator[Cause]:
+    """Check what was decided; types that were repeated or missing once may stay so."""
+    old = [each.get("type") or "" for each in _listed(before)]
     seen: list[str] = []
-    for index, each in enumerate(conditions):
-        at, kind = f"status.conditions[{index}]", each.get("type") or ""
-        if not kind:
+    for index, each in enumerate(_listed(request)):
+        at, kind, status = f"{_PATH}[{index}]", each.get("type") or "", each.get("status") or ""
+        if not kind and "" not in old:
             yield required(f"{at}.type")
-        if kind in (APPROVED, DENIED, FAILED) and each.get("status") != "True":
-            yield not_supported(f"{at}.status", each.get("status"), ("True",))
-        elif each.get("status") not in ("True", "False", "Unknown"):
-            yield not_supported(f"{at}.status", each.get("status"), ("False", "True", "Unknown"))
-        if kind in seen:
-            yield duplicate(f"{at}.type", kind)
+        allowed = ("True",) if kind in (APPROVED, DENIED, FAILED) else ("False", "True", "Unknown")
+        if not status:
+            yield required(f"{at}.status")
+        elif status not in allowed:
+            yield not_supported(f"{at}.status", status, allowed)
         other = {APPROVED: DENIED, DENIED: APPROVED}.get(kind)
-        if other in seen:
-            yield invalid(
-                f"{at}.type", kind, "Approved and Denied conditions are mutually exclusive"
-            )
+        if other in seen and not {APPROVED, DENIED} <= set(old):
+            yield invalid(_PATH, kind, "Approved and Denied conditions are mutually exclusive")
+        if kind in seen and len(old) == len(set(old)):
+            yield duplicate(f"{at}.type", kind)
         seen.append(kind)
 
 
+def _listed(request: Object) -> list[Object]:
+    found: list[Object] = (request.get("status") or {}).get("conditions") or []
+    return found
+
+
 def _update(new: Object, old: Object) -> list[Cause]:
-    return [*_validate(new), *_kept(new, old)]
+    return [*_all(new, old), *_kept(new, old)]
 
 
 def _kept(new: Object, old: Object) -> Iterator[Cause]:

@@ -1,13 +1,19 @@
 """LimitRanges and ResourceQuotas (pkg/apis/core/validation)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any
 
 from minipod.api import names, quantity, quota_scopes
 from minipod.api.field import Cause, duplicate, forbidden, invalid, required
+from minipod.api.shown import struct
 from minipod.api.validation.metadata import causes_of
-from minipod.api.validation.resources import RESOURCES, container_resource_name, resource_name
+from minipod.api.validation.resources import (
+    RESOURCES,
+    container_resource_name,
+    is_extended,
+    resource_name,
+)
 
 Object = dict[str, Any]
 
@@ -69,8 +75,9 @@ def _limits(limits: list[Object], path: str) -> Iterator[Cause]:
     seen: set[str] = set()
     for index, limit in enumerate(limits):
         at, kind = f"{path}[{index}]", limit.get("type") or ""
-        yield from causes_of(names.qualified_name(kind), f"{at}.type", kind)
-        if "/" not in kind and kind not in _LIMIT_TYPES:
+        problems = names.qualified_name(kind)
+        yield from causes_of(problems, f"{at}.type", kind)
+        if not problems and "/" not in kind and kind not in _LIMIT_TYPES:
             yield invalid(f"{at}.type", kind, "must be a standard limit type or fully qualified")
         if kind in seen:
             yield duplicate(f"{at}.type", kind)
@@ -89,11 +96,12 @@ def _limit(limit: Object, path: str) -> Iterator[Cause]:
     given = {name: limit.get(name) or {} for name in _MAPS}
     keys = sorted({key for each in given.values() for key in each})
     for key in keys:
-        at = next(f"{path}.{name}[{key}]" for name in _MAPS if key in given[name])
+        rule = resource_name
         if limit.get("type") in ("Container", "Pod"):
-            yield from container_resource_name(key, at)
-        else:
-            yield from resource_name(key, at)
+            rule = container_resource_name
+        for name in _MAPS:
+            if key in given[name]:
+                yield from rule(key, f"{path}.{name}[{key}]")
         yield from _ordered(given, key, path)
 
 
@@ -111,7 +119,7 @@ def _ordered(given: dict[str, Object], key: str, path: str) -> Iterator[Cause]:
     if ratio < 1:
         yield invalid(at, written, f"ratio {written} is less than 1")
     low, high = amounts.get("min", Fraction(0)), amounts.get("max")
-    if low > 0 and high is not None and ratio > high / low:
+    if low and high is not None and ratio > high / low:
         yield invalid(
             at, written, f"ratio {written} is greater than max/min = {float(high / low):f}"
         )
@@ -142,7 +150,7 @@ def validate_quota(quota: Object) -> list[Cause]:
 def validate_quota_update(new: Object, old: Object) -> list[Cause]:
     """Return what is wrong with changing a ResourceQuota: its scopes stay."""
     after, before = ((each.get("spec") or {}).get("scopes") or [] for each in (new, old))
-    fixed = [] if sorted(after) == sorted(before) else [
+    fixed = [] if set(after) == set(before) else [
         invalid("spec.scopes", after, "field is immutable")
     ]  # fmt: skip
     return [*_quota(new), *fixed]
@@ -168,16 +176,24 @@ def _quota(quota: Object) -> Iterator[Cause]:
 
 
 def _amount(name: str, amount: Any, path: str) -> Iterator[Cause]:
-    yield from causes_of(names.qualified_name(name), path, name)
-    plain = name.removeprefix("requests.").removeprefix("limits.")
-    known = name in RESOURCES or plain.startswith("hugepages-")
-    if "/" not in name and not known:
+    yield from resource_name(name, path)
+    if "/" not in name and not _is_standard(name):
         yield invalid(path, name, "must be a standard resource for quota")
-    value = quantity.parse(amount)
+    value, shown = quantity.parse(amount), quantity.canonical(amount)
     if value < 0:
-        yield invalid(path, amount, "must be greater than or equal to 0")
-    if value.denominator != 1 and (name in _WHOLE or name.startswith("count/")):
-        yield invalid(path, amount, "must be an integer")
+        yield invalid(path, shown, "must be greater than or equal to 0")
+    if value.denominator != 1 and (name in _WHOLE or is_extended(name)):
+        yield invalid(path, shown, "must be an integer")
+
+
+def _is_standard(name: str) -> bool:
+    return name in RESOURCES or name.startswith(("hugepages-", "requests.hugepages-"))
+
+
+def _misfits(scope: str, hard: Iterable[str]) -> bool:
+    """Whether a quota of a scope limits a resource that the scope says nothing about."""
+    known = scope in quota_scopes.SCOPES
+    return known and not all(quota_scopes.fits(scope, key) for key in hard if _is_standard(key))
 
 
 def _scopes(spec: Object, path: str) -> Iterator[Cause]:
@@ -185,26 +201,27 @@ def _scopes(spec: Object, path: str) -> Iterator[Cause]:
     if any(scope not in quota_scopes.SCOPES for scope in scopes):
         yield invalid(path, scopes, "unsupported scope")
     for scope in scopes:
-        if scope in quota_scopes.SCOPES:
-            for key in sorted(hard):
-                if not quota_scopes.fits(scope, key):
-                    yield invalid(path, scopes, "unsupported scope applied to resource")
+        if _misfits(scope, hard):
+            yield invalid(path, scopes, "unsupported scope applied to resource")
     for one, other in quota_scopes.CONFLICTS:
         if one in scopes and other in scopes:
             yield invalid(path, scopes, "conflicting scopes")
 
 
 def _scope_selector(spec: Object, path: str) -> Iterator[Cause]:
-    given, hard = (spec.get("scopeSelector") or {}).get("matchExpressions") or [], spec.get("hard")
+    given, hard = (
+        (spec.get("scopeSelector") or {}).get("matchExpressions") or [],
+        spec.get("hard") or {},
+    )
     for each in given:
         scope = each.get("scopeName") or ""
         operator, values = each.get("operator") or "", each.get("values") or []
         if scope not in quota_scopes.SCOPES:
             yield invalid(f"{path}.scopeName", scope, "unsupported scope")
-        for key in sorted(hard or ()) if scope in quota_scopes.SCOPES else ():
-            if not quota_scopes.fits(scope, key):
-                why = "unsupported scope applied to resource"
-                yield invalid(path, spec["scopeSelector"], why)
+        if _misfits(scope, hard):
+            why = "unsupported scope applied to resource"
+            shown = [struct(each, "ScopeName", "Operator", "Values") for each in given]
+            yield invalid(path, {"MatchExpressions": shown}, why)
         if scope in quota_scopes.WITHOUT_VALUES and operator != "Exists":
             why = (
                 "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, "

@@ -1,11 +1,11 @@
 """Nodes (pkg/apis/core/validation): taints, address ranges, amounts. Upstream's paths, odd ones too."""
 
 from collections.abc import Iterator
-from ipaddress import ip_network
 from typing import Any
 
 from minipod.api import names, quantity
 from minipod.api.field import Cause, duplicate, forbidden, invalid
+from minipod.api.shown import struct
 from minipod.api.validation.metadata import causes_of
 from minipod.api.validation.scheduling import TAINT_EFFECTS
 from minipod.api.validation.values import one_of
@@ -26,10 +26,9 @@ def validate_node_update(new: Object, old: Object) -> list[Cause]:
     """Return what is wrong with changing a node or its status."""
     spec = new.get("spec") or {}
     return [
-        *_amounts(new),
+        *validate_node(new),
         *_addresses(new.get("status") or {}),
         *_identity(spec, old.get("spec") or {}),
-        *_taints(spec),
     ]
 
 
@@ -44,25 +43,19 @@ def _taints(spec: Object) -> Iterator[Cause]:
             yield invalid(f"{at}.value", value, ";".join(problems))
         yield from one_of(effect, TAINT_EFFECTS, f"{at}.effect")
         if (key, effect) in seen:
-            yield duplicate(at, taint, "taints must be unique by key and effect pair")
+            shown = struct({"value": "", **taint}, "Key", "Value", "Effect", "TimeAdded")
+            yield duplicate(at, shown, "taints must be unique by key and effect pair")
         seen.add((key, effect))
 
 
 def _ranges(ranges: list[str]) -> Iterator[Cause]:
-    families: list[int] = []
     for index, cidr in enumerate(ranges):
-        try:
-            families.append(ip_network(cidr).version)
-        except ValueError:
-            why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
-            yield invalid(f"{_RANGES}[{index}]", cidr, why)
+        yield from causes_of(names.cidr(cidr), f"{_RANGES}[{index}]", cidr)
     if len(ranges) < 2:
         return
-    if len(ranges) > 2 or len(set(families)) < len(ranges):
+    families = {each.version for cidr in ranges if (each := names.lenient_cidr(cidr))}
+    if len(ranges) > 2 or len(families) < 2:
         yield invalid(_RANGES, ranges, "may specify no more than one CIDR for each IP family")
-    for index, cidr in enumerate(ranges):
-        if cidr in ranges[:index]:
-            yield duplicate(f"{_RANGES}[{index}]", cidr)
 
 
 def _amounts(node: Object) -> Iterator[Cause]:
@@ -81,7 +74,7 @@ def _addresses(status: Object) -> Iterator[Cause]:
     found = status.get("addresses") or []
     for index, address in enumerate(found):
         if address in found[:index]:
-            yield duplicate(f"status.addresses[{index}]", address)
+            yield duplicate(f"status.addresses[{index}]", struct(address, "Type", "Address"))
 
 
 def _identity(new: Object, old: Object) -> Iterator[Cause]:

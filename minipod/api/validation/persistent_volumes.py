@@ -17,6 +17,7 @@ Object = dict[str, Any]
 ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 VOLUME_MODES = ("Block", "Filesystem")
 _RECLAIM_POLICIES = ("Delete", "Recycle", "Retain")
+_INLINE = "may not be specified in the context of inline volumes"
 _GENERAL = {
     "beta.kubernetes.io/arch": "kubernetes.io/arch",
     "beta.kubernetes.io/instance-type": "node.kubernetes.io/instance-type",
@@ -140,6 +141,29 @@ def _volume(spec: Object, name: str, path: str) -> Iterator[Cause]:
         yield from causes_of(names.dns1123_subdomain(kind), f"{path}.storageClassName", kind)
     yield from optional_one_of(spec.get("volumeMode"), VOLUME_MODES, f"{path}.volumeMode")
     yield from _attributes_class(spec, path)
+
+
+def validate_inline_volume(spec: Object, path: str) -> Iterator[Cause]:
+    """Check what an attachment says of a volume that is no object: its CSI source, and little else."""
+    for name in ("claimRef", "capacity"):
+        if spec.get(name):
+            yield forbidden(f"{path}.{name}", _INLINE)
+    if spec.get("csi") is None:
+        yield required(f"{path}.csi", "has to be specified in the context of inline volumes")
+    if not spec.get("accessModes"):
+        yield required(f"{path}.accessModes")
+    yield from access_modes(spec, path)
+    if spec.get("persistentVolumeReclaimPolicy") not in (None, "", "Retain"):
+        why = "may only be Retain in the context of inline volumes"
+        yield forbidden(f"{path}.persistentVolumeReclaimPolicy", why)
+    if spec.get("nodeAffinity") is not None:
+        yield forbidden(f"{path}.nodeAffinity", _INLINE)
+    yield from validate_source(spec, "", path)
+    if spec.get("storageClassName"):
+        yield forbidden(f"{path}.storageClassName", _INLINE)
+    if spec.get("volumeMode") not in (None, "Filesystem"):
+        why = "may not specify volumeMode other than Filesystem in the context of inline volumes"
+        yield forbidden(f"{path}.volumeMode", why)
 
 
 def _capacity(given: Object | None, path: str) -> Iterator[Cause]:

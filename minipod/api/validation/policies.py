@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-from minipod.api import names, quantity
-from minipod.api.field import Cause, forbidden, invalid, not_supported, required
+from minipod.api import names
+from minipod.api.field import Cause, duplicate, forbidden, invalid, not_supported, required
 from minipod.api.shown import label_selector, struct
 from minipod.api.validation.conditions import validate_conditions
 from minipod.api.validation.metadata import causes_of, immutable, validate_labels
 from minipod.api.validation.numbers import at_most_all, counts, int_or_percent
+from minipod.api.validation.resources import validate_resources
 from minipod.api.validation.scheduling import validate_label_selector, validate_tolerations
 from minipod.api.validation.values import non_negative
 
@@ -19,8 +20,9 @@ SYSTEM_PRIORITIES = {
     "system-cluster-critical": 2_000_000_000,
     "system-node-critical": 2_000_001_000,
 }
+_TOLERATION = ("key", "operator", "value", "effect")
 _BUDGET = ("MinAvailable", "Selector", "MaxUnavailable", "UnhealthyPodEvictionPolicy")
-_PREEMPTION = ("Never", "PreemptLowerPriority")
+_PREEMPTION = ("PreemptLowerPriority", "Never")
 
 
 def validate_budget(budget: Object) -> list[Cause]:
@@ -63,9 +65,12 @@ def validate_priority_class(priority_class: Object) -> list[Cause]:
 def validate_priority_class_update(new: Object, old: Object) -> list[Cause]:
     """Return what is wrong with changing a PriorityClass: Pods have its value already."""
     return [
-        forbidden(name, "may not be changed in an update.")
-        for name in ("value", "preemptionPolicy")
-        if new.get(name) != old.get(name)
+        *(
+            [forbidden("value", "may not be changed in an update.")]
+            if new.get("value") != old.get("value")
+            else []
+        ),
+        *immutable(new.get("preemptionPolicy"), old.get("preemptionPolicy"), "preemptionPolicy"),
     ]
 
 
@@ -108,26 +113,28 @@ def validate_runtime_class(runtime_class: Object) -> list[Cause]:
 
 def validate_runtime_class_update(new: Object, old: Object) -> list[Cause]:
     """Return what is wrong with changing a RuntimeClass: its handler stays."""
-    return list(immutable(new.get("handler"), old.get("handler"), "handler"))
+    after, before = (each.get("handler") or "" for each in (new, old))
+    return [*validate_runtime_class(new), *immutable(after, before, "handler")]
 
 
 def _runtime_class(runtime_class: Object) -> Iterator[Cause]:
     handler = runtime_class.get("handler") or ""
-    yield from causes_of(names.dns1123_label(handler), "handler", handler)
-    for name, amount in ((runtime_class.get("overhead") or {}).get("podFixed") or {}).items():
-        at = f"overhead.podFixed[{name}]"
-        yield from causes_of(names.qualified_name(name), at, name)
-        if quantity.parse(amount) < 0:
-            yield invalid(at, amount, "must be greater than or equal to 0")
+    if not handler:
+        yield required("handler")
+    else:
+        yield from causes_of(names.dns1123_label(handler), "handler", handler)
+    fixed = {"limits": (runtime_class.get("overhead") or {}).get("podFixed")}
+    yield from validate_resources(fixed, frozenset(), "overhead")
     scheduling = runtime_class.get("scheduling") or {}
     yield from validate_labels(scheduling.get("nodeSelector"), "scheduling.nodeSelector")
     tolerations = scheduling.get("tolerations") or []
     yield from validate_tolerations(tolerations, "scheduling.tolerations")
+    keys = [tuple(each.get(name) or "" for name in _TOLERATION) for each in tolerations]
     for index, each in enumerate(tolerations):
-        if each in tolerations[:index]:
-            yield Cause(
-                f"scheduling.tolerations[{index}]", "FieldValueDuplicate", "Duplicate value"
-            )
+        if keys[index] in keys[:index]:
+            told = dict(zip(("Key", "Operator", "Value", "Effect"), keys[index], strict=True))
+            shown = {**told, "TolerationSeconds": each.get("tolerationSeconds")}
+            yield duplicate(f"scheduling.tolerations[{index}]", shown)
 
 
 def validate_lease(lease: Object) -> list[Cause]:
@@ -145,8 +152,6 @@ def _lease(spec: Object, path: str) -> Iterator[Cause]:
     if duration is not None and duration <= 0:
         yield invalid(f"{path}.leaseDurationSeconds", duration, "must be greater than 0")
     yield from non_negative(spec.get("leaseTransitions"), f"{path}.leaseTransitions")
-    if spec.get("holderIdentity") == "":
-        yield invalid(f"{path}.holderIdentity", "", "must not be empty")
     strategy = spec.get("strategy")
     if strategy is not None:
         yield from causes_of(names.qualified_name(strategy), f"{path}.strategy", strategy)

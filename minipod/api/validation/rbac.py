@@ -11,6 +11,8 @@ from minipod.api.validation.scheduling import validate_label_selector
 
 Object = dict[str, Any]
 
+_REFERENCE = ("apiGroup", "kind", "name")
+
 _ROLE_KINDS = ("Role", "ClusterRole")
 _SUBJECT_KINDS = ("ServiceAccount", "User", "Group")
 
@@ -40,7 +42,10 @@ def validate_cluster_role(role: Object) -> list[Cause]:
             )
         )
     for index, selector in enumerate(selectors):
-        causes += validate_label_selector(selector, f"{path}[{index}]")
+        found = list(validate_label_selector(selector, f"{path}[{index}]"))
+        causes += found
+        if found:
+            causes.append(invalid(f"{path}[{index}]", None, "invalid label selector."))
     return causes
 
 
@@ -128,4 +133,8 @@ def _subject(subject: Object, path: str, namespaced: bool) -> Iterator[Cause]:
 
 def _same_role(new: Object, old: Object) -> Iterator[Cause]:
     if new.get("roleRef") != old.get("roleRef"):
-        yield invalid("roleRef", new.get("roleRef"), "cannot change roleRef")
+        reference = {**dict.fromkeys(_REFERENCE, ""), **(new.get("roleRef") or {})}
+        shown = dict(
+            zip(("APIGroup", "Kind", "Name"), (reference[n] for n in _REFERENCE), strict=True)
+        )
+        yield invalid("roleRef", shown, "cannot change roleRef")

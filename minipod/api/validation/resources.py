@@ -87,13 +87,23 @@ def resource_name(name: str, path: str) -> Iterator[Cause]:
         yield invalid(path, name, "must be a standard resource type or fully qualified")
 
 
+def is_extended(name: str) -> bool:
+    """Whether a resource is none of Kubernetes' own."""
+    native = "/" not in name or "kubernetes.io/" in name
+    return (
+        not native
+        and not name.startswith("requests.")
+        and not names.qualified_name(f"requests.{name}")
+    )
+
+
 def container_resource_name(name: str, path: str) -> Iterator[Cause]:
     """Check the name of a resource that a container may ask for."""
     yield from resource_name(name, path)
     if "/" not in name:
         if name not in _STANDARD and not name.startswith("hugepages-"):
             yield invalid(path, name, "must be a standard resource for containers")
-    elif "kubernetes.io/" not in name and names.qualified_name(f"requests.{name}"):
+    elif "kubernetes.io/" not in name and not is_extended(name):
         yield invalid(path, name, "doesn't follow extended resource name standard")
 
 

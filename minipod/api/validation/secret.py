@@ -70,7 +70,18 @@ def _checks(secret: Object) -> Iterator[Cause]:
 def _json_content(key: str, data: Object) -> Iterator[Cause]:
     if key not in data:
         return
+    content = base64.b64decode(data[key] or "")
     try:
-        json.loads(base64.b64decode(data[key] or ""))
+        json.loads(content)
     except ValueError as wrong:
-        yield invalid(f"data[{key}]", "<secret contents redacted>", str(wrong))
+        yield invalid(f"data[{key}]", "<secret contents redacted>", _unparsed(content, wrong))
+
+
+def _unparsed(content: bytes, wrong: ValueError) -> str:
+    """Return what Go says of a text that is not JSON, where that is plain."""
+    start = content.lstrip()[:1].decode("latin-1")
+    if not start:
+        return "unexpected end of JSON input"
+    if start in '{["-0123456789tfn':
+        return str(wrong)
+    return f"invalid character '{start}' looking for beginning of value"

@@ -1,6 +1,6 @@
 """Services (pkg/apis/core/validation: ValidateService)."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
@@ -8,12 +8,20 @@ from minipod.api import names
 from minipod.api.field import Cause, duplicate, forbidden, invalid, not_supported, required
 from minipod.api.validation.metadata import causes_of, validate_labels
 from minipod.api.validation.networking import PROTOCOLS, validate_load_balancer
-from minipod.api.validation.values import domain_prefixed_path, in_range
+from minipod.api.validation.values import in_range
 
 Object = dict[str, Any]
 
 TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _KUBELET_PORT = 10250
+_NO_PORT = {
+    "Name": "",
+    "Protocol": "",
+    "AppProtocol": None,
+    "Port": 0,
+    "TargetPort": 0,
+    "NodePort": 0,
+}
 _ONLY_BALANCED = "may only be used when `type` is 'LoadBalancer'"
 _TOPOLOGY = ("service.kubernetes.io/topology-aware-hints", "service.kubernetes.io/topology-mode")
 _SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
@@ -22,22 +30,23 @@ _NEVER_EXTERNAL = "may not be set for ExternalName services"
 
 def validate_service(service: Object) -> list[Cause]:
     """Return what is wrong with a Service."""
-    return list(_service(service))
+    return list(_service(service, {}))
 
 
 def validate_service_update(new: Object, old: Object) -> list[Cause]:
     """Return what is wrong with changing a Service: it keeps its addresses."""
-    return [*_changes(new["spec"], old["spec"]), *_service(new)]
+    return [*_changes(new["spec"], old["spec"]), *_service(new, old["spec"])]
 
 
-def validate_service_status(new: Object, _old: Object) -> list[Cause]:
+def validate_service_status(new: Object, old: Object) -> list[Cause]:
     """Return what is wrong with the status of a Service."""
     status, spec = new.get("status") or {}, new.get("spec") or {}
     balancer = status.get("loadBalancer") or {}
+    before = (old.get("status") or {}).get("loadBalancer") or {}
     if spec.get("type") != "LoadBalancer" and balancer.get("ingress"):
         path = "status.loadBalancer.ingress"
         return [forbidden(path, "may only be used when `spec.type` is 'LoadBalancer'")]
-    return list(validate_load_balancer(balancer, "status.loadBalancer"))
+    return list(validate_load_balancer(balancer, before, "status.loadBalancer"))
 
 
 def is_headless(spec: Object) -> bool:
@@ -52,7 +61,8 @@ def is_reached_from_outside(spec: Object) -> bool:
     )
 
 
-def _service(service: Object) -> Iterator[Cause]:
+def _service(service: Object, before: Object) -> Iterator[Cause]:
+    """Check a Service; addresses and ranges that the spec `before` had may stay as they are."""
     spec, path = service.get("spec") or {}, "spec"
     yield from _topology(service["metadata"].get("annotations") or {})
     ports = spec.get("ports") or []
@@ -64,11 +74,12 @@ def _service(service: Object) -> Iterator[Cause]:
     yield from _affinity(spec, path)
     yield from _addresses(spec, path)
     for index, each in enumerate(spec.get("externalIPs") or ()):
-        yield from _external_ip(each, f"{path}.externalIPs[{index}]")
+        known = each in (before.get("externalIPs") or ())
+        yield from _external_ip(each, known, f"{path}.externalIPs[{index}]")
     if spec.get("type") not in TYPES:
         yield not_supported(f"{path}.type", spec.get("type"), TYPES)
     yield from _port_numbers(spec, f"{path}.ports")
-    yield from _balancer(service, path)
+    yield from _balancer(service, before.get("loadBalancerSourceRanges") or (), path)
     yield from _traffic(spec, path)
 
 
@@ -211,8 +222,8 @@ def family_of(address: str) -> str:
     return f"IPv{ip_address(address).version}"
 
 
-def _external_ip(address: str, path: str) -> Iterator[Cause]:
-    problems = names.ip(address)
+def _external_ip(address: str, known: bool, path: str) -> Iterator[Cause]:
+    problems = [] if known else names.ip(address)
     if problems:
         yield from causes_of(problems, path, address)
     else:
@@ -221,9 +232,8 @@ def _external_ip(address: str, path: str) -> Iterator[Cause]:
 
 def not_special(address: str, path: str) -> Iterator[Cause]:
     """Check that an address may be an endpoint's: not of the loopback, the link, everybody or nobody."""
-    try:
-        found: IPv4Address | IPv6Address = ip_address(address)
-    except ValueError:
+    found = names.lenient_ip(address)
+    if found is None:
         yield invalid(path, address, "must be a valid IP address")
         return
     if found.is_unspecified:
@@ -264,11 +274,11 @@ def _port_numbers(spec: Object, path: str) -> Iterator[Cause]:
     for index, port in ports:
         key = (port.get("protocol") or "", port.get("port") or 0)
         if key in seen:
-            yield duplicate(f"{path}[{index}]", {"protocol": key[0], "port": key[1]})
+            yield duplicate(f"{path}[{index}]", {**_NO_PORT, "Protocol": key[0], "Port": key[1]})
         seen.add(key)
 
 
-def _balancer(service: Object, path: str) -> Iterator[Cause]:
+def _balancer(service: Object, known: Collection[str], path: str) -> Iterator[Cause]:
     spec: Object = service.get("spec") or {}
     balanced = spec.get("type") == "LoadBalancer"
     ranges = spec.get("loadBalancerSourceRanges") or []
@@ -276,7 +286,8 @@ def _balancer(service: Object, path: str) -> Iterator[Cause]:
         yield forbidden(f"{path}.LoadBalancerSourceRanges", _ONLY_BALANCED)
     for index, each in enumerate(ranges):
         at = f"{path}.LoadBalancerSourceRanges[{index}]"
-        yield from causes_of(names.cidr(each.strip()), at, each.strip())
+        problems = [] if each in known else names.cidr(each.strip())
+        yield from causes_of(problems, at, each.strip())
     if not ranges:
         yield from _annotated_ranges(service["metadata"].get("annotations") or {}, balanced)
     allocate, at = (
@@ -291,8 +302,6 @@ def _balancer(service: Object, path: str) -> Iterator[Cause]:
     if name is not None:
         if not balanced:
             yield forbidden(f"{path}.loadBalancerClass", _ONLY_BALANCED)
-        elif "/" in name:
-            yield from domain_prefixed_path(name, f"{path}.loadBalancerClass")
         else:
             yield from causes_of(names.qualified_name(name), f"{path}.loadBalancerClass", name)
 
@@ -331,7 +340,7 @@ def _traffic(spec: Object, path: str) -> Iterator[Cause]:
     elif internal is not None and internal not in ("Cluster", "Local"):
         yield not_supported(at, internal, ("Cluster", "Local"))
     near, at = spec.get("trafficDistribution"), f"{path}.trafficDistribution"
-    supported = ("PreferClose", "PreferSameNode", "PreferSameZone")
+    supported = ("PreferClose", "PreferSameZone", "PreferSameNode")
     if near is not None and near not in supported:
         yield not_supported(at, near, supported)
 

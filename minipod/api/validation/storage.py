@@ -15,16 +15,20 @@ from minipod.api.field import (
 )
 from minipod.api.validation.metadata import causes_of, immutable
 from minipod.api.validation.numbers import counts
+from minipod.api.validation.persistent_volumes import validate_inline_volume
 from minipod.api.validation.scheduling import validate_label_selector
-from minipod.api.validation.values import csi_driver_name
+from minipod.api.validation.values import INT32_MAX, csi_driver_name, in_range
 
 Object = dict[str, Any]
 
 _RECLAIM_POLICIES = ("Delete", "Retain")
 _BINDING_MODES = ("Immediate", "WaitForFirstConsumer")
 _PARAMETERS_LIMIT, _PARAMETERS_SIZE = 512, 256 * 1024
-_DRIVER_LENGTH, _NODE_ID_LENGTH = 63, 192
-_LIFECYCLES = ("Ephemeral", "Persistent")
+_NODE_ID_LENGTH = 256
+_METADATA_SIZE, _ERROR_SIZE = 256 * 1024, 1024
+_LIFECYCLES = ("Persistent", "Ephemeral")
+_SHORTEST_PERIOD = 10
+_SHORTEST_TOKEN, _LONGEST_TOKEN = 600, 2**32
 _GROUP_POLICIES = ("File", "None", "ReadWriteOnceWithFSType")
 
 
@@ -36,11 +40,10 @@ def validate_storage_class(storage_class: Object) -> list[Cause]:
 def validate_storage_class_update(new: Object, old: Object) -> list[Cause]:
     """Return what is wrong with changing a StorageClass: what it provides stays."""
     causes = validate_storage_class(new)
-    for name in ("parameters", "provisioner", "reclaimPolicy"):
-        if (new.get(name) or {}) != (old.get(name) or {}):
-            causes.append(forbidden(name, f"updates to {name} are forbidden."))
-    after, before = new.get("volumeBindingMode"), old.get("volumeBindingMode")
-    return [*causes, *immutable(after, before, "volumeBindingMode")]
+    causes += immutable(new.get("parameters"), old.get("parameters"), "parameters")
+    for name in ("provisioner", "reclaimPolicy", "volumeBindingMode"):
+        causes += immutable(new.get(name) or "", old.get(name) or "", name)
+    return causes
 
 
 def _storage_class(storage_class: Object) -> Iterator[Cause]:
@@ -48,8 +51,8 @@ def _storage_class(storage_class: Object) -> Iterator[Cause]:
     if not provisioner:
         yield required("provisioner")
     else:
-        problems = names.qualified_name(provisioner.lower())
-        yield from causes_of(problems, "provisioner", provisioner)
+        lower = provisioner.lower()
+        yield from causes_of(names.qualified_name(lower), "provisioner", lower)
     yield from _parameters(storage_class.get("parameters") or {}, True)
     policy = storage_class.get("reclaimPolicy")
     if policy and policy not in _RECLAIM_POLICIES:
@@ -59,8 +62,17 @@ def _storage_class(storage_class: Object) -> Iterator[Cause]:
         yield required("volumeBindingMode")
     elif mode not in _BINDING_MODES:
         yield not_supported("volumeBindingMode", mode, _BINDING_MODES)
+    seen: list[dict[str, set[str]]] = [{}]  # upstream takes a term of nothing for one seen before
     for index, term in enumerate(storage_class.get("allowedTopologies") or ()):
-        yield from _topology(term, f"allowedTopologies[{index}].matchLabelExpressions")
+        at = f"allowedTopologies[{index}].matchLabelExpressions"
+        yield from _topology(term, at)
+        found = {
+            each.get("key") or "": set(each.get("values") or ())
+            for each in term.get("matchLabelExpressions") or ()
+        }
+        if found in seen:
+            yield duplicate(at, "")
+        seen.append(found)
 
 
 def _parameters(parameters: Object, may_be_empty: bool) -> Iterator[Cause]:
@@ -101,26 +113,39 @@ def validate_attachment_update(new: Object, old: Object) -> list[Cause]:
     return [*validate_attachment(new), *immutable(new.get("spec"), old.get("spec"), "spec")]
 
 
+def validate_attachment_status(new: Object, _old: Object) -> list[Cause]:
+    """Return what is wrong with what became of a VolumeAttachment."""
+    status, path = new.get("status") or {}, "status"
+    metadata = status.get("attachmentMetadata") or {}
+    size = sum(len(key) + len(value or "") for key, value in metadata.items())
+    causes = (
+        [too_long(f"{path}.attachmentMetadata", _METADATA_SIZE)] if size > _METADATA_SIZE else []
+    )
+    for name in ("attachError", "detachError"):
+        found = status.get(name) or {}
+        if len(found.get("message") or "") > _ERROR_SIZE:
+            causes.append(too_long(f"{path}.{name}.message", _METADATA_SIZE))
+        if found.get("errorCode") is not None:
+            causes += in_range(found["errorCode"], 0, INT32_MAX, f"{path}.{name}.errorCode")
+    return causes
+
+
 def _attachment(spec: Object, path: str) -> Iterator[Cause]:
     yield from csi_driver_name(spec.get("attacher") or "", f"{path}.attacher")
     source, at = spec.get("source") or {}, f"{path}.source"
     name, inline = source.get("persistentVolumeName"), source.get("inlineVolumeSpec")
+    why = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
     if name is None and inline is None:
-        yield required(at, "must specify exactly one of inlineVolumeSpec and persistentVolumeName")
+        yield required(at, why)
     elif name is not None and inline is not None:
-        why = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
         yield forbidden(at, why)
     elif name is not None:
-        found = causes_of(names.dns1123_subdomain(name), f"{at}.persistentVolumeName", name)
-        yield from (
-            found
-            if name
-            else [
-                required(
-                    f"{at}.persistentVolumeName", "must specify non empty persistentVolumeName"
-                )
-            ]
-        )
+        at = f"{at}.persistentVolumeName"
+        if not name:
+            yield required(at, "must specify non empty persistentVolumeName")
+        yield from causes_of(names.dns1123_subdomain(name), at, name)
+    else:
+        yield from validate_inline_volume(inline or {}, f"{at}.inlineVolumeSpec")
     node = spec.get("nodeName") or ""
     yield from causes_of(names.dns1123_subdomain(node), f"{path}.nodeName", node)
 
@@ -133,17 +158,19 @@ def validate_driver(driver: Object) -> list[Cause]:
 def validate_driver_update(new: Object, old: Object) -> list[Cause]:
     """Return what is wrong with changing a CSIDriver: some of what it can do stays."""
     spec, before = new.get("spec") or {}, old.get("spec") or {}
-    fixed = ("attachRequired", "volumeLifecycleModes")
+    fixed = {
+        "spec.attachedRequired": "attachRequired",
+        "spec.volumeLifecycleModes": "volumeLifecycleModes",
+    }
     causes = [
         cause
-        for name in fixed
-        for cause in immutable(spec.get(name), before.get(name), f"spec.{name}")
+        for path, name in fixed.items()
+        for cause in immutable(spec.get(name), before.get(name), path)
     ]
-    return [*causes, *_csi_driver(new)]
+    return [*_csi_driver(new), *causes]
 
 
 def _csi_driver(driver: Object) -> Iterator[Cause]:
-    yield from csi_driver_name(driver["metadata"].get("name") or "", "metadata.name")
     spec = driver.get("spec") or {}
     for name in ("attachRequired", "podInfoOnMount", "storageCapacity"):
         if spec.get(name) is None:
@@ -151,22 +178,36 @@ def _csi_driver(driver: Object) -> Iterator[Cause]:
     policy = spec.get("fsGroupPolicy")
     if policy is not None and policy not in _GROUP_POLICIES:
         yield not_supported("spec.fsGroupPolicy", policy, _GROUP_POLICIES)
-    audiences: list[str] = []
-    for index, each in enumerate(spec.get("tokenRequests") or ()):
-        at, audience = f"spec.tokenRequests[{index}]", each.get("audience") or ""
-        if audience in audiences:
-            yield duplicate(f"{at}.audience", audience)
-        audiences.append(audience)
-        seconds = each.get("expirationSeconds")
-        if seconds is not None and seconds < 600:
-            yield invalid(
-                f"{at}.expirationSeconds",
-                seconds,
-                "may not specify a duration less than 10 minutes",
-            )
+    tokens = spec.get("tokenRequests") or []
+    yield from _token_requests(tokens, "spec.tokenRequests")
     for mode in spec.get("volumeLifecycleModes") or ():
         if mode not in _LIFECYCLES:
             yield not_supported("spec.volumeLifecycleModes", mode, _LIFECYCLES)
+    period = spec.get("nodeAllocatableUpdatePeriodSeconds")
+    if period is not None and period < _SHORTEST_PERIOD:
+        why = f"must be greater than or equal to {_SHORTEST_PERIOD} seconds"
+        yield invalid("spec.nodeAllocatableUpdatePeriodSeconds", period, why)
+    hidden = spec.get("serviceAccountTokenInSecrets")
+    if hidden is not None and not tokens:
+        why = "serviceAccountTokenInSecrets is set but no tokenRequests are specified"
+        yield invalid("spec.serviceAccountTokenInSecrets", hidden, why)
+
+
+def _token_requests(requests: list[Object], path: str) -> Iterator[Cause]:
+    audiences: list[str] = []
+    for index, each in enumerate(requests):
+        at, audience = f"{path}[{index}]", each.get("audience") or ""
+        if audience in audiences:
+            yield duplicate(f"{at}.audience", audience)
+            continue
+        audiences.append(audience)
+        seconds = each.get("expirationSeconds")
+        if seconds is not None and seconds < _SHORTEST_TOKEN:
+            why = "may not specify a duration less than 10 minutes"
+            yield invalid(f"{at}.expirationSeconds", seconds, why)
+        if seconds is not None and seconds > _LONGEST_TOKEN:
+            why = "may not specify a duration larger than 2^32 seconds"
+            yield invalid(f"{at}.expirationSeconds", seconds, why)
 
 
 def validate_node(node: Object) -> list[Cause]:
@@ -178,12 +219,11 @@ def validate_node_update(new: Object, old: Object) -> list[Cause]:
     """Return what is wrong with changing a CSINode: a driver's entry comes and goes, and never changes."""
     causes = validate_node(new)
     before = {each.get("name"): each for each in (old.get("spec") or {}).get("drivers") or ()}
-    for index, each in enumerate((new.get("spec") or {}).get("drivers") or ()):
+    for each in (new.get("spec") or {}).get("drivers") or ():
         known = before.get(each.get("name"))
         fixed = ("nodeID", "topologyKeys")
         if known is not None and any(known.get(name) != each.get(name) for name in fixed):
-            why = f"field is immutable: drivers[{index}]"
-            causes.append(invalid("spec.drivers", each, why))
+            causes.append(invalid("spec.drivers", each, "field is immutable"))
     return causes
 
 
@@ -203,9 +243,11 @@ def _node(drivers: list[Object], path: str) -> Iterator[Cause]:
         seen.add(name)
         keys = driver.get("topologyKeys") or []
         for number, key in enumerate(keys):
+            if not key:
+                yield required(at)
             if key in keys[:number]:
-                yield duplicate(f"{at}.topologyKeys[{number}]", key)
-            yield from causes_of(names.qualified_name(key), f"{at}.topologyKeys[{number}]", key)
+                yield duplicate(at, key)
+            yield from causes_of(names.qualified_name(key), at, key)
 
 
 def validate_capacity(capacity: Object) -> list[Cause]:
@@ -217,8 +259,8 @@ def validate_capacity_update(new: Object, old: Object) -> list[Cause]:
     """Return what is wrong with changing a CSIStorageCapacity: only the amounts change."""
     fixed = [
         cause
-        for name in ("nodeTopology", "storageClassName")
-        for cause in immutable(new.get(name), old.get(name), name)
+        for name, empty in (("nodeTopology", None), ("storageClassName", ""))
+        for cause in immutable(new.get(name, empty), old.get(name, empty), name)
     ]
     return [*_capacity(new), *fixed]
 
@@ -228,17 +270,18 @@ def _capacity(capacity: Object) -> Iterator[Cause]:
     yield from causes_of(names.dns1123_subdomain(name), "storageClassName", name)
     if capacity.get("nodeTopology") is not None:
         yield from validate_label_selector(capacity["nodeTopology"], "nodeTopology")
-    for name in ("capacity", "maximumVolumeSize"):
-        amount = capacity.get(name)
-        if amount is not None and quantity.parse(amount) < 0:
-            yield invalid(name, amount, "must be greater than or equal to 0")
+    amount = capacity.get("capacity")
+    if amount is not None and quantity.parse(amount) < 0:
+        shown = quantity.canonical(amount)
+        yield invalid("capacity", shown, "must be greater than or equal to 0")
 
 
 def validate_attributes_class(attributes: Object) -> list[Cause]:
     """Return what is wrong with a VolumeAttributesClass."""
-    driver = attributes.get("driverName") or ""
+    driver = (attributes.get("driverName") or "").lower()
+    named = causes_of(names.qualified_name(driver), "driverName", driver)
     return [
-        *csi_driver_name(driver, "driverName"),
+        *(named if driver else [required("driverName")]),
         *_parameters(attributes.get("parameters") or {}, False),
     ]
 
@@ -250,4 +293,4 @@ def validate_attributes_class_update(new: Object, old: Object) -> list[Cause]:
         for name in ("driverName", "parameters")
         if new.get(name) != old.get(name)
     ]
-    return [*validate_attributes_class(new), *causes]
+    return [*causes, *validate_attributes_class(new)]

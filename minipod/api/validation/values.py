@@ -1,7 +1,7 @@
 """Small rules that many fields share: relative paths, ranges, file modes."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from minipod.api import names
@@ -9,6 +9,7 @@ from minipod.api.field import Cause, invalid, not_supported, required, too_long
 
 _HTTP_PATH = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"
 INT32_MAX = 2**31 - 1
+_SIGNER_LENGTH = 2 * names.SUBDOMAIN_LENGTH + names.LABEL_LENGTH + 2
 FILE_MODE_TEXT = "must be a number between 0 and 0777 (octal), both inclusive"
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 
@@ -63,6 +64,37 @@ def csi_driver_name(name: str, path: str) -> Iterator[Cause]:
         yield too_long(path, names.LABEL_LENGTH)
     for problem in names.dns1123_subdomain(name.lower()):
         yield invalid(path, name, problem)
+
+
+def signer_name(name: str, path: str) -> Iterator[Cause]:
+    """Check who is to sign: `example.com/signer`."""
+    domain, slash, rest = name.partition("/")
+    if not name:
+        yield required(path)
+        return
+    if not slash or "/" in rest:
+        why = "must be a fully qualified domain and path of the form 'example.com/signer-name'"
+        yield invalid(path, name, why)
+        return
+    if len(domain) > names.SUBDOMAIN_LENGTH:
+        yield too_long(path, names.SUBDOMAIN_LENGTH)
+    yield from _parts(domain, names.dns1123_label, path)
+    if "." not in domain:
+        why = "should be a domain with at least two segments separated by dots"
+        yield invalid(path, domain, why)
+    yield from _parts(rest, names.dns1123_subdomain, path)
+    if len(name) > _SIGNER_LENGTH:
+        yield too_long(path, _SIGNER_LENGTH)
+
+
+def _parts(text: str, rule: Callable[[str], list[str]], path: str) -> Iterator[Cause]:
+    """Check the parts between a text's dots, up to the first that is wrong."""
+    for part in text.split("."):
+        problems = rule(part)
+        for problem in problems:
+            yield invalid(path, text, f'validating label "{part}": {problem}')
+        if problems:
+            return
 
 
 def in_range(value: int, low: int, high: int, path: str) -> Iterator[Cause]:

@@ -179,13 +179,12 @@ def test_namespaces_are_labelled_with_their_name():
     assert namespace["metadata"]["labels"] == {"a": "b", "kubernetes.io/metadata.name": "team"}
 
 
-def test_all_of_a_nodes_capacity_is_allocatable():
-    node = {
-        "metadata": {"name": "n"},
-        "status": {"capacity": {"cpu": "2", "memory": "1Gi"}, "allocatable": {"cpu": "1"}},
-    }
+@pytest.mark.parametrize("said", [{}, {"allocatable": {"cpu": "1"}}])
+def test_all_of_a_nodes_capacity_is_allocatable_unless_it_says_what_is(said):
+    capacity = {"cpu": "2", "memory": "1Gi"}
+    node = {"metadata": {"name": "n"}, "status": {"capacity": capacity, **said}}
     apply_defaults(kinds.by_resource("nodes"), node)
-    assert node["status"]["allocatable"] == {"cpu": "1", "memory": "1Gi"}
+    assert node["status"]["allocatable"] == said.get("allocatable", capacity)
 
 
 def test_a_negative_grace_period_is_one_second():
