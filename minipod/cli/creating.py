@@ -11,6 +11,11 @@ from minipod.cli.selection import Target
 
 Object = dict[str, Any]
 MANAGER = "kubectl-create"
+_TOLD_BY_THE_SERVER = (
+    "Namespace",
+    "Role",
+    "ClusterRole",
+)  # kubectl adds nothing to what is said of these
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,6 @@ def make(
     try:
         create(invocation, Target(resource, namespace, name, object=obj), options)
     except ServerError as failed:
-        if failed.reason == "Invalid":
+        if failed.reason == "Invalid" or resource.kind in _TOLD_BY_THE_SERVER:
             raise
         raise CliError(f"failed to create {resource.kind.lower()}: {failed.message}") from failed

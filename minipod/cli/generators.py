@@ -80,7 +80,7 @@ def _read(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except OSError as failed:
-        raise CliError(f'error reading "{path}": {failed.strerror}') from failed
+        raise CliError(f"error reading {path}: {(failed.strerror or '').lower()}") from failed
 
 
 def _from_literals(literals: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:

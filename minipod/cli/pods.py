@@ -46,12 +46,19 @@ def choose_container(pod: Object, wanted: str, *, quiet: bool = False) -> Object
         for each in everything:
             if each["name"] == wanted:
                 return each
-        raise CliError(f"container {wanted} is not valid for pod {name}")
+        known = ", ".join(_told(pod))
+        raise CliError(f"container {wanted} is not valid for pod {name} out of: {known}")
     if annotated in names:
         return everything[names.index(annotated)]
     first: Object = pod["spec"]["containers"][0]
     if len(everything) > 1 and not quiet:
-        inits = len(pod["spec"].get("initContainers") or [])
-        others = names[inits:] + [f"{each} (init)" for each in names[:inits]]
-        print(f'Defaulted container "{first["name"]}" out of: {", ".join(others)}', file=sys.stderr)
+        known = ", ".join(_told(pod))
+        print(f'Defaulted container "{first["name"]}" out of: {known}', file=sys.stderr)
     return first
+
+
+def _told(pod: Object) -> list[str]:
+    """Return the containers' names with their kinds, in kubectl's order."""
+    kinds = {"containers": "", "ephemeralContainers": " (ephem)", "initContainers": " (init)"}
+    spec = pod["spec"]
+    return [f"{each['name']}{kind}" for key, kind in kinds.items() for each in spec.get(key) or []]

@@ -82,6 +82,7 @@ def test_a_drained_node_takes_nothing_until_it_is_uncordoned(shared: Instance) -
             "cannot delete Pods that declare no controller (use --force to override): default/drained"
             in refused.stderr
         )
+        assert f"There are pending nodes to be drained:\n {node}\n" in refused.stderr
         assert shared.get("pod", "drained")["status"]["phase"] == "Running"
         done = shared.run(*drain, "--force", "--grace-period=1")
         assert done.stdout.splitlines() == [

@@ -44,22 +44,30 @@ def command(
 
     Nothing is stored. The exit code is 0 without differences, 1 with some, and 2 when something failed.
     """
-    if not filenames:
-        raise CliError("must specify one of -f and -k", TROUBLE)
+    try:
+        if not filenames:
+            raise CliError("must specify one of -f and -k")
+        different = _compare(invocation, Selection((), filenames, recursive), given)
+    except CliError as failed:
+        failed.exit_code = TROUBLE
+        raise
+    if different:
+        raise SilentExit(DIFFERENT)
+
+
+def _compare(invocation: Invocation, chosen: Selection, given: dict[str, Any]) -> bool:
+    """Print what differs; return whether anything does. Raises CliError."""
     failures: list[CliError] = []
     different = False
-    for target in manifest_targets(invocation, Selection((), filenames, recursive)):
+    for target in manifest_targets(invocation, chosen):
         try:
             for line in _lines(invocation, target, given):
                 different = True
                 click.echo(_coloured(line), nl=False)
         except ServerError as failed:
             failures.append(failed.when("diffing", target.source))
-    for each in failures:
-        each.exit_code = TROUBLE
     raise_all(failures)
-    if different:
-        raise SilentExit(DIFFERENT)
+    return different
 
 
 def _lines(invocation: Invocation, target: Target, given: dict[str, Any]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import click
 from minipod.cli import options as flags
 from minipod.cli.cordoning import mark, nodes
 from minipod.cli.draining import Permissions, by_reason, compute_fate
-from minipod.cli.errors import CliError, ServerError
+from minipod.cli.errors import CliError, ServerError, SilentExit
 from minipod.cli.invocation import Invocation
 from minipod.cli.printing import report
 from minipod.cli.resources import PODS
@@ -72,18 +72,21 @@ def command(invocation: Invocation, names: tuple[str, ...], selector: str, **giv
     found = nodes(invocation, names, selector)
     for node in found:
         mark(invocation, node, drain.dry_run, unschedulable=True)
-    for position, node in enumerate(found):
+    problems: dict[str, str] = {}
+    for node in found:
         try:
             _empty(invocation, node, drain)
-        except CliError:
-            pending = "".join(f"\n {each.name}" for each in found[position:])
-            print(
-                f'error: unable to drain node "{node.name}", aborting command...\n\n'
-                f"There are pending nodes to be drained:{pending}",
-                file=sys.stderr,
-            )
-            raise
-        report(node, "drained", drain.dry_run)
+        except CliError as failed:
+            problems[node.name] = failed.message
+            why = f"due to error: {failed.message}, continuing command..."
+            print(f'error: unable to drain node "{node.name}" {why}', file=sys.stderr)
+        else:
+            report(node, "drained", drain.dry_run)
+    if problems:
+        pending = "".join(f"\n {name}" for name in problems)
+        print(f"There are pending nodes to be drained:{pending}", file=sys.stderr)
+        print(*problems.values(), sep="\n", file=sys.stderr)
+        raise SilentExit(1)
 
 
 def _empty(invocation: Invocation, node: Target, drain: Drain) -> None:

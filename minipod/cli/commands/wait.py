@@ -73,7 +73,9 @@ def parse_wanted(wanted: str) -> Test:
         return _condition_test(name, value or "true")
     if kind == "jsonpath" and rest:
         return _path_test(rest)
-    raise CliError(f'unrecognized condition: "{wanted}"')
+    raise CliError(
+        f'unrecognized condition: "{wanted}"' if wanted else "unrecognized condition: []"
+    )
 
 
 def _existing(obj: "Object | None", target: Target) -> Object:

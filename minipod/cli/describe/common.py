@@ -48,6 +48,8 @@ def event_lines(w: Writer, events: list[Object]) -> None:
     w.line(1, "----\t------\t----\t----\t-------")
     for event in sorted(events, key=last_seen):
         message = str(event.get("message", "")).strip()
+        if part := (event.get("involvedObject") or {}).get("fieldPath"):
+            message = f"{part}: {message}"
         kind, reason = event.get("type", ""), event.get("reason", "")
         w.line(1, f"{kind}\t{reason}\t{event_age(event)}\t{_source(event)}\t{message}")
 

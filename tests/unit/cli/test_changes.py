@@ -155,6 +155,22 @@ def test_apply_creates_with_the_annotation_that_kubectl_writes(
     )
 
 
+def test_a_diff_that_fails_is_no_difference(server: FakeApiServer, minipod: Minipod) -> None:
+    ended = minipod("diff", "-f", "/nowhere.yaml")
+    assert (ended.code, ended.err) == (2, 'error: the path "/nowhere.yaml" does not exist\n')
+
+
+def test_what_exists_already_is_told_as_kubectl_tells_it(
+    server: FakeApiServer, minipod: Minipod
+) -> None:
+    for words, text in (
+        ("namespace", 'Error from server (AlreadyExists): namespaces "x" already exists'),
+        ("serviceaccount", 'error: failed to create serviceaccount: serviceaccounts "x" already'),
+    ):
+        minipod("create", words, "x")
+        assert minipod("create", words, "x").err.startswith(text)
+
+
 def test_apply_twice_changes_nothing_then_only_what_differs(
     server: FakeApiServer, minipod: Minipod, manifest: str
 ) -> None:

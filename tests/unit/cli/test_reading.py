@@ -30,7 +30,8 @@ def test_logs_of_the_only_or_the_first_container(server: FakeApiServer, minipod:
         "[pod/nginx/a] from a\n[pod/nginx/b] from b\n"
     )
     assert (
-        minipod("logs", "nginx", "-c", "c").err == "error: container c is not valid for pod nginx\n"
+        minipod("logs", "nginx", "-c", "c").err
+        == "error: container c is not valid for pod nginx out of: a, b, i (init)\n"
     )
 
 
@@ -93,6 +94,17 @@ def event(name: str, reason: str, **more: object) -> dict[str, object]:
         "source": {"component": "kubelet"},
         **more,
     }
+
+
+def test_describe_says_which_part_an_event_is_about(
+    server: FakeApiServer, minipod: Minipod
+) -> None:
+    made = pod()
+    made["metadata"]["uid"] = "u"
+    server.put("pods", made)
+    about = {"kind": "Pod", "name": "nginx", "uid": "u", "fieldPath": "spec.containers{app}"}
+    server.put("events", event("e1", "Started", involvedObject=about))
+    assert "spec.containers{app}: Started it\n" in minipod("describe", "pod", "nginx").out
 
 
 def test_describe_a_pod(server: FakeApiServer, minipod: Minipod) -> None:

@@ -316,7 +316,7 @@ def test_what_cannot_be_run_is_said(server: FakeApiServer, minipod: Minipod) -> 
     assert "completed pod; current phase is Succeeded" in minipod("exec", "done", "--", "ls").err
     assert (
         minipod("exec", "nginx", "-c", "x", "--", "ls").err
-        == "error: container x is not valid for pod nginx\n"
+        == "error: container x is not valid for pod nginx out of: app\n"
     )
     assert (
         minipod("exec", "two", "--", "ls").err == 'Defaulted container "a" out of: a, b, i (init)\n'

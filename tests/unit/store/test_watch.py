@@ -1,6 +1,8 @@
 """Watches deliver every version once and in order, from the ring or from the log."""
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -163,11 +165,14 @@ def test_an_early_watch_is_told_of_an_announced_write_before_it_is_on_disk(tmp_p
         told = asyncio.ensure_future(early.next())
         later = asyncio.ensure_future(plain.next())
         await asyncio.sleep(0)
-        silent = asyncio.ensure_future(store.put("/pods/a/x", encode, expected=0))
-        writing = asyncio.ensure_future(store.put("/pods/a/y", encode, expected=0, announce=True))
-        (event,) = await told
-        assert (event.key, store.revision, early.revision) == ("/pods/a/y", 0, 0)
-        assert not later.done()
+        with contextlib.closing(sqlite3.connect(tmp_path / "store.db")) as other:
+            other.execute("BEGIN IMMEDIATE")  # nothing is committed before it ends
+            silent = asyncio.ensure_future(store.put("/pods/a/x", encode, expected=0))
+            announced = store.put("/pods/a/y", encode, expected=0, announce=True)
+            writing = asyncio.ensure_future(announced)
+            (event,) = await told
+            assert (event.key, store.revision, early.revision) == ("/pods/a/y", 0, 0)
+            assert not later.done()
         await store.settled(event.revision)
         assert store.get("/pods/a/y") is not None
         assert [e.key for e in await take(early, 2)] == ["/pods/a/x", "/pods/a/y"]
