@@ -1,5 +1,6 @@
-"""Certificates of authorities for tests: each call makes another."""
+"""Certificates of authorities, and requests for certificates, for tests: each call makes another."""
 
+import base64
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -25,3 +26,16 @@ def make_authority(name: str = "authority", *, authority: bool = True) -> str:
         .sign(key, hashes.SHA256())
     )
     return made.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def make_request(name: str, key: ec.EllipticCurvePrivateKey | None = None) -> str:
+    """Return what a CertificateSigningRequest holds to have a certificate for `name` of the group `dev`."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "dev"),
+            x509.NameAttribute(NameOID.COMMON_NAME, name),
+        ]
+    )
+    made = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    return base64.b64encode(made.public_bytes(serialization.Encoding.PEM)).decode()

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from tests.authorities import make_request
 from tests.e2e.instance import Instance, wait_until
 from tests.e2e.kubectl import Kubectl, find_kubectls, kubeconfig
 
@@ -18,16 +18,8 @@ pytestmark = pytest.mark.skipif(not find_kubectls(), reason="needs kubectl")
 
 
 def _asked(name: str, key: ec.EllipticCurvePrivateKey, **spec: object) -> str:
-    subject = x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "dev"),
-            x509.NameAttribute(NameOID.COMMON_NAME, name),
-        ]
-    )
-    made = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
-    request = base64.b64encode(made.public_bytes(serialization.Encoding.PEM)).decode()
     wanted = {
-        "request": request,
+        "request": make_request(name, key),
         "signerName": "kubernetes.io/kube-apiserver-client",
         "usages": ["client auth"],
         "expirationSeconds": 3600,

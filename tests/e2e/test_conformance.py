@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.authorities import make_request
 from tests.e2e.instance import Instance, wait_until
 from tests.e2e.kubectl import Kubectl, find_kubectls, kubeconfig
 
@@ -22,6 +23,7 @@ MERGE, STRATEGIC = "application/merge-patch+json", "application/strategic-merge-
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 NAMESPACE = "conformance"
 CORE = f"/api/v1/namespaces/{NAMESPACE}"
+_POD = {"containers": [{"name": "main", "image": "busybox"}]}
 
 
 class Rest:
@@ -50,6 +52,15 @@ class Rest:
             connection.request(method, path + query, data, headers)
             answer = connection.getresponse()
             return answer.status, json.loads(answer.read() or b"null")
+
+    def watch(self, path: str, query: str) -> Iterator[tuple[str, Object]]:
+        """Yield the types and objects of a watch."""
+        connection = http.client.HTTPSConnection(self._address, context=self._tls, timeout=20)
+        with contextlib.closing(connection):
+            connection.request("GET", f"{path}?watch=1&{query}")
+            for line in connection.getresponse():
+                event = json.loads(line)
+                yield event["type"], event["object"]
 
     def must(self, *arguments: Any, **more: str) -> Any:
         """Return the answer of a request that must succeed."""
@@ -100,6 +111,17 @@ def test_what_has_no_table_says_so(rest: Rest) -> None:
     assert rest.must("POST", path, asked, accept=f"{TABLE},application/json")["status"]["allowed"]
 
 
+def test_a_namespace_is_patched_and_updated(rest: Rest) -> None:
+    path = f"/api/v1/namespaces/{NAMESPACE}"
+    labelled = {"metadata": {"labels": {"patched": "yes"}}}
+    patched = rest.must("PATCH", path, labelled, STRATEGIC)
+    assert patched["metadata"]["labels"]["patched"] == "yes"
+    patched["metadata"]["labels"]["updated"] = "yes"
+    rest.must("PUT", path, patched)
+    found = _items(rest, "/api/v1/namespaces", "labelSelector=patched%3Dyes,updated%3Dyes")
+    assert [each["metadata"]["name"] for each in found] == [NAMESPACE]
+
+
 def test_a_namespaces_status_and_finalizers_are_written_apart(rest: Rest) -> None:
     path = f"/api/v1/namespaces/{NAMESPACE}"
     told = {"type": "StatusPatch", "status": "True", "reason": "E2E", "message": "patched"}
@@ -118,9 +140,35 @@ def test_a_namespaces_status_and_finalizers_are_written_apart(rest: Rest) -> Non
     assert rest.must("PUT", f"{path}/finalize", held)["spec"]["finalizers"] == ["kubernetes"]
 
 
+_APPS = f"/apis/apps/v1/namespaces/{NAMESPACE}"
+_TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": _POD}
+# What is counted, under which name, and an object of it.
+_COUNTED = (
+    ("count/configmaps", f"{CORE}/configmaps", {}),
+    ("secrets", f"{CORE}/secrets", {}),
+    ("services", f"{CORE}/services", {"spec": {"ports": [{"port": 80}]}}),
+    (
+        "replicationcontrollers",
+        f"{CORE}/replicationcontrollers",
+        {"spec": {"replicas": 0, "selector": {"a": "b"}, "template": _TEMPLATE}},
+    ),
+    (
+        "count/replicasets.apps",
+        f"{_APPS}/replicasets",
+        {
+            "spec": {
+                "replicas": 0,
+                "selector": {"matchLabels": {"a": "b"}},
+                "template": _TEMPLATE,
+            }
+        },
+    ),
+)
+
+
 def test_a_quotas_life(rest: Rest) -> None:
     path = f"{CORE}/resourcequotas"
-    hard = {"cpu": "500m", "memory": "500Mi", "count/configmaps": "20", "secrets": "5"}
+    hard = {"cpu": "500m", "memory": "500Mi", **{name: "9" for name, _, _ in _COUNTED}}
     quota = {"metadata": {"name": "q", "labels": {"of": "test"}}, "spec": {"hard": hard}}
     rest.must("POST", path, quota)
 
@@ -129,10 +177,13 @@ def test_a_quotas_life(rest: Rest) -> None:
 
     wait_until(lambda: status().get("hard") == hard, "the status to be calculated")
     before = status()["used"]
-    rest.must("POST", f"{CORE}/secrets", {"metadata": {"name": "counted"}})
-    wait_until(lambda: status()["used"]["secrets"] == "1", "the Secret to be counted")
-    rest.must("DELETE", f"{CORE}/secrets/counted")
-    wait_until(lambda: status()["used"] == before, "the Secret to be given back")
+    for _, where, body in _COUNTED:
+        rest.must("POST", where, {"metadata": {"name": "counted"}, **body})
+    more = {name: str(int(before[name]) + 1) for name, _, _ in _COUNTED}
+    wait_until(lambda: status()["used"] == before | more, "the objects to be counted")
+    for _, where, _ in _COUNTED:
+        rest.must("DELETE", f"{where}/counted")
+    wait_until(lambda: status()["used"] == before, "the objects to be given back")
     shrunk = {"status": {"hard": {"cpu": "1", "memory": "1Gi"}}}
     assert rest.must("PATCH", f"{path}/q/status", shrunk, MERGE)["spec"]["hard"] == hard
     rest.must("PATCH", f"{path}/q", {"spec": {"hard": {"cpu": "1"}}}, MERGE)
@@ -295,7 +346,6 @@ def test_a_services_addresses_follow_its_type(rest: Rest) -> None:
 _BACKEND = {"service": {"name": "web", "port": {"number": 80}}}
 _NETWORKING = "/apis/networking.k8s.io/v1"
 _STORAGE = "/apis/storage.k8s.io/v1"
-_POD = {"containers": [{"name": "main", "image": "busybox"}]}
 _CLAIM = {
     "accessModes": ["ReadWriteOnce"],
     "storageClassName": "none",
@@ -325,10 +375,21 @@ _SLICES = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
         (_SLICES, {"addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"]}]}),
         (f"{CORE}/podtemplates", {"template": {"spec": _POD}}),
         (f"{CORE}/configmaps", {"data": {"a": "b"}}),
+        (f"{CORE}/serviceaccounts", {"automountServiceAccountToken": False}),
         (f"{CORE}/secrets", {"stringData": {"a": "b"}}),
         (f"{CORE}/limitranges", {"spec": {"limits": [{"type": "Pod", "max": {"cpu": "1"}}]}}),
         (f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases", {"spec": {}}),
         ("/api/v1/nodes", {}),
+        (
+            "/apis/certificates.k8s.io/v1/certificatesigningrequests",
+            {
+                "spec": {
+                    "request": make_request("nobody"),
+                    "signerName": "example.com/nobody",
+                    "usages": ["client auth"],
+                }
+            },
+        ),
         (f"{_FLOWS}/flowschemas", {"spec": {"priorityLevelConfiguration": {"name": "low"}}}),
         (f"{_FLOWS}/prioritylevelconfigurations", {"spec": {"type": "Limited", "limited": _LEVEL}}),
         ("/apis/node.k8s.io/v1/runtimeclasses", {"handler": "h"}),
@@ -356,6 +417,7 @@ _SLICES = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
     ids=lambda each: each.rpartition("/")[2] if isinstance(each, str) else "",
 )
 def test_every_verb_of_a_kind(rest: Rest, path: str, body: Object) -> None:
+    before = rest.must("GET", path)["metadata"]["resourceVersion"]
     for name in ("one", "two"):
         rest.must("POST", path, {"metadata": {"name": name, "labels": {"of": "test"}}, **body})
     one = rest.must("GET", f"{path}/one")
@@ -375,6 +437,13 @@ def test_every_verb_of_a_kind(rest: Rest, path: str, body: Object) -> None:
     rest.must("DELETE", f"{path}/one")
     rest.must("DELETE", path, query=chosen)
     assert _items(rest, path, chosen) == []
+    seen = []
+    for kind, obj in rest.watch(path, f"{chosen}&resourceVersion={before}"):
+        seen.append((kind, obj["metadata"]["name"]))
+        if {("DELETED", "one"), ("DELETED", "two")} <= set(seen):
+            break
+    assert [each for each in seen if each[0] == "ADDED"] == [("ADDED", "one"), ("ADDED", "two")]
+    assert ("MODIFIED", "one") in seen
 
 
 @pytest.mark.skipif(not find_kubectls(), reason="needs kubectl")
