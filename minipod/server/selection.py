@@ -55,9 +55,12 @@ def _as_seen(kind: Kind, predicate: Predicate | None) -> Predicate | None:
 
 
 class SharedDecoder:
-    """Decodes a version once for all the predicates that look at it. What it returns must not be changed."""
+    """Decodes a version once for all the predicates that look at it: soon after it was written, so few are kept.
 
-    def __init__(self, size: int = 128) -> None:
+    What it returns must not be changed, and lacks managedFields, which no predicate looks at.
+    """
+
+    def __init__(self, size: int = 32) -> None:
         self._size = size
         self._decoded: OrderedDict[int, Object] = OrderedDict()
 
@@ -66,6 +69,7 @@ class SharedDecoder:
         found = self._decoded.get(revision)
         if found is None:
             found = self._decoded[revision] = wire.decode(value)
+            found.get("metadata", {}).pop("managedFields", None)
             if len(self._decoded) > self._size:
                 self._decoded.popitem(last=False)
         return found

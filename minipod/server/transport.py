@@ -61,7 +61,7 @@ class InProcessTransport:
 class _Decoder:
     """Decodes a version once for all watches, which get the same bytes of it. What it returns must not be changed."""
 
-    def __init__(self, size: int = 64) -> None:
+    def __init__(self, size: int = 32) -> None:
         self._size = size
         self._decoded: OrderedDict[int, tuple[bytes, Object]] = OrderedDict()
 
