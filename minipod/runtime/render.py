@@ -30,7 +30,7 @@ _HEADER = """\
 # {title}
 #
 # The steps that minipod performs with system calls, as ordinary tools. Run as root on a host where nothing is to
-# be lost: it trusts its images (minipod resolves every path inside them by openat2), and undoes nothing.
+# be lost: it trusts its images not to change meanwhile (minipod resolves their paths by openat2), and undoes nothing.
 # [daemon], [shim] and [child] say which process of minipod's takes the step.
 set -eu
 here=$(mktemp -d)
@@ -38,6 +38,22 @@ export here
 trap 'rm -rf "$here"' EXIT
 mkfifo "$here/ready" "$here/go"
 wait_for() {{ until read -r said <"$here/ready"; do :; done; [ "$said" = "$1" ] || exit 1; }}
+
+# inside ROOT PATH: where a process in ROOT finds PATH, whose links may be the image's
+cat >"$here/inside" <<'END'
+root=${{1%/}} at= rest=$2/ links=0
+while [ -n "$rest" ]; do
+  part=${{rest%%/*}} rest=${{rest#*/}}
+  case $part in '' | .) continue ;; ..) at=${{at%/*}}; continue ;; esac
+  if [ -L "$root$at/$part" ]; then
+    links=$((links + 1)); [ "$links" -le 40 ] || exit 1
+    link=$(readlink "$root$at/$part")
+    case $link in /*) at= ;; esac
+    rest=$link/$rest
+  else at=$at/$part; fi
+done
+printf '%s\n' "${{root:-}}${{at:-/}}"
+END
 """
 _TRAP = "trap 'echo failed >\"$here/ready\"' EXIT"
 _NAMESPACE_OPTIONS = {"mnt": "--mount", "cgroup": "--cgroup", "pid": "--pid"} | {

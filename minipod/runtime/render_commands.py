@@ -56,6 +56,7 @@ class Context:
     new_root: str = ""  # "" while paths are the host's
     labels: dict[str, int] = field(default_factory=dict)
     current: str = ""
+    trees: dict[str, str] = field(default_factory=dict)  # where on the host a taken mount is
 
     def label(self, name: str) -> str:
         """Return a name for the files of the next process called `name`."""
@@ -64,7 +65,7 @@ class Context:
 
     def begin_child(self, name: str) -> None:
         """A new process begins on the host's root."""
-        self.current, self.new_root = name, ""
+        self.current, self.new_root, self.trees = name, "", {}
 
     def inside(self, path: str, root: str = "/") -> str:
         """Return where `path` of a root is found by the script: minipod has changed the root by then, a shell not."""
@@ -295,7 +296,7 @@ def _await_turn(_operation: AwaitTurn, _: Context) -> list[str]:
     return ["# nothing to wait for: a shell makes one after the other"]
 
 
-def _open_mount_tree(operation: OpenMountTree, _: Context) -> list[str]:
+def _open_mount_tree(operation: OpenMountTree, context: Context) -> list[str]:
     if operation.target:
         instead = {
             "shm": f"here {operation.source} becomes a tmpfs of the container's own",
@@ -305,6 +306,7 @@ def _open_mount_tree(operation: OpenMountTree, _: Context) -> list[str]:
             "# a shell cannot carry a mount from one mount namespace to another (open_tree, move_mount):",
             f"# {instead[operation.name]}",
         ]
+    context.trees[operation.name] = _joined(operation.source, operation.subpath)
     return [
         "# a shell cannot hold a detached mount (open_tree): here what the container mounts there",
         "# does not reach the host",
@@ -317,6 +319,15 @@ def _mount_overlay(operation: MountOverlay, _: Context) -> list[str]:
     if not operation.devices:
         options = f"nodev,{options}"
     return [f"mount -t overlay -o {shlex.quote(options)} overlay {quote(operation.target)}"]
+
+
+def _joined(source: str, subpath: str) -> str:
+    return "/".join(part.rstrip("/") for part in (source, subpath) if part)
+
+
+def place(path: str, root: str) -> str:
+    """Return the line that finds `path` in a new root, whose links must not lead to the host: it becomes $target."""
+    return f'target=$(sh "$here/inside" {quote(root)} {quote(path)})'
 
 
 def _mount_filesystem(operation: MountFilesystem, context: Context) -> list[str]:
@@ -336,27 +347,30 @@ def _bind_mount(operation: BindMount, context: Context) -> list[str]:
     if operation.tree == "proc":
         mount = f"mount -t proc -o {','.join(operation.options)} proc {target}"
         return [f"mkdir -p {target}", f'nsenter --target "$pause_pid" --pid {mount}']
-    source = "/".join(part.rstrip("/") for part in (operation.source, operation.subpath) if part)
-    made = f"mkdir -p {quote(source)}; " if operation.subpath else ""
+    source = context.trees.get(operation.tree) or _joined(operation.source, operation.subpath)
+    made = [f"mkdir -p {quote(source)}"] if operation.subpath else []
     lines = [
-        f"{made}if [ -d {quote(source)} ]; then mkdir -p {target}; else touch {target}; fi",
-        f"mount --{'r' if operation.recursive else ''}bind {quote(source)} {target}",
-        f"mount --make-{operation.propagation} {target}",
+        *made,
+        place(operation.target, context.inside("/", operation.root)),
+        'mkdir -p "$(dirname "$target")"',
+        f'if [ -d {quote(source)} ]; then mkdir -p "$target"; else touch "$target"; fi',
+        f'mount --{"r" if operation.recursive else ""}bind {quote(source)} "$target"',
+        f'mount --make-{operation.propagation} "$target"',
     ]
-    return lines + _bind_options(operation, target)
+    return lines + _bind_options(operation)
 
 
-def _bind_options(operation: BindMount, target: str) -> list[str]:
+def _bind_options(operation: BindMount) -> list[str]:
     """Return what sets the options of a bind, and of what is mounted below it; `ro` is for itself if not for all."""
     everywhere = [*operation.options, *(["ro"] if operation.recursive_read_only else [])]
     here = [*operation.options, *(["ro"] if operation.read_only else [])]
     lines = []
     if operation.recursive and everywhere:
-        found = f"findmnt --noheadings --raw --submounts --output TARGET {target}"
+        found = 'findmnt --noheadings --raw --submounts --output TARGET "$target"'
         remount = f"mount -o remount,bind,{','.join(everywhere)}"
         lines.append(f'{found} | while read -r each; do {remount} "$each"; done')
     if here and (here != everywhere or not operation.recursive):
-        lines.append(f"mount -o remount,bind,{','.join(here)} {target}")
+        lines.append(f'mount -o remount,bind,{",".join(here)} "$target"')
     return lines
 
 

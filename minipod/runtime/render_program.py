@@ -17,7 +17,7 @@ from minipod.runtime.operations import (
     SetNoNewPrivileges,
     SetUser,
 )
-from minipod.runtime.render_commands import Context, quote
+from minipod.runtime.render_commands import Context, place, quote
 from minipod.runtime.spec import User
 
 _LATER = "# (with setpriv, at the end)"
@@ -38,7 +38,7 @@ def program_commands(operation: Operation, program: Program, context: Context) -
     match operation:
         case ChangeDirectory(path):
             program.directory = path
-            return [f"mkdir -p {quote(context.inside(path))}"]
+            return [place(path, context.inside("/")), 'mkdir -p "$target"']
         case LimitCapabilities(names):
             program.capabilities = names
             return [_LATER]

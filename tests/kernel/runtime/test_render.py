@@ -91,7 +91,14 @@ def test_script_makes_what_launch_makes(
     (volume / "below").mkdir(parents=True)
     subprocess.run(["mount", "-t", "tmpfs", "mp-test", volume / "below"], check=True)
     request.addfinalizer(lambda: subprocess.run(["umount", volume / "below"], check=True))
+    (volume / "file").touch()
+    (world.layer / "run").mkdir()
+    (world.layer / "var").mkdir()
+    (world.layer / "var/run").symlink_to("/run")  # as Debian's; in there, and not on the host
     bound = (
+        Mount("/var/run/secrets/here", str(volume), read_only=True),
+        Mount("/etc/missing/file", str(volume / "file")),
+        Mount("/shared", str(volume), "sub", propagation="rshared"),
         Mount("/data", str(volume)),
         Mount("/etc/sub", str(volume), "sub", read_only=True),
         Mount("/ro", str(volume), read_only=True),
