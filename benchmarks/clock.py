@@ -6,6 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+QUIET_SECONDS = (
+    0.3  # what the kernel needs to end a network namespace that nobody has any more, and some more
+)
+
 
 @dataclass
 class Row:
@@ -67,16 +71,25 @@ def beside(
     label: str,
     every: int = 3,
 ) -> tuple[list[float], list[float]]:
-    """Call `ours` `count` times, and `theirs` between every so many of them: both see the same weather."""
+    """Call `ours` `count` times, and `theirs` between every so many of them: both see the same weather.
+
+    Each begins on a quiet machine: the kernel goes on taking down the namespaces of the one before for a while, under
+    locks that the next would wait for.
+    """
+
+    def rested(run: Callable[[int], float], number: int) -> float:
+        time.sleep(QUIET_SECONDS)
+        return run(number)
+
     ours(-1)
     if theirs:
         theirs(-1)
     mine: list[float] = []
     peers: list[float] = []
     for number in range(count):
-        mine.append(ours(number))
+        mine.append(rested(ours, number))
         if theirs and number % every == 0:
-            peers.append(theirs(number))
+            peers.append(rested(theirs, number))
         print(f"\r{label}: {number + 1}/{count}", end="", file=sys.stderr, flush=True)
     print(f"\r{label}: median {statistics.median(mine):.1f} ms", file=sys.stderr)
     return mine, peers
