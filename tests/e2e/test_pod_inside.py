@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from minipod.node.translate import container_id
 from tests.e2e.instance import Instance, wait_until
 from tests.e2e.pods import container, inside, pod, status_of, wait_phase, wait_pod
 
@@ -179,6 +180,9 @@ def test_a_missing_host_path_is_reported_and_heals(shared: Instance, tmp_path: P
         lambda: "FailedMount" in shared.out("events", "--for", "pod/heals"), "the FailedMount event"
     )
     assert "is not a directory" in shared.out("events", "--for", "pod/heals")
+    uid = shared.out("get", "pod", "heals", "-o", "jsonpath={.metadata.uid}")
+    home = shared.layout.containers / container_id({"metadata": {"uid": uid}}, "c0", 0)
+    assert not home.exists()  # it was prepared beside its volume, and given up
     wanted.mkdir()
     wait_phase(shared, "heals", "Running", 30)
     _delete(shared, "heals")

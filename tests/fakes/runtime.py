@@ -76,6 +76,7 @@ class FakeRuntime:
         self.exits_at_once: dict[str, int] = {}  # container name -> exit code
         self.ignores_term: set[str] = set()  # container names
         self.fail_next: dict[str, RuntimeFailure] = {}
+        self.prepared: list[str] = []  # container names, in the order in which they were
         self.abandoned: list[str] = []
         self.gates: dict[str, asyncio.Event] = {}  # call name -> held until set
         self.reached: dict[str, asyncio.Event] = {}  # call name -> set when a gate is reached
@@ -140,6 +141,7 @@ class FakeRuntime:
         self.sandboxes.pop(sandbox_id, None)
 
     async def prepare_container(self, spec: ContainerSpec) -> "FakePrepared":
+        self.prepared.append(spec.labels[LABEL_CONTAINER])
         return FakePrepared(self, spec)
 
     async def start_container(

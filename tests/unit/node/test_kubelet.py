@@ -469,3 +469,35 @@ def test_a_token_that_cannot_be_renewed_is_asked_for_again(play):
         assert "second" in _written(world)
 
     play(scene)
+
+
+def test_containers_prepare_themselves_beside_their_volumes(play):
+    async def scene(world: World) -> None:
+        reached, go = world.runtime.gate("perform")
+        refers = container("refers", envFrom=[{"configMapRef": {"name": "c"}}])
+        await world.create(make_pod("web", container("plain"), refers))
+        assert reached.is_set()
+        assert world.runtime.prepared == ["plain"]
+        assert world.runtime.running() == []
+        go.set()
+        await world.settle()
+        assert world.runtime.running() == ["plain"]
+
+    play(scene)
+
+
+def test_after_a_volume_that_failed_nothing_is_prepared_in_vain(play):
+    async def scene(world: World) -> None:
+        world.runtime.fail_next["perform"] = RuntimeFailure("CreateContainerError", "no such disk")
+        await world.create(make_pod())
+        assert world.runtime.prepared == ["app"]
+        assert len(world.runtime.abandoned) == 1
+        reached, go = world.runtime.gate("perform")
+        await world.pass_time(1)
+        assert reached.is_set()
+        assert world.runtime.prepared == ["app"]
+        go.set()
+        await world.settle()
+        assert world.runtime.running() == ["app"]
+
+    play(scene)
