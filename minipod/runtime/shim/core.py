@@ -35,6 +35,9 @@ class Core:
         self.processes = Processes()
         self.cgroups = cgroup.this_host()
         self.busy = 0  # works in progress that an upgrade waits for
+        self.emptying: set[int] = (
+            set()
+        )  # cgroup.events of exec cgroups that somebody still lives in
 
 
 def text(arguments: Plain, name: str) -> str:

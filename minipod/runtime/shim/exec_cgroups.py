@@ -1,14 +1,15 @@
 """The v2 cgroup that each exec'd process is born into, so that it can be killed with everything it started."""
 
-import errno
+import contextlib
 import os
+import select
 
 from minipod.linux import cgroup
 from minipod.runtime.shim.containers import explain
 from minipod.runtime.shim.core import Core, Refusal
 from minipod.runtime.shim.processes import kill_tree
 
-REMOVAL_WAITS = (0.01, 0.1, 1.0)
+MOST_EMPTYING = 256  # execs whose leftovers are waited for at once
 
 
 def make(core: Core, path: str) -> None:
@@ -27,15 +28,38 @@ def kill(core: Core, path: str, pid: int) -> None:
     kill_tree(pid)
 
 
-def remove(core: Core, path: str, waits: tuple[float, ...] = REMOVAL_WAITS) -> None:
-    """Remove an exec's own cgroup, unless what it left in the background still lives there.
+def remove(core: Core, path: str) -> None:
+    """Remove an exec's own cgroup, now or when the last of what it left in the background has ended.
 
-    The process that made the program's may end a moment after it: it is tried again after each of the `waits`, seconds.
+    The kernel tells. Beyond some descriptors for that, what is left goes with the container.
     """
-    if not core.cgroups.unified:
+    directory = f"{core.cgroups.unified}/{path}"
+    if not core.cgroups.unified or _is_removed(directory) or len(core.emptying) >= MOST_EMPTYING:
         return
     try:
-        os.rmdir(f"{core.cgroups.unified}/{path}")
-    except OSError as error:
-        if error.errno == errno.EBUSY and waits:
-            core.loop.call_later(waits[0], lambda: remove(core, path, waits[1:]))
+        events = os.open(f"{directory}/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return  # it has gone meanwhile
+
+    def look(_events: int) -> None:
+        with contextlib.suppress(OSError):  # ENODEV: it has gone with its container
+            os.pread(events, 256, 0)  # or the kernel tells for ever
+        if _is_removed(directory):
+            core.loop.unwatch(events)
+            core.emptying.discard(events)
+            os.close(events)
+
+    core.emptying.add(events)
+    core.loop.watch(events, select.EPOLLPRI, look)
+    look(0)
+
+
+def _is_removed(directory: str) -> bool:
+    """Remove a cgroup unless somebody lives there; whether it is gone."""
+    try:
+        os.rmdir(directory)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True

@@ -31,7 +31,7 @@ async def test_code_and_both_streams_in_their_order(shim: ShimWorld) -> None:
     result = await command(shim, container, "echo one; echo two >&2; echo three; exit 3")
     assert result == CommandResult(3, "one\ntwo\nthree\n")
     assert (await command(shim, container, "kill -9 $$")).exit_code == 137
-    assert shim.descriptors() == before
+    await wait_until(lambda: shim.descriptors() == before)
     assert inhabitants(shim, container) == [container.pid]
 
 
@@ -83,6 +83,20 @@ async def test_many_at_once_answer_each_their_own(shim: ShimWorld) -> None:
     results = await asyncio.gather(*(command(shim, container, each) for each in scripts))
     assert [(each.exit_code, each.output) for each in results] == [(n, f"{n}\n") for n in range(30)]
     await wait_until(lambda: not left_of_execs(shim))
+
+
+@asynchronous
+async def test_what_is_left_in_the_background_leaves_nothing_at_its_end(shim: ShimWorld) -> None:
+    container = await sleeper(shim)
+    before = shim.descriptors()
+    await command(shim, container, "sleep 1.5 & sleep 1.5 &")
+    assert len(left_of_execs(shim)) == 1
+    await wait_until(lambda: not left_of_execs(shim))
+    await wait_until(lambda: shim.descriptors() == before)
+    await command(shim, container, "sleep 1000 &")
+    await shim.runtime.stop_container(container.id, 0)
+    await shim.runtime.remove_container(container.id)
+    await wait_until(lambda: shim.descriptors() < before)
 
 
 @asynchronous

@@ -54,7 +54,7 @@ async def test_exec_of_a_missing_program_says_so(shim: ShimWorld) -> None:
     with pytest.raises(RuntimeFailure, match="nothing-here") as failure:
         await shim.exec(container.id, "nothing-here")
     assert failure.value.reason == "StartError"
-    assert shim.descriptors() == before
+    await wait_until(lambda: shim.descriptors() == before)
     with pytest.raises(RuntimeFailure, match="does not exist"):
         await shim.exec("unknown", "true")
 
