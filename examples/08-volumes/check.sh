@@ -2,7 +2,7 @@
 # Runs the Pods of this chapter and compares the container's view with the host's.
 set -eu
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
-fail() { echo "check: $*" >&2; exit 1; }
+. "$here/../expect.sh"
 clean() { minipod delete --ignore-not-found --now -f "$here" >/dev/null; }
 trap clean EXIT
 

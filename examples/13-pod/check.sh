@@ -2,19 +2,9 @@
 # Runs the Pods of this chapter and looks at each from inside and from the host.
 set -eu
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
-fail() { echo "check: $*" >&2; exit 1; }
+. "$here/../expect.sh"
 clean() { minipod delete --ignore-not-found --now -f "$here" >/dev/null; }
 trap clean EXIT
-# until_says SECONDS WANTED COMMAND...: runs COMMAND until its output holds WANTED
-until_says() {
-    seconds=$1 wanted=$2
-    shift 2
-    until "$@" 2>&1 | grep -q -- "$wanted"; do
-        seconds=$((seconds - 1))
-        [ $seconds -gt 0 ] || fail "\"$*\" never said \"$wanted\", but: $("$@" 2>&1 | tail -n 5)"
-        sleep 1
-    done
-}
 
 minipod apply -f "$here" --until-ready --timeout=120s
 

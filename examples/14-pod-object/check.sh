@@ -2,23 +2,13 @@
 # Runs the Pods of this chapter and looks at each from inside and from the host.
 set -eu
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
-fail() { echo "check: $*" >&2; exit 1; }
+. "$here/../expect.sh"
 node=$(minipod get nodes -o 'jsonpath={.items[0].metadata.name}')
 clean() {
     minipod delete --ignore-not-found --now -f "$here" >/dev/null
     minipod label node "$node" disktype- >/dev/null
 }
 trap clean EXIT
-# until_says SECONDS WANTED COMMAND...: runs COMMAND until its output holds WANTED
-until_says() {
-    tries=$(($1 * 5)) wanted=$2
-    shift 2
-    until "$@" 2>&1 | grep -q -- "$wanted"; do
-        tries=$((tries - 1))
-        [ $tries -gt 0 ] || fail "\"$*\" never said \"$wanted\", but: $("$@" 2>&1 | tail -n 5)"
-        sleep 0.2
-    done
-}
 phase() { minipod get pod "$1" -o 'jsonpath={.status.phase}'; }
 namespace() { minipod exec "$1" -c "$2" -- readlink "/proc/self/ns/$3"; }
 

@@ -2,22 +2,12 @@
 # Runs the probes and restarts of this chapter; test-liveness-exec in a copy that is in a hurry.
 set -eu
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
-fail() { echo "check: $*" >&2; exit 1; }
+. "$here/../expect.sh"
 ours="-f $here/liveness-http.yaml -f $here/liveness-tcp.yaml -f $here/one-plus-one.yaml -f $here/two-containers.yaml
     -f $here/test-liveness-exec.yaml"
 # shellcheck disable=SC2086  # a list
 clean() { minipod delete --ignore-not-found --now $ours >/dev/null; }
 trap clean EXIT
-# until_says SECONDS WANTED COMMAND...: runs COMMAND until its output holds WANTED
-until_says() {
-    tries=$(($1 * 5)) wanted=$2
-    shift 2
-    until "$@" 2>&1 | grep -q -- "$wanted"; do
-        tries=$((tries - 1))
-        [ $tries -gt 0 ] || fail "\"$*\" never said \"$wanted\", but: $("$@" 2>&1 | tail -n 5)"
-        sleep 0.2
-    done
-}
 status() { minipod get pod "$1" -o "jsonpath={.status.$2}"; }
 
 minipod apply -f "$here/liveness-http.yaml" -f "$here/liveness-tcp.yaml" -f "$here/one-plus-one.yaml" \

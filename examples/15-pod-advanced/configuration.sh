@@ -3,7 +3,7 @@
 set -eu
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
 cd "$here"
-fail() { echo "check: $*" >&2; exit 1; }
+. "$here/../expect.sh"
 created="secret/user secret/pass secret/web-tls secret/registry configmap/ui-config"
 manifests="-f test-projected-volume.yaml -f mysecret.yaml -f configured.yaml -f test-downwardapi-volume.yaml
     -f downwardapi-fields.yaml -f account.yaml -f preset.yaml -f pod.yaml"
@@ -17,15 +17,6 @@ clean() {
     rm -rf "$keys"
 }
 trap clean EXIT
-until_says() {
-    tries=$(($1 * 5)) wanted=$2
-    shift 2
-    until "$@" 2>&1 | grep -q -- "$wanted"; do
-        tries=$((tries - 1))
-        [ $tries -gt 0 ] || fail "\"$*\" never said \"$wanted\", but: $("$@" 2>&1 | tail -n 5)"
-        sleep 0.2
-    done
-}
 inside() { pod=$1; shift; minipod exec "$pod" -- "$@"; }
 is() { [ "$1" = "$2" ] || fail "\"$1\" is not \"$2\""; }
 
