@@ -361,12 +361,15 @@ def expected(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> str:
     return Place(tmp_path_factory.mktemp("expected"), repository).build("app").image.manifest_digest
 
 
+INTERRUPTIBLE = ("env", "--default-signal=INT")  # a shell has its background jobs ignore it
+
+
 def test_an_interrupted_build_cleans_up(place: Place) -> None:
     """The interrupt comes while apt runs: a source that never answers is a pipe nobody writes to."""
     os.mkfifo(place.root / "pipe")
     (place.repository / "Packages").unlink()
     (place.repository / "Packages").symlink_to(place.root / "pipe")
-    command = place.command("build", place.root / "images/base")
+    command = [*INTERRUPTIBLE, *place.command("build", place.root / "images/base")]
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY_ROOT, start_new_session=True
     )
@@ -386,7 +389,7 @@ def test_an_interrupted_build_cleans_up(place: Place) -> None:
 def test_what_an_interrupt_has_ended_is_an_interrupt() -> None:
     """Even when the program hears of it before minipod does."""
     with pytest.raises(KeyboardInterrupt):
-        apt.run(["sh", "-c", "kill -INT $$"], "sh")
+        apt.run([*INTERRUPTIBLE, "sh", "-c", "kill -INT $$"], "sh")
 
 
 # -- the verbs -----------------------------------------------------------------------------------
