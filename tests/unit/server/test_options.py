@@ -93,6 +93,28 @@ def test_an_update_makes_what_is_not_there_of_kinds_that_allow_it(tmp_path: Path
     serve(tmp_path, body)
 
 
+def test_to_make_by_an_update_takes_the_right_to_create(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        group = "rbac.authorization.k8s.io"
+        rules = [{"apiGroups": [""], "resources": ["endpoints"], "verbs": ["update"]}]
+        roles = f"/apis/{group}/v1/namespaces/default"
+        await api.make(f"{roles}/roles", {"metadata": {"name": "r"}, "rules": rules})
+        binding = {
+            "metadata": {"name": "r"},
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": "r"},
+            "subjects": [{"apiGroup": group, "kind": "User", "name": "jane"}],
+        }
+        await api.make(f"{roles}/rolebindings", binding)
+        slim = {"metadata": {"name": "e"}}
+        refused = await api("PUT", f"{ENDPOINTS}/e", slim, Impersonate_User="jane")
+        assert refused.status == 403
+        assert 'User "jane" cannot create resource "endpoints"' in refused.body["message"]
+        await api.make(ENDPOINTS, slim)
+        assert (await api("PUT", f"{ENDPOINTS}/e", slim, Impersonate_User="jane")).status == 200
+
+    serve(tmp_path, body)
+
+
 def test_some_kinds_are_updated_by_who_names_a_version_alone(tmp_path: Path) -> None:
     async def body(api: Api) -> None:
         made = await api.make(LEASES, {"metadata": {"name": "l"}, "spec": {"holderIdentity": "a"}})
