@@ -35,7 +35,7 @@ class StatusError(Exception):
 def status_error(
     code: int, reason: str, message: str, details: Object | None = None
 ) -> StatusError:
-    """Return a StatusError of any reason; `details` is left out of the Status when empty."""
+    """Return a StatusError of any reason; an empty one, and empty `details`, are left out of the Status."""
     status: Object = {
         "kind": "Status",
         "apiVersion": "v1",
@@ -44,6 +44,8 @@ def status_error(
         "message": message,
         "reason": reason,
     }
+    if not reason:
+        del status["reason"]
     if details:
         status["details"] = details
     status["code"] = code
@@ -128,6 +130,22 @@ def method_not_supported(kind: Kind, verb: str) -> StatusError:
     """405: this resource does not know the verb."""
     message = f'{verb} is not supported on resources of kind "{kind.resource}"'
     return status_error(405, "MethodNotAllowed", message, _of_resource(kind, ""))
+
+
+def method_not_allowed() -> StatusError:
+    """405: this path, which is no resource's, does not know the method."""
+    message = "the server does not allow this method on the requested resource"
+    return status_error(405, "MethodNotAllowed", message)
+
+
+def uri_too_long(limit: int) -> StatusError:
+    """414: the request's URL is longer than is read."""
+    return status_error(414, "", f"the request's URL is longer than {limit} bytes")
+
+
+def header_too_large(limit: int) -> StatusError:
+    """431: a field of the request's header is longer than is read."""
+    return status_error(431, "", f"a field of the request's header is longer than {limit} bytes")
 
 
 def not_acceptable(accepted: Iterable[str]) -> StatusError:

@@ -31,8 +31,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 
-from minipod.api.errors import internal_error, status_error
+from minipod.api.errors import (
+    StatusError,
+    header_too_large,
+    internal_error,
+    status_error,
+    uri_too_long,
+)
 from minipod.paths import Layout
 from minipod.server.audit import AuditOptions
 from minipod.server.authentication import Authenticator
@@ -72,14 +79,20 @@ class _Protocol(web.RequestHandler):
         """Answer a request that never became one, then close."""
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun: it can only be cut short")
-        words = " ".join((message or str(exc) or "malformed request").split())
-        logger.debug("answering %d: %s", status, words)
-        if status >= 500:
-            response = status_response(internal_error(words))
-        else:
-            response = status_response(status_error(status, "BadRequest", words))
+        refused = _refusal(status, exc, message)
+        logger.debug("answering %d: %s", refused.code, refused)
+        response = status_response(refused)
         response.force_close()
         return response
+
+
+def _refusal(status: int, exc: BaseException | None, message: str | None) -> StatusError:
+    """Return what a sender is told whose bytes make no request."""
+    if isinstance(exc, LineTooLong):
+        of_url = bytes(exc.args[0]).startswith(b"/")
+        return uri_too_long(_LINE_LIMIT) if of_url else header_too_large(_LINE_LIMIT)
+    words = " ".join((message or str(exc) or "malformed request").split())
+    return internal_error(words) if status >= 500 else status_error(status, "BadRequest", words)
 
 
 class _Server(web.Server):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from minipod import tokens
-from minipod.api.errors import page_not_found
+from minipod.api.errors import method_not_allowed, page_not_found
 from minipod.server import documents, wire
 from minipod.server.health import HealthChecks
 from minipod.server.representation import JSON
@@ -32,9 +32,13 @@ class NonResources:
         self._sources = sources
 
     def answer(self, request: web.BaseRequest, path: str) -> web.Response:
-        """Return the document at a path. Raises NotFound."""
+        """Return the document at a path. Raises NotFound, MethodNotAllowed."""
+        found = self._found(request, path)
         if request.method not in ("GET", "HEAD"):
-            raise page_not_found()
+            raise method_not_allowed()
+        return found
+
+    def _found(self, request: web.BaseRequest, path: str) -> web.Response:
         query = request.rel_url.query
         health = self._sources.health.answer(
             path, "verbose" in query, set(query.getall("exclude", []))
