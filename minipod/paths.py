@@ -83,6 +83,11 @@ class Layout:
         """The kubelet's log layout: NAMESPACE_NAME_UID/CONTAINER/ATTEMPT.log."""
         return self.log / "pods"
 
+    @property
+    def container_logs(self) -> Path:
+        """Links to the containers' logs, as the kubelet names them for collectors."""
+        return self.log / "containers"
+
 
 def layout(root: str | os.PathLike[str] | None = None) -> Layout:
     """Return the layout of `root`, of `$MINIPOD_ROOT`, or of the system (`/var/lib`, `/run`, `/var/log`).

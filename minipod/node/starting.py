@@ -27,6 +27,7 @@ from minipod.node.image_volumes import (
     image_volume_place,
     is_mounted,
 )
+from minipod.node.log_files import link_log
 from minipod.node.parts import Memory, Parts
 from minipod.node.pods import find_container, host_network, spec_grace, uid_of
 from minipod.node.propagation import check_propagation
@@ -214,6 +215,7 @@ class Starter:
             return self._start_failed(pod, start, spec, failure)
         parts.memory(uid_of(pod)).waiting.pop(start.name, None)
         parts.running.put_container(status)
+        link_log(parts.config.layout.container_logs, status)
         parts.trace(pod, f"container {start.name}", steps)
         fault.point("node.container.started")
         parts.event(pod, "Normal", "Created", "Container created", start.name)

@@ -7,6 +7,7 @@ from typing import Any
 from minipod.client import Object
 from minipod.node.actions import compute_termination_order
 from minipod.node.hooks import Hooks
+from minipod.node.log_files import remove_log
 from minipod.node.observed import LABEL_CONTAINER
 from minipod.node.parts import Parts
 from minipod.node.pods import uid_of
@@ -155,15 +156,18 @@ class Stopper:
             name = _name(container)
             seen[name] = seen.get(name, 0) + 1
             if seen[name] > KEPT_ATTEMPTS and container.state == "exited":
-                task = asyncio.create_task(self._drop(container.id))
+                task = asyncio.create_task(self._drop(container))
                 self._removals.add(task)
                 task.add_done_callback(self._removals.discard)
 
-    async def _drop(self, container_id: str) -> None:
+    async def _drop(self, container: ContainerStatus) -> None:
         try:
-            await self._remove(container_id)
+            await self._remove(container.id)
         except RuntimeFailure as failure:
-            logger.warning('removing container "%s": %s', container_id, failure)
+            logger.warning('removing container "%s": %s', container.id, failure)
+            return
+        links = self._parts.config.layout.container_logs
+        await asyncio.to_thread(remove_log, links, container)
 
 
 def _name(status: ContainerStatus) -> str:

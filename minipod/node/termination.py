@@ -11,6 +11,7 @@ from minipod.api.errors import StatusError
 from minipod.client import Object
 from minipod.node.image_volumes import find_image_volumes
 from minipod.node.images import lease_owner
+from minipod.node.log_files import remove_dead_links
 from minipod.node.messages import attach_messages
 from minipod.node.parts import Parts
 from minipod.node.pods import all_containers_of, deletion_grace, is_deleted, uid_of
@@ -104,6 +105,8 @@ class Terminator:
             metadata["namespace"], metadata["name"], metadata["uid"]
         )
         shutil.rmtree(logs, ignore_errors=True)
+        links = self._parts.config.layout.container_logs
+        remove_dead_links(links, f"{metadata['name']}_{metadata['namespace']}_")
         self._parts.forget(metadata["uid"])
 
 

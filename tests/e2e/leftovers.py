@@ -24,6 +24,7 @@ def look(instance: Instance) -> dict[str, list[str]]:
         "pod directories": _names(place.pods),
         "container directories": _names(place.containers),
         "log directories": _names(place.pod_logs),
+        "links to logs": _names(place.container_logs),
         "sandbox records": _names(records / "sandboxes"),
         "container records": _names(records / "containers"),
         "image leases": _names(place.images / "leases"),

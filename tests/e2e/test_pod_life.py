@@ -31,6 +31,8 @@ def test_a_pod_runs_shows_its_columns_and_its_log(shared: Instance) -> None:
     assert header.split() == ["NAME", "READY", "STATUS", "RESTARTS", "AGE"]
     assert row.split()[:4] == ["runs", "1/1", "Running", "0"]
     wait_until(lambda: shared.out("logs", "runs") == "hello from the pod\n", "the log line")
+    [link] = shared.layout.container_logs.glob("runs_default_c0-*.log")
+    assert link.read_text().endswith(" stdout F hello from the pod\n")
     conditions = {c["type"]: c["status"] for c in shared.get("pod", "runs")["status"]["conditions"]}
     for condition in ("PodScheduled", "Initialized", "ContainersReady", "Ready"):
         assert conditions[condition] == "True"
