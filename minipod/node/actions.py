@@ -35,6 +35,7 @@ from minipod.node.restart import (
     RESTART_ALL,
     is_restartable,
     matching_action,
+    restarted_all_at,
     should_restart,
 )
 
@@ -59,7 +60,7 @@ class Kill:
     container_id: str
     name: str
     message: str
-    reason: str = ""  # "" | "LivenessProbe" | "StartupProbe"
+    reason: str = ""  # "" | "LivenessProbe" | "StartupProbe" | "RestartAllContainers"
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,7 @@ class PodActions:
     """
 
     kill_pod: bool = False  # end all that runs (see compute_termination_order), and its sandboxes
-    kill_reason: str = (
-        ""  # why: "" | "SandboxChanged" | "RestartAllContainers" | "DeadlineExceeded"
-    )
+    kill_reason: str = ""  # why: "" | "SandboxChanged" | "DeadlineExceeded"
     create_sandbox: bool = False
     sandbox_attempt: int = 0  # of the sandbox to make
     kills: tuple[Kill, ...] = ()
@@ -119,8 +118,8 @@ def compute_pod_actions(
     sandbox = observed.sandbox
     if sandbox is None:
         actions, names = _without_sandbox(pod, observed)
-    elif _asks_to_restart_all(pod, observed, sandbox):
-        actions, names = _new_sandbox(observed, "RestartAllContainers"), _first_names(pod)
+    elif (began := restarted_all_at(pod, observed)) is not None:
+        actions, names = _begin_again(pod, observed, sandbox, probes or {}, began)
     else:
         actions, names = _in_sandbox(pod, observed, sandbox, probes or {})
     actions = _schedule(pod, observed, actions, names, now, backoff)
@@ -197,17 +196,25 @@ def _recorded_statuses(pod: Object) -> list[Object]:
     return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
 
 
-def _asks_to_restart_all(pod: Object, observed: ObservedPod, sandbox: ObservedSandbox) -> bool:
-    """Whether a container of this sandbox has ended with an exit code that restarts the whole Pod (KEP-5532)."""
-    for container in _all_containers(pod):
-        latest = observed.latest(container["name"], sandbox.id)
-        if (
-            latest
-            and not latest.running
-            and matching_action(container, latest.exit_code) == RESTART_ALL
-        ):
-            return True
-    return False
+def _begin_again(
+    pod: Object,
+    observed: ObservedPod,
+    sandbox: ObservedSandbox,
+    probes: Mapping[str, ProbeResult],
+    began: float,
+) -> tuple[PodActions, list[str]]:
+    """Everything starts over in the same sandbox: what is of before is ended first, and then not looked at again."""
+    own = {each["name"] for each in _all_containers(pod)}
+    kills = tuple(
+        Kill(each.id, each.name, f"Container {each.name} is restarted with all others", RESTART_ALL)
+        for each in observed.running()
+        if each.name in own and each.created_at < began
+    )
+    if kills:
+        return PodActions(kills=kills), []
+    since = [each for each in observed.containers if each.created_at >= began]
+    afresh = replace(observed, containers=tuple(since))
+    return _in_sandbox(pod, afresh, sandbox, probes, afresh=sandbox.id)
 
 
 def _restarts_all(pod: Object, observed: ObservedPod, sandbox: ObservedSandbox) -> bool:
@@ -227,7 +234,11 @@ def _all_containers(pod: Object) -> list[Object]:
 
 
 def _in_sandbox(
-    pod: Object, observed: ObservedPod, sandbox: ObservedSandbox, probes: Mapping[str, ProbeResult]
+    pod: Object,
+    observed: ObservedPod,
+    sandbox: ObservedSandbox,
+    probes: Mapping[str, ProbeResult],
+    afresh: str | None = None,
 ) -> tuple[PodActions, list[str]]:
     inits = compute_init_actions(pod, observed, sandbox, probes)
     plan = _Plan(
@@ -236,7 +247,8 @@ def _in_sandbox(
     if inits.failed:
         return _ENDED, []
     if inits.initialized:
-        afresh = sandbox.id if _restarts_all(pod, observed, sandbox) else None
+        if _restarts_all(pod, observed, sandbox):
+            afresh = sandbox.id
         if not _plan_apps(pod, observed, plan, probes, afresh):
             return _ENDED, []
     return PodActions(kills=tuple(plan.kills)), plan.starts

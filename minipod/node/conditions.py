@@ -11,7 +11,8 @@ DISRUPTION = "DisruptionTarget"
 # What the kubelet says; every other condition is another's.
 OWN = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
 
-OURS = frozenset((*OWN, *RESIZE))
+RESTARTING = "AllContainersRestarting"  # of Pods alone that have a rule for it (KEP-5532)
+OURS = frozenset((*OWN, *RESIZE, RESTARTING))
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class ConditionInputs:
     previous: Sequence[Object]  # the Pod's last conditions, other controllers' included
     now: str
     disruption: str = ""  # why the node itself ends the Pod
+    restarting: bool | None = (
+        None  # whether all containers are being restarted; None: they never are
+    )
     resize: tuple[str, str, str] | None = None  # condition, reason, message of one that is not done
 
 
@@ -48,7 +52,11 @@ def compute_conditions(inputs: ConditionInputs) -> list[Object]:
         others = [each for each in others if each["type"] != DISRUPTION]
         verdict = (True, "TerminationByKubelet", inputs.disruption)
         others.append(_condition(inputs, DISRUPTION, verdict, known.get(DISRUPTION)))
-    return others + [_condition(inputs, name, verdicts[name], known.get(name)) for name in OWN]
+    made = others + [_condition(inputs, name, verdicts[name], known.get(name)) for name in OWN]
+    if inputs.restarting is not None:
+        verdict = (inputs.restarting and inputs.phase not in ("Succeeded", "Failed"), "", "")
+        made.append(_condition(inputs, RESTARTING, verdict, known.get(RESTARTING)))
+    return made
 
 
 def other_conditions(status: Object) -> list[Object]:

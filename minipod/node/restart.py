@@ -1,7 +1,8 @@
 """Whether an ended container is started again: the Pod's policy, the container's own, its rules (KEP-5307). Pure."""
 
 from minipod.client import Object
-from minipod.node.observed import ObservedContainer
+from minipod.node.observed import ObservedContainer, ObservedPod
+from minipod.node.pods import containers_of
 
 RESTART, RESTART_ALL = "Restart", "RestartAllContainers"
 
@@ -42,4 +43,37 @@ def is_restartable(pod: Object) -> bool:
         return True
     return any(each.get("restartPolicyRules") for each in pod["spec"]["containers"]) or any(
         each.get("restartPolicy") in ("Always", "OnFailure") for each in pod["spec"]["containers"]
+    )
+
+
+# -- all at once (KEP-5532) ------------------------------------------------------------------------
+
+
+def may_restart_all(pod: Object) -> bool:
+    """Whether a container of the Pod has a rule that restarts them all."""
+    rules = (r for _, each in containers_of(pod) for r in each.get("restartPolicyRules") or ())
+    return any(rule.get("action") == RESTART_ALL for rule in rules)
+
+
+def restarted_all_at(pod: Object, observed: ObservedPod) -> float | None:
+    """Return when a container of the sandbox has ended last with an exit code that restarts them all."""
+    sandbox = observed.sandbox
+    ends = [
+        each.finished_at
+        for _, container in containers_of(pod)
+        for each in observed.attempts(container["name"])
+        if sandbox is not None
+        and each.sandbox_id == sandbox.id
+        and not each.running
+        and matching_action(container, each.exit_code) == RESTART_ALL
+    ]
+    return max(ends, default=None)
+
+
+def is_restarting_all(pod: Object, observed: ObservedPod) -> bool:
+    """Whether all containers are to be restarted and one has not been: it runs on, or has not been started yet."""
+    began = restarted_all_at(pod, observed)
+    return began is not None and any(
+        latest is None or latest.created_at < began
+        for latest in (observed.latest(each["name"]) for each in pod["spec"]["containers"])
     )

@@ -23,6 +23,7 @@ from minipod.node.phase import TERMINAL, compute_phase
 from minipod.node.pods import host_network
 from minipod.node.probes import ProbeResult
 from minipod.node.qos import compute_qos
+from minipod.node.restart import is_restarting_all, may_restart_all
 
 EVICTED = "Evicted"
 
@@ -93,6 +94,7 @@ def compute_pod_status(
             previous=previous.get("conditions") or (),
             now=format_time(now),
             disruption=_disruption(facts),
+            restarting=is_restarting_all(pod, observed) if may_restart_all(pod) else None,
             resize=_resize(facts),
         )
     )

@@ -23,6 +23,7 @@ from minipod.node.pods import containers_of, find_container, full_name, spec_gra
 from minipod.node.refreshing import Refresher
 from minipod.node.resizing import RETRY as RESIZE_RETRY
 from minipod.node.resizing import Resizer
+from minipod.node.restart import RESTART_ALL
 from minipod.node.starting import Starter
 from minipod.node.status import Waiting
 from minipod.node.stopping import GRACE_MIN, Stopper
@@ -233,6 +234,8 @@ class Syncer:
         ]
         if not stops:
             return
+        if any(each.reason == RESTART_ALL for each in kills):
+            self._parts.report(work.pod)  # that it has begun: it takes a while
         stopping: asyncio.Future[list[None]] = asyncio.gather(*stops)
         killed = asyncio.create_task(work.killed.wait())
         either: list[asyncio.Future[Any]] = [stopping, killed]
@@ -246,7 +249,12 @@ class Syncer:
 
 
 def kill_grace(pod: Object, kill: Kill) -> float:
-    """Return the seconds that a container is given: a failed probe's own, or the Pod's (KEP-2238)."""
+    """Return the seconds that a container is given: a failed probe's own, or the Pod's (KEP-2238).
+
+    What is restarted with all others has no time to lose, and runs no hook.
+    """
+    if kill.reason == RESTART_ALL:
+        return 0.0
     probe = {"LivenessProbe": "livenessProbe", "StartupProbe": "startupProbe"}.get(kill.reason)
     found = find_container(pod, kill.name)
     if probe and found:

@@ -200,3 +200,26 @@ def test_a_killed_pause_is_remade_with_an_event(shared: Instance) -> None:
     assert status_of(found, "c0")["containerID"] != status_of(before, "c0")["containerID"]
     assert "SandboxChanged" in shared.out("events", "--for", "pod/paused")
     _delete(shared, "paused")
+
+
+def test_all_containers_are_restarted_in_the_sandbox_that_they_have(shared: Instance) -> None:
+    rule = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}
+    once = "[ -e /v/once ] || { until [ -e /v/go ]; do sleep 0.1; done; touch /v/once; exit 42; }"
+    mounts = [{"name": "v", "mountPath": "/v"}]
+    asking = container("c0", f"{once}; {IDLE}", volumeMounts=mounts, restartPolicyRules=[rule])
+    asking["restartPolicy"] = "Never"
+    volumes = [{"name": "v", "emptyDir": {}}]
+    made = pod("afresh", asking, container("c1"), restartPolicy="Never", volumes=volumes)
+    shared.apply(made, options=("--until-ready",))
+    sandbox = [each["id"] for each in inspect(shared, "afresh")["sandboxes"]]
+    inside(shared, "afresh", "touch /v/go", "c0")
+    found = wait_pod(
+        shared,
+        "afresh",
+        lambda p: [each["restartCount"] for each in p["status"]["containerStatuses"]] == [1, 1],
+        "both again",
+    )
+    assert [each["id"] for each in inspect(shared, "afresh")["sandboxes"]] == sandbox
+    told = {"type": "AllContainersRestarting", "status": "False"}
+    assert any(told.items() <= each.items() for each in found["status"]["conditions"])
+    _delete(shared, "afresh")

@@ -5,8 +5,9 @@ import pytest
 from minipod.client import Object
 from minipod.node.actions import PodActions, compute_pod_actions, compute_termination_order
 from minipod.node.backoff import Backoffs
-from minipod.node.observed import ObservedPod
+from minipod.node.observed import ObservedContainer, ObservedPod
 from minipod.node.probes import ProbeResult
+from minipod.node.restart import is_restarting_all
 
 from .pod_builders import NOTHING, NOW, attempt, container, make_pod, sandbox, seen, sidecar
 
@@ -353,16 +354,31 @@ def test_one_containers_exit_can_restart_them_all() -> None:
     pod = make_pod(
         container("a"), container("w", **RESTART_ALL), inits=(container("i"),), policy="Never"
     )
-    before = [attempt("i", 0), attempt("a", 0), attempt("w", 88)]
+
+    def past(name: str, code: int | None = None) -> ObservedContainer:
+        return attempt(name, code, created_at=NOW - 90, finished_at=NOW - 70)
+
+    before = [past("i", 0), past("a"), past("w", 88)]
     actions = decide(pod, seen(*before))
-    assert (actions.kill_pod, actions.create_sandbox, actions.kill_reason) == (
-        True,
-        True,
-        "RestartAllContainers",
-    )
-    assert names(actions) == ["i"]
+    assert (actions.kill_pod, actions.create_sandbox, actions.starts) == (False, False, ())
+    assert [(each.name, each.reason) for each in actions.kills] == [("a", "RestartAllContainers")]
+    assert is_restarting_all(pod, seen(*before))
+    before = [past("i", 0), past("a", 137), past("w", 88)]
+    assert names(decide(pod, seen(*before))) == ["i"]
+    after = [*before, attempt("i", 0, 1)]
+    assert names(decide(pod, seen(*after))) == ["a", "w"]
+    after.append(attempt("a", number=1))
+    assert names(decide(pod, seen(*after))) == ["w"]
+    assert is_restarting_all(pod, seen(*after))
+    after.append(attempt("w", number=1))
+    assert not is_restarting_all(pod, seen(*after))
+    assert (decide(pod, seen(*after)).kills, decide(pod, seen(*after)).starts) == ((), ())
+    ended = [*before, attempt("i", 0, 1), attempt("a", 0, 1), attempt("w", 1, 1)]
+    assert decide(pod, seen(*ended)).finished
+
+
+def test_a_sandbox_that_dies_meanwhile_gets_everybody_again() -> None:
+    pod = make_pod(container("a"), container("w", **RESTART_ALL), policy="Never")
     both = (sandbox(1), sandbox(0, ready=False))
-    after = [*before, attempt("i", 0, 1, sandbox_id="s1")]
-    assert names(decide(pod, seen(*after, sandboxes=both))) == ["a", "w"]
-    after += [attempt("a", 0, 1, sandbox_id="s1"), attempt("w", 1, 1, sandbox_id="s1")]
-    assert decide(pod, seen(*after, sandboxes=both)).finished
+    before = [attempt("a", 137), attempt("w", 88)]
+    assert names(decide(pod, seen(*before, sandboxes=both))) == ["a", "w"]
