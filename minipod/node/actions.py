@@ -8,6 +8,7 @@ back-off's.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from minipod.api.restart_rules import RESTART_ALL, matching_action
 from minipod.client import Object
 from minipod.node.backoff import BackoffView, format_duration
 from minipod.node.deadline import compute_deadline
@@ -31,13 +32,7 @@ from minipod.node.pods import (
     uid_of,
 )
 from minipod.node.probes import ProbeResult
-from minipod.node.restart import (
-    RESTART_ALL,
-    is_restartable,
-    matching_action,
-    restarted_all_at,
-    should_restart,
-)
+from minipod.node.restart import is_restartable, restarted_all_at, should_restart
 
 KILLED = 137  # the exit code of what SIGKILL ends, and of what nobody saw ending
 

@@ -1,19 +1,14 @@
 """Whether an ended container is started again: the Pod's policy, the container's own, its rules (KEP-5307). Pure."""
 
+from minipod.api.restart_rules import RESTART_ALL, is_restarted, matching_action
 from minipod.client import Object
 from minipod.node.observed import ObservedContainer, ObservedPod
 from minipod.node.pods import containers_of
 
-RESTART, RESTART_ALL = "Restart", "RestartAllContainers"
-
 
 def should_restart(container: Object, pod: Object, exit_code: int) -> bool:
     """Return whether a container that ended with `exit_code` is to be started again."""
-    own = container.get("restartPolicy")
-    if own and matching_action(container, exit_code) in (RESTART, RESTART_ALL):
-        return True
-    policy = own or pod["spec"].get("restartPolicy", "Always")
-    return policy == "Always" or (policy == "OnFailure" and exit_code != 0)
+    return is_restarted(container, pod["spec"].get("restartPolicy", "Always"), exit_code)
 
 
 def should_start(container: Object, pod: Object, latest: ObservedContainer | None) -> bool:
@@ -23,18 +18,6 @@ def should_start(container: Object, pod: Object, latest: ObservedContainer | Non
     if latest is None:
         return True
     return not latest.running and should_restart(container, pod, latest.exit_code)
-
-
-def matching_action(container: Object, exit_code: int) -> str | None:
-    """Return the action of the first rule that the exit code meets."""
-    for rule in container.get("restartPolicyRules") or ():
-        condition = rule.get("exitCodes") or {}
-        values = condition.get("values") or ()
-        if {"In": exit_code in values, "NotIn": exit_code not in values}.get(
-            condition.get("operator", ""), False
-        ):
-            return str(rule["action"])
-    return None
 
 
 def is_restartable(pod: Object) -> bool:
@@ -47,12 +30,6 @@ def is_restartable(pod: Object) -> bool:
 
 
 # -- all at once (KEP-5532) ------------------------------------------------------------------------
-
-
-def may_restart_all(pod: Object) -> bool:
-    """Whether a container of the Pod has a rule that restarts them all."""
-    rules = (r for _, each in containers_of(pod) for r in each.get("restartPolicyRules") or ())
-    return any(rule.get("action") == RESTART_ALL for rule in rules)
 
 
 def restarted_all_at(pod: Object, observed: ObservedPod) -> float | None:

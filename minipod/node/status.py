@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from minipod.api.pod_resources import compute_enforced
+from minipod.api.restart_rules import may_restart_all
 from minipod.client import Object
 from minipod.clock import format_time
 from minipod.node.conditions import ConditionInputs, compute_conditions
@@ -23,7 +24,7 @@ from minipod.node.phase import TERMINAL, compute_phase
 from minipod.node.pods import host_network
 from minipod.node.probes import ProbeResult
 from minipod.node.qos import compute_qos
-from minipod.node.restart import is_restarting_all, may_restart_all
+from minipod.node.restart import is_restarting_all
 
 EVICTED = "Evicted"
 
@@ -94,7 +95,7 @@ def compute_pod_status(
             previous=previous.get("conditions") or (),
             now=format_time(now),
             disruption=_disruption(facts),
-            restarting=is_restarting_all(pod, observed) if may_restart_all(pod) else None,
+            restarting=is_restarting_all(pod, observed) if may_restart_all(pod["spec"]) else None,
             resize=_resize(facts),
         )
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from minipod import fault
 from minipod.api.errors import StatusError
+from minipod.api.restart_rules import RESTART_ALL
 from minipod.client import Object
 from minipod.linux import apparmor
 from minipod.node.actions import Hold, Kill, PodActions, compute_pod_actions
@@ -23,7 +24,6 @@ from minipod.node.pods import containers_of, find_container, full_name, spec_gra
 from minipod.node.refreshing import Refresher
 from minipod.node.resizing import RETRY as RESIZE_RETRY
 from minipod.node.resizing import Resizer
-from minipod.node.restart import RESTART_ALL
 from minipod.node.starting import Starter
 from minipod.node.status import Waiting
 from minipod.node.stopping import GRACE_MIN, Stopper

@@ -4,7 +4,6 @@ Lists with a merge key are merged element by element. Directives inside the patc
 `$deleteFromPrimitiveList/FIELD`, `$setElementOrder/FIELD`, `$retainKeys`. Semantics of apimachinery's strategicpatch.
 """
 
-from copy import deepcopy
 from typing import Any
 
 from minipod.api.definitions import field_type, referenced
@@ -53,12 +52,17 @@ def _merge_object(definition: str, original: Object, patch: Object) -> Object:
     if directive not in (None, "merge"):
         raise PatchError(f"unknown patch type: {directive} found in map")
     merged = _retained(original, patch)
+    directed = False
     for name, value in patch.items():
-        if name in (DIRECTIVE, RETAIN_KEYS) or name.startswith((DELETE_FROM, SET_ORDER)):
-            continue
-        _merge_field(definition, merged, name, value)
-    _delete_from_lists(merged, patch)
-    _set_orders(definition, merged, original, patch)
+        if name[:1] == "$" and (
+            name in (DIRECTIVE, RETAIN_KEYS) or name.startswith((DELETE_FROM, SET_ORDER))
+        ):
+            directed = True
+        else:
+            _merge_field(definition, merged, name, value)
+    if directed:
+        _delete_from_lists(merged, patch)
+        _set_orders(definition, merged, original, patch)
     return merged
 
 
@@ -193,7 +197,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         kept = (each for each in value if not (isinstance(each, dict) and DIRECTIVE in each))
         return [_plain(each) for each in kept]
-    return _plain_object(value) if isinstance(value, dict) else deepcopy(value)
+    return _plain_object(value) if isinstance(value, dict) else value
 
 
 def _plain_object(value: Object) -> Object:
@@ -201,5 +205,7 @@ def _plain_object(value: Object) -> Object:
         name: _plain(each)
         for name, each in value.items()
         if each is not None
-        and not name.startswith((DIRECTIVE, RETAIN_KEYS, DELETE_FROM, SET_ORDER))
+        and not (
+            name[:1] == "$" and name.startswith((DIRECTIVE, RETAIN_KEYS, DELETE_FROM, SET_ORDER))
+        )
     }

@@ -1,11 +1,12 @@
 """What may change of a Pod, and what may happen to its status."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from typing import Any
 
 from minipod.api import equality, names, quantity
 from minipod.api.field import Cause, duplicate, forbidden, invalid
+from minipod.api.restart_rules import is_restarted, may_restart_all
 from minipod.api.validation.metadata import causes_of, immutable
 from minipod.api.validation.pod import validate_pod
 from minipod.api.validation.scheduling import validate_tolerations
@@ -133,15 +134,14 @@ def _status_changes(new: Object, old: Object) -> Iterator[Cause]:
                 names.qualified_name(name), f"status.conditions[{index}].type", name
             )
     yield from immutable(status.get("qosClass"), before.get("qosClass"), "status.qosClass")
-    policy = (old.get("spec") or {}).get("restartPolicy") or "Always"
-    sidecars = {
-        each.get("name")
-        for each in (old.get("spec") or {}).get("initContainers") or ()
-        if each.get("restartPolicy") == "Always"
-    }
-    for name in ("containerStatuses", "initContainerStatuses"):
-        yield from _transitions(status, before, name, policy, sidecars)
-    yield from _transitions(status, before, "ephemeralContainerStatuses", "Never", set())
+    spec = old.get("spec") or {}
+    for name, group in (
+        ("containerStatuses", "containers"),
+        ("initContainerStatuses", "initContainers"),
+    ):
+        yield from _transitions(status, before, name, spec, spec.get(group) or ())
+    never: Object = {"restartPolicy": "Never"}
+    yield from _transitions(status, before, "ephemeralContainerStatuses", never, ())
     for name in ("podIPs", "hostIPs"):
         yield from _addresses(status.get(name) or [], f"status.{name}")
     if status.get("hostIPs") and status["hostIPs"][0].get("ip") != status.get("hostIP"):
@@ -151,17 +151,20 @@ def _status_changes(new: Object, old: Object) -> Iterator[Cause]:
 
 
 def _transitions(
-    status: Object, before: Object, name: str, policy: str, sidecars: set[Any]
+    status: Object, before: Object, name: str, spec: Object, containers: Iterable[Object]
 ) -> Iterator[Cause]:
     """A terminated container that is not to be restarted must not be reported alive again."""
-    if policy == "Always":
+    policy, own = (
+        spec.get("restartPolicy") or "Always",
+        {each.get("name"): each for each in containers},
+    )
+    if policy == "Always" or may_restart_all(spec):
         return
     now = {each.get("name"): each for each in status.get(name) or ()}
     for index, earlier in enumerate(before.get(name) or ()):
         ended = (earlier.get("state") or {}).get("terminated")
-        if ended is None or earlier.get("name") in sidecars:
-            continue
-        if ended.get("exitCode") and policy == "OnFailure":
+        container = own.get(earlier.get("name")) or {}
+        if ended is None or is_restarted(container, policy, ended.get("exitCode") or 0):
             continue
         later = now.get(earlier.get("name"))
         if later is not None and (later.get("state") or {}).get("terminated") is None:

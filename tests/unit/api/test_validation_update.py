@@ -149,3 +149,23 @@ def test_other_rules_of_a_status():
     assert "may specify no more than one IP for each IP family" in text
     [text] = status_change({}, {"hostIP": "10.0.0.1", "hostIPs": [{"ip": "10.0.0.2"}]})
     assert "must be equal to `hostIP`" in text
+
+
+RULE = {"exitCodes": {"operator": "In", "values": [1]}}
+
+
+@pytest.mark.parametrize(
+    ("own", "before", "expected"),
+    [
+        ({"restartPolicy": "OnFailure"}, FAILED, []),
+        ({"restartPolicy": "OnFailure"}, DEAD, REVIVED),
+        ({"restartPolicyRules": [{**RULE, "action": "Restart"}]}, FAILED, []),
+        ({"restartPolicyRules": [{**RULE, "action": "Restart"}]}, DEAD, REVIVED),
+        ({"restartPolicyRules": [{**RULE, "action": "RestartAllContainers"}]}, DEAD, []),
+    ],
+)
+def test_the_dead_rise_by_their_containers_own_policy_and_rules(own, before, expected):
+    containers = [{"name": "main", "image": "x", "restartPolicy": "Never", **own}]
+    spec = {"restartPolicy": "Never", "containers": containers}
+    found = status_change({"containerStatuses": before}, {"containerStatuses": ALIVE}, **spec)
+    assert found == expected
