@@ -120,6 +120,8 @@ def _is_settled(found: dict[str, Any]) -> bool:
         return False
     if phase in ("Succeeded", "Failed"):
         return True
+    if "containerStatuses" not in found["status"]:
+        return False  # nothing was told of it yet
     status = status_of(found, "c0")
     waiting = (status["state"].get("waiting") or {}).get("reason")
     return bool(status["ready"]) or waiting == "CrashLoopBackOff" or status["restartCount"] > 0
