@@ -150,6 +150,7 @@ class Kind:
     not say of which version it is the next. `scale` says that the scale subresource is there, and what it shows.
     `stored_as` is (group, version, plural) of the kind that keeps its objects when it is not itself: one object,
     served in several versions or groups. `computed` says that its objects are stored nowhere (`Hooks.computed`).
+    `deprecation` is what whoever uses it at all is warned of.
     """
 
     group: str
@@ -173,6 +174,7 @@ class Kind:
     scale: Scale | None = None
     stored_as: tuple[str, str, str] | None = None
     computed: bool = False
+    deprecation: str = ""
     hooks: Hooks = field(default_factory=Hooks, compare=False, repr=False)
 
     @property

@@ -38,7 +38,7 @@ from minipod.server.representation import (
     render_object,
 )
 from minipod.server.resources import Resources
-from minipod.server.responses import answer_response, status_response
+from minipod.server.responses import answer_response, status_response, warn
 from minipod.server.routes import Target, parse_target
 from minipod.server.stream_requests import STREAMS, Streams
 from minipod.server.watching import Change, ResourceWatch
@@ -166,7 +166,7 @@ class HttpFrontend:
         async with self._oversight.places.seat(identity.user):
             answer = await self._resources.perform(request)
             self._oversight.keep_response(call, lambda: answer.value)
-            return await answer_response(answer, representation, http)
+            return await answer_response(answer, representation, http, kind.deprecation)
 
     async def _watch(
         self, call: Call, request: Request, representation: Representation
@@ -186,9 +186,10 @@ class HttpFrontend:
             self._watches.discard(watch)
 
 
-async def _begin_stream(http: web.BaseRequest) -> web.StreamResponse:
+async def _begin_stream(http: web.BaseRequest, deprecation: str = "") -> web.StreamResponse:
     headers = {"Content-Type": JSON, "Cache-Control": "no-cache, private"}
     response = web.StreamResponse(headers=headers)
+    warn(response, [deprecation] if deprecation else [])
     await response.prepare(http)
     return response
 
@@ -204,7 +205,7 @@ async def _stream_failure(http: web.BaseRequest, error: StatusError) -> web.Stre
 async def _stream_watch(
     http: web.BaseRequest, watch: ResourceWatch, representation: Representation
 ) -> web.StreamResponse:
-    response = await _begin_stream(http)
+    response = await _begin_stream(http, watch.kind.deprecation)
     lines = _Lines(watch.kind, representation)
     while (changes := await _next(watch)) is not None:
         await response.write(b"".join(map(lines.encode, changes)))

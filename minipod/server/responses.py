@@ -22,9 +22,9 @@ _PRIVATE = "no-cache, private"
 
 
 async def answer_response(
-    answer: Answer, wanted: Representation, request: web.BaseRequest
+    answer: Answer, wanted: Representation, request: web.BaseRequest, deprecation: str = ""
 ) -> web.Response:
-    """Return the response that carries an answer."""
+    """Return the response that carries an answer, and a warning of what was used to get it."""
     body = render(answer, wanted)
     if wanted.media_type == JSON and _for_people(request):
         body = json.dumps(json.loads(body), indent=2, ensure_ascii=False).encode()
@@ -33,9 +33,14 @@ async def answer_response(
         body = await asyncio.to_thread(gzip.compress, body, 1)
         headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
     response = web.Response(body=body, status=answer.code, headers=headers)
-    for warning in _fitting(answer.warnings):
-        response.headers.add("Warning", f'299 - "{warning}"')
+    warn(response, [*([deprecation] if deprecation else []), *answer.warnings])
     return response
+
+
+def warn(response: web.StreamResponse, warnings: Sequence[str]) -> None:
+    """Add warnings to a response's headers."""
+    for warning in _fitting(warnings):
+        response.headers.add("Warning", f'299 - "{warning}"')
 
 
 def _for_people(request: web.BaseRequest) -> bool:

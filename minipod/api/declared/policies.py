@@ -18,6 +18,7 @@ COMPONENT_STATUS = Kind(
     verbs=("get", "list"),
     schema_name="io.k8s.api.core.v1.ComponentStatus",
     computed=True,
+    deprecation="v1 ComponentStatus is deprecated in v1.19+",
     hooks=hooks_in(_POLICIES, "COMPONENT_STATUS"),
 )
 # To create one is to put a Pod on a node: the older way of pods/NAME/binding.

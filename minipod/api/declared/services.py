@@ -32,6 +32,7 @@ ENDPOINTS = Kind(
     short_names=("ep",),
     schema_name="io.k8s.api.core.v1.Endpoints",
     create_on_update=True,
+    deprecation="v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
     hooks=hooks_in(_SERVICES, "ENDPOINTS"),
 )
 ENDPOINT_SLICE = Kind(

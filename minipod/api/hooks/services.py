@@ -14,9 +14,6 @@ from minipod.api.validation import endpoints, services
 Object = dict[str, Any]
 
 _AFFINITY_SECONDS = 10800
-_ENDPOINTS_DEPRECATED = (
-    "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
-)
 _MADE_BY = "endpoints.kubernetes.io/managed-by"
 # What upstream's controllers make is well spelled.
 _SLICE_MAKERS = ("endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io")
@@ -123,11 +120,6 @@ def _service_fields(service: Object) -> dict[str, str]:
     return {"spec.clusterIP": spec.get("clusterIP") or "", "spec.type": spec.get("type") or ""}
 
 
-def _endpoints_warnings(obj: Object) -> list[str]:
-    """Return what is odd about an Endpoints object, first of all that it is one."""
-    return [_ENDPOINTS_DEPRECATED, *_subset_warnings(obj)]
-
-
 def _subset_warnings(obj: Object) -> list[str]:
     if (obj["metadata"].get("labels") or {}).get(_MADE_BY) == "endpoint-controller":
         return []
@@ -177,7 +169,7 @@ ENDPOINTS = Hooks(
     defaults=_default_endpoints,
     validate_create=endpoints.validate_endpoints,
     validate_update=endpoints.validate_endpoints_update,
-    warnings=_endpoints_warnings,
+    warnings=_subset_warnings,
     update_warnings=lambda new, _old: _subset_warnings(new),
     columns=printers.ENDPOINTS_COLUMNS,
     cells=printers.endpoints_cells,

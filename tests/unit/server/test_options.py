@@ -248,6 +248,27 @@ def test_a_scale_that_is_applied_has_owners(tmp_path: Path) -> None:
     serve(tmp_path, body)
 
 
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (ENDPOINTS, "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+        ("/api/v1/componentstatuses", "v1 ComponentStatus is deprecated in v1.19+"),
+        (CONFIG_MAPS, ""),
+    ],
+)
+def test_whoever_uses_what_is_deprecated_is_warned(tmp_path: Path, path: str, text: str) -> None:
+    async def body(api: Api) -> None:
+        expected = [f'299 - "{text}"'] if text else []
+        assert (await api("GET", path)).warnings == expected
+        if path == ENDPOINTS:
+            assert (await api("POST", path, {"metadata": {"name": "e"}})).warnings == expected
+            assert (await api("DELETE", f"{path}/e")).warnings == expected
+            async with api.watch(f"{path}?watch=1") as events:
+                assert events.response.headers.getall("Warning") == expected
+
+    serve(tmp_path, body)
+
+
 def test_what_the_server_makes_is_its_own(tmp_path: Path) -> None:
     async def body(api: Api) -> None:
         rbac = "/apis/rbac.authorization.k8s.io/v1"
