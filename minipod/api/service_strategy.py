@@ -18,9 +18,11 @@ def prepare_service_create(service: Object) -> None:
 def prepare_service_update(new: Object, old: Object) -> None:
     """Keep what was allocated, and drop what the new type has no use for."""
     spec, before = new["spec"], old["spec"]
+    _keep_allocated(spec, before)
     normalize_cluster_ips(spec, before)
     _drop(spec, before)
-    _keep_allocated(spec, before)
+    if spec.get("type") != "LoadBalancer" and (new.get("status") or {}).get("loadBalancer"):
+        new["status"]["loadBalancer"] = {}
 
 
 def needs_cluster_ip(spec: Object) -> bool:
@@ -52,7 +54,7 @@ def normalize_cluster_ips(spec: Object, old: Object) -> None:
     if before and not one and many == before_many:
         spec.pop("clusterIPs", None)  # the caller cleared the one it knows
     elif one != before and many == before_many:
-        spec["clusterIPs"] = [one, *many[1:]] if one else []
+        spec["clusterIPs"] = [one]
 
 
 def _drop(spec: Object, before: Object) -> None:
@@ -82,30 +84,26 @@ def _drop(spec: Object, before: Object) -> None:
 
 
 def _drop_node_ports(spec: Object, before: Object) -> None:
-    known = {port.get("nodePort") for port in before.get("ports") or ()}
-    for port in spec.get("ports") or ():
-        if port.get("nodePort") in known:
+    if _node_ports(spec) <= _node_ports(before):
+        for port in spec.get("ports") or ():
             port.pop("nodePort", None)
 
 
+def _node_ports(spec: Object) -> set[int]:
+    return {port["nodePort"] for port in spec.get("ports") or () if port.get("nodePort")}
+
+
 def _keep_allocated(spec: Object, before: Object) -> None:
-    """Fill in what was allocated and the caller left out."""
+    """Fill in what was allocated and the caller left out: node ports by the names of their ports."""
     if needs_cluster_ip(spec) and needs_cluster_ip(before):
-        if not spec.get("clusterIP") and before.get("clusterIP"):
-            spec["clusterIP"] = before["clusterIP"]
-        if not spec.get("clusterIPs") and spec.get("clusterIP") == before.get("clusterIP"):
-            spec["clusterIPs"] = list(before.get("clusterIPs") or ())
-        for name in ("ipFamilies", "ipFamilyPolicy"):
+        for name in ("clusterIP", "clusterIPs"):
             if not spec.get(name) and before.get(name):
                 spec[name] = before[name]
     if needs_node_port(spec) and needs_node_port(before):
-        known = {
-            (port.get("protocol"), port.get("port")): port.get("nodePort")
-            for port in before.get("ports") or ()
-        }
-        taken = {port.get("nodePort") for port in spec.get("ports") or ()}
+        taken = _node_ports(spec) & _node_ports(before)
+        known = {port.get("name"): port.get("nodePort") for port in before.get("ports") or ()}
         for port in spec.get("ports") or ():
-            found = known.get((port.get("protocol"), port.get("port")))
+            found = known.get(port.get("name"))
             if not port.get("nodePort") and found and found not in taken:
                 port["nodePort"] = found
     checked = needs_health_check_port(spec) and needs_health_check_port(before)

@@ -17,6 +17,7 @@ from minipod.api.field import invalid as invalid_value
 from minipod.api.kind import Kind
 from minipod.api.service_strategy import needs_cluster_ip, needs_health_check_port, needs_node_port
 from minipod.client import Object
+from minipod.server.service_families import init_families, keeps_what_it_prefers
 from minipod.server.view import View
 
 NODE_PORTS = (30000, 32767)
@@ -95,54 +96,68 @@ class Allocation:
         self.mine.addresses.clear()
         self.mine.ports.clear()
         spec = service["spec"]
-        ranges = self.source.ranges()
-        causes = list(init_families(spec, [f"IPv{each.version}" for each in ranges]))
-        used = self.source.used(service["metadata"]["uid"], self.mine)
         before = (old or {}).get("spec") or {}
-        if not causes and needs_cluster_ip(spec) and spec.get("clusterIP") != "None":
-            causes += self._addresses(spec, before, ranges, used)
+        ranges = self.source.ranges()
+        configured = list(dict.fromkeys(f"IPv{each.version}" for each in ranges))
+        causes = init_families(spec, before, configured)
+        used = self.source.used(service["metadata"]["uid"], self.mine)
         if not causes:
-            causes += self._ports(spec, before, used)
+            causes = list(self._addresses(service, before, ranges, used))
+        if not causes:
+            causes = list(self._ports(spec, before, used))
         if causes:
             raise invalid(kind, service["metadata"].get("name") or "", causes)
 
     def _addresses(
-        self, spec: Object, before: Object, ranges: list[Network], used: Taken
+        self, service: Object, before: Object, ranges: list[Network], used: Taken
     ) -> Iterator[Cause]:
-        kept = before.get("clusterIPs") or []
-        given = list(spec.get("clusterIPs") or ())
-        for index, family in enumerate(spec.get("ipFamilies") or ()):
-            if index < len(given):
-                if given[index] not in kept:
-                    yield from _check_chosen(given[index], ranges, used)
-                continue
+        spec = service["spec"]
+        families, given = spec.get("ipFamilies") or [], list(spec.get("clusterIPs") or ())
+        if not needs_cluster_ip(spec) or given[:1] == ["None"]:
+            return
+        first = _first_to_allocate(spec, before)
+        if first < len(families):
+            given += [""] * (len(families) - len(given))
+        for index, family in list(enumerate(families))[first:]:
             fitting = [each for each in ranges if f"IPv{each.version}" == family]
-            chosen = choose_address(fitting, used.addresses | self.mine.addresses)
-            if not chosen:
-                raise internal_error("failed to allocate a serviceIP: range is full")
-            given.append(chosen)
+            if given[index]:
+                why = _why_not(given[index], fitting, used)
+                if why:
+                    why = f"failed to allocate IP {given[index]}: {why}"
+                    yield invalid_value("spec.clusterIPs", given, why)
+                continue
+            given[index] = choose_address(fitting, used.addresses | self.mine.addresses)
+            if not given[index]:
+                name = service["metadata"].get("name") or ""
+                why = f'failed to allocate a serviceIP for Service "{name}": range is full'
+                raise internal_error(why)
         self.mine.addresses.update(given)
+        if first == 0 and given:
+            spec["clusterIP"] = given[0]
         if given:
-            spec["clusterIPs"], spec["clusterIP"] = given, given[0]
+            spec["clusterIPs"] = given
 
     def _ports(self, spec: Object, before: Object, used: Taken) -> Iterator[Cause]:
-        kept = set(node_ports(before))
         if spec.get("type") in ("LoadBalancer", "NodePort"):
+            kept = {port.get("nodePort") for port in before.get("ports") or ()}
             yield from self._service_ports(spec, kept, used)
-        if needs_health_check_port(spec):
-            given = spec.get("healthCheckNodePort")
-            if given and given not in kept:
-                yield from _check_port(given, used, "spec.healthCheckNodePort")
-            elif not given:
-                spec["healthCheckNodePort"] = self._choose_port(used)
-            self.mine.ports.add(spec["healthCheckNodePort"])
+        if not needs_health_check_port(spec):
+            return
+        given = spec.get("healthCheckNodePort")
+        if not needs_health_check_port(before):
+            if given and (why := _why_no_port(given, used)):
+                raise internal_error(
+                    f"failed to allocate requested HealthCheck NodePort {given}: {why}"
+                )
+            spec["healthCheckNodePort"] = given or self._choose_port(used)
+        self.mine.ports.add(spec.get("healthCheckNodePort") or 0)
 
-    def _service_ports(self, spec: Object, kept: set[int], used: Taken) -> Iterator[Cause]:
+    def _service_ports(self, spec: Object, kept: set[int | None], used: Taken) -> Iterator[Cause]:
         ports = spec.get("ports") or []
         for index, port in enumerate(ports):
             given = port.get("nodePort")
-            if given and given not in kept:
-                yield from _check_port(given, used, f"spec.ports[{index}].nodePort")
+            if given and given not in kept and (why := _why_no_port(given, used)):
+                yield invalid_value(f"spec.ports[{index}].nodePort", given, why)
             if given:
                 self.mine.ports.add(given)
         for port in ports if needs_node_port(spec) else ():
@@ -175,87 +190,27 @@ def _sibling(port: Object, ports: list[Object]) -> int:
     return 0
 
 
-# -- families --------------------------------------------------------------------------------------
-
-
-def init_families(spec: Object, configured: list[str]) -> Iterator[Cause]:
-    """Fill in a Service's address families and their policy, in place, or yield what is wrong with them."""
-    if spec.get("type") == "ExternalName":
-        return
-    addresses = spec.get("clusterIPs") or []
-    if addresses == ["None"] and not spec.get("selector"):
-        _init_headless(spec, configured)
-        return
-    causes = list(_family_problems(spec, configured))
-    yield from causes
-    if causes:
-        return
-    families, policy = list(spec.get("ipFamilies") or ()), spec.get("ipFamilyPolicy")
-    if not families:
-        families = _families_of(addresses) or configured[:1]
-    dual = len(set(configured)) > 1
-    if policy in ("PreferDualStack", "RequireDualStack") and dual and len(families) == 1:
-        families += [each for each in dict.fromkeys(configured) if each not in families][:1]
-    spec["ipFamilies"], spec["ipFamilyPolicy"] = families, policy or "SingleStack"
-
-
-def _init_headless(spec: Object, configured: list[str]) -> None:
-    """A Service without addresses and without a selector may have endpoints of any family."""
-    families = list(spec.get("ipFamilies") or ()) or configured[:1] or ["IPv4"]
-    spec["ipFamilyPolicy"] = spec.get("ipFamilyPolicy") or "RequireDualStack"
-    if spec["ipFamilyPolicy"] != "SingleStack" and len(families) < 2:
-        families.append("IPv6" if families[0] == "IPv4" else "IPv4")
-    spec["ipFamilies"] = families
-
-
-def _family_problems(spec: Object, configured: list[str]) -> Iterator[Cause]:
-    families, policy = spec.get("ipFamilies") or [], spec.get("ipFamilyPolicy")
-    addresses = spec.get("clusterIPs") or []
-    if policy == "RequireDualStack" and len(set(configured)) < 2:
-        why = "this cluster is not configured for dual-stack services"
-        yield invalid_value("spec.ipFamilyPolicy", policy, why)
-    if policy in (None, "SingleStack"):
-        for name, values in (("clusterIPs", addresses), ("ipFamilies", families)):
-            if len(values) > 1:
-                why = f"must be RequireDualStack or PreferDualStack when multiple `{name}` are specified"
-                yield invalid_value("spec.ipFamilyPolicy", policy, why)
-    for index, family in enumerate(families):
-        if family in ("IPv4", "IPv6") and family not in configured:
-            why = "not configured on this cluster"
-            yield invalid_value(f"spec.ipFamilies[{index}]", family, why)
-
-
-def _families_of(addresses: list[str]) -> list[str]:
-    found = []
-    for each in addresses:
-        try:
-            found.append(f"IPv{ip_address(each).version}")
-        except ValueError:
-            return []  # None, or no address at all: validation tells
-    return found
-
-
 # -- choices ---------------------------------------------------------------------------------------
 
 
-def _check_chosen(address: str, ranges: list[Network], used: Taken) -> Iterator[Cause]:
-    """Check an address that the caller chose."""
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return  # validation tells
-    fitting = [each for each in ranges if each.version == found.version]
-    prefix = f"failed to allocate IP {address}: "
-    if not any(_holds(each, found) for each in fitting):
-        listed = ",".join(map(str, fitting))
-        why = (
+def _first_to_allocate(spec: Object, before: Object) -> int:
+    """Return from which of its families on a Service is given addresses: all, the second that it asks for, or none."""
+    if needs_cluster_ip(before):
+        families = spec.get("ipFamilies") or []
+        upgraded = len(before.get("ipFamilies") or ()) == 1 and len(families) == 2
+        again = upgraded and not keeps_what_it_prefers(spec, before)
+        return 1 if again and before.get("clusterIPs") != ["None"] else len(families)
+    return 0
+
+
+def _why_not(address: str, ranges: list[Network], used: Taken) -> str:
+    """Return why a Service cannot have an address of its choice, "" when it can."""
+    if not any(_holds(each, ip_address(address)) for each in ranges):
+        listed = ",".join(map(str, ranges))
+        return (
             f"provided IP ({address}) is not in the valid range. The range of valid IPs is {listed}"
         )
-        yield invalid_value("spec.clusterIPs", [address], prefix + why)
-    elif address in used.addresses:
-        yield invalid_value(
-            "spec.clusterIPs", [address], f"{prefix}provided IP is already allocated"
-        )
+    return "provided IP is already allocated" if address in used.addresses else ""
 
 
 def _holds(network: Network, address: Any) -> bool:
@@ -288,13 +243,12 @@ def _choose(network: Network, first: int, last: int, used: set[str]) -> str:
     return next((candidate for candidate in each_one if candidate not in used), "")
 
 
-def _check_port(port: int, used: Taken, path: str) -> Iterator[Cause]:
+def _why_no_port(port: int, used: Taken) -> str:
+    """Return why a Service cannot have a node port of its choice, "" when it can."""
     low, high = NODE_PORTS
     if not low <= port <= high:
-        why = f"provided port is not in the valid range. The range of valid ports is {low}-{high}"
-        yield invalid_value(path, port, why)
-    elif port in used.ports:
-        yield invalid_value(path, port, "provided port is already allocated")
+        return f"provided port is not in the valid range. The range of valid ports is {low}-{high}"
+    return "provided port is already allocated" if port in used.ports else ""
 
 
 def choose_port(used: set[int]) -> int:

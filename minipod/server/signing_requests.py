@@ -5,9 +5,12 @@ CertificateSubjectRestriction.
 """
 
 import base64
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from minipod.api.errors import forbidden
+from minipod.api.field import Cause
+from minipod.api.field import forbidden as forbidden_field
 from minipod.api.hooks.signing_requests import APPROVED, DENIED, condition_of, date_conditions
 from minipod.api.kind import Kind
 from minipod.api.rbac.attributes import Attributes
@@ -63,10 +66,17 @@ class SigningGuard:
             new["status"] = {**before, "conditions": given}
             date_conditions(new, old, now)
             return
-        decided = [c for c in before.get("conditions") or () if c.get("type") in (APPROVED, DENIED)]
-        others = [each for each in given if each.get("type") not in (APPROVED, DENIED)]
-        new.setdefault("status", {})["conditions"] = [*decided, *others]
+        _keep_decisions(given, before.get("conditions") or [])
         date_conditions(new, old, now)
+
+    def judge(self, request: Request, kind: Kind, new: Object, old: Object) -> Iterator[Cause]:
+        """Yield what `status` may not decide."""
+        if kind.resource != RESOURCE or request.subresource != "status":
+            return
+        for decision in (APPROVED, DENIED):
+            if len(_of_type(new, decision)) > len(_of_type(old, decision)):
+                why = f'updates may not add a condition of type "{decision}"'
+                yield forbidden_field("status.conditions", why)
 
     def check_change(self, request: Request, kind: Kind, new: Object, old: Object) -> None:
         """Refuse to decide or sign for a signer to whoever has no right to that. Raises Forbidden."""
@@ -86,6 +96,21 @@ class SigningGuard:
                 return
         why = f'user not permitted to {verb} requests with signerName "{signer}"'
         raise forbidden(kind, obj["metadata"]["name"], why)
+
+
+def _of_type(request: Object, kind: str) -> list[Object]:
+    conditions = (request.get("status") or {}).get("conditions") or ()
+    return [each for each in conditions if each.get("type") == kind]
+
+
+def _keep_decisions(given: list[Object], before: list[Object]) -> None:
+    """A status repeats what was decided: as it was, however it is repeated. Changes `given`."""
+    for decision in (APPROVED, DENIED):
+        old = [each for each in before if each.get("type") == decision]
+        places = [at for at, each in enumerate(given) if each.get("type") == decision]
+        if len(places) == len(old):
+            for at, each in zip(places, old, strict=True):
+                given[at] = each
 
 
 def _signs(new: Object, old: Object) -> bool:

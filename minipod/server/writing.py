@@ -257,6 +257,7 @@ class Writer:
             field_managers.track(request, kind, new, old)
             kind.hooks.prepare_status_update(new, old)
             causes = validation.validate_status_update(kind, new, old)
+            causes += self._signing.judge(request, kind, new, old)
         elif request.subresource in pod_parts.PARTS:
             part = pod_parts.PARTS[request.subresource]
             new = pod_parts.with_part(part, new, old)

@@ -1,7 +1,7 @@
 """Services (pkg/apis/core/validation: ValidateService)."""
 
 from collections.abc import Collection, Iterator
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from minipod.api import names
@@ -72,7 +72,7 @@ def _service(service: Object, before: Object) -> Iterator[Cause]:
     yield from _ports(ports, f"{path}.ports")
     yield from validate_labels(spec.get("selector"), f"{path}.selector")
     yield from _affinity(spec, path)
-    yield from _addresses(spec, path)
+    yield from validate_addresses(spec, before, path)
     for index, each in enumerate(spec.get("externalIPs") or ()):
         known = each in (before.get("externalIPs") or ())
         yield from _external_ip(each, known, f"{path}.externalIPs[{index}]")
@@ -173,11 +173,12 @@ def _client_ip(config: Object | None, path: str) -> Iterator[Cause]:
         yield invalid(f"{at}.timeoutSeconds", given["timeoutSeconds"], why)
 
 
-def _addresses(spec: Object, path: str) -> Iterator[Cause]:
-    """Check the Service's own addresses and their families (KEP-563)."""
+def validate_addresses(spec: Object, before: Object, path: str) -> Iterator[Cause]:
+    """Check the Service's own addresses and their families (KEP-563); those of the spec `before` may stay."""
     if spec.get("type") == "ExternalName":
         return
     families, policy = spec.get("ipFamilies") or [], spec.get("ipFamilyPolicy")
+    yield from _agreeing(spec, f"{path}.clusterIPs")
     for index, family in enumerate(families):
         if family not in ("IPv4", "IPv6"):
             yield not_supported(f"{path}.ipFamilies[{index}]", family, ("IPv4", "IPv6"))
@@ -186,40 +187,47 @@ def _addresses(spec: Object, path: str) -> Iterator[Cause]:
     policies = ("PreferDualStack", "RequireDualStack", "SingleStack")
     if policy is not None and policy not in policies:
         yield not_supported(f"{path}.ipFamilyPolicy", policy, policies)
-    yield from _cluster_ips(spec, families, path)
+    yield from _cluster_ips(spec, before.get("clusterIPs") or (), f"{path}.clusterIPs")
 
 
-def _cluster_ips(spec: Object, families: list[str], path: str) -> Iterator[Cause]:
-    given, at = spec.get("clusterIPs") or [], f"{path}.clusterIPs"
-    if spec.get("clusterIP") and given and given[0] != spec["clusterIP"]:
-        yield invalid(at, given, "first value must match `clusterIP`")
-    elif given and not spec.get("clusterIP"):
-        yield invalid(at, given, "must be empty when `clusterIP` is not specified")
-    if given[:1] == ["None"] and len(given) > 1:
-        yield invalid(at, given, "'None' must be the first and only value")
-    if len(given) > 2:
-        yield invalid(at, given, "may only hold up to 2 values")
-    wrong = False
+def _agreeing(spec: Object, path: str) -> Iterator[Cause]:
+    one, given = spec.get("clusterIP"), spec.get("clusterIPs") or []
+    if one and not given:
+        yield required(path)
+    elif one and given[0] != one:
+        yield invalid(path, given, "first value must match `clusterIP`")
+    elif given and not one:
+        yield invalid(path, given, "must be empty when `clusterIP` is not specified")
+
+
+def _cluster_ips(spec: Object, known: Collection[str], path: str) -> Iterator[Cause]:
+    given, families = spec.get("clusterIPs") or [], spec.get("ipFamilies") or []
+    wrong = given[:1] == ["None"] and len(given) > 1
+    if wrong:
+        yield invalid(path, given, "'None' must be the first and only value")
     for index, each in enumerate(given):
-        if (index, each) == (0, "None"):
+        if each in known or (index, each) == (0, "None"):
             continue
         problems = names.ip(each)
         wrong = wrong or bool(problems)
-        yield from causes_of(problems, f"{at}[{index}]", each)
-    if wrong or given[:1] == ["None"]:
+        yield from causes_of(problems, f"{path}[{index}]", each)
+    if len(given) > 2:
+        yield invalid(path, given, "may only hold up to 2 values")
+    if wrong or given == ["None"]:
         return
     found = [family_of(each) for each in given]
-    if len(set(found)) < len(found):
-        yield invalid(at, given, "may specify no more than one IP for each IP family")
+    if len(found) > 1 and len(set(found)) < 2:
+        yield invalid(path, given, "may specify no more than one IP for each IP family")
     for index, (one, wanted) in enumerate(zip(found, families, strict=False)):
         if wanted in ("IPv4", "IPv6") and one != wanted:
             why = f"expected an {wanted} value as indicated by `ipFamilies[{index}]`"
-            yield invalid(f"{at}[{index}]", given[index], why)
+            yield invalid(f"{path}[{index}]", given[index], why)
 
 
 def family_of(address: str) -> str:
-    """Return the family of a valid address."""
-    return f"IPv{ip_address(address).version}"
+    """Return the family of a valid address, or of one that was taken for valid."""
+    found = names.lenient_ip(address)
+    return f"IPv{found.version}" if found else ""
 
 
 def _external_ip(address: str, known: bool, path: str) -> Iterator[Cause]:

@@ -118,3 +118,37 @@ def test_an_address_stays(tmp_path: Path) -> None:
         assert (await api("GET", f"{SERVICES}/web")).body == made
 
     serve(tmp_path, body)
+
+
+def test_node_ports_follow_the_names_of_their_ports(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        made = await api.make(SERVICES, service("web", {"port": 80, "name": "a"}, type="NodePort"))
+        given = made["spec"]["ports"][0]["nodePort"]
+        moved = service("web", {"port": 81, "name": "a"}, type="NodePort")
+        answer = await api("PUT", f"{SERVICES}/web", moved)
+        assert answer.body["spec"]["ports"][0]["nodePort"] == given
+
+    serve(tmp_path, body)
+
+
+def test_a_port_of_a_health_check_is_reserved(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        local = {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}
+        await api.make(SERVICES, service("one", healthCheckNodePort=30100, **local))
+        taken = await api("POST", SERVICES, service("two", healthCheckNodePort=30100, **local))
+        assert taken.status == 500
+        assert taken.body["message"] == (
+            "Internal error occurred: failed to allocate requested HealthCheck NodePort 30100: "
+            "provided port is already allocated"
+        )
+        status = {"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1", "ipMode": "VIP"}]}}}
+        told = await api("PATCH", f"{SERVICES}/one/status", status, Content_Type=MERGE)
+        assert told.body["status"]["loadBalancer"]["ingress"]
+        plain = {"spec": {"type": "ClusterIP"}}
+        changed = await api("PATCH", f"{SERVICES}/one", plain, Content_Type=MERGE)
+        assert changed.status == 200, changed.body
+        assert changed.body["status"] == {"loadBalancer": {}}
+        assert "healthCheckNodePort" not in changed.body["spec"]
+        await api.make(SERVICES, service("two", healthCheckNodePort=30100, **local))
+
+    serve(tmp_path, body)

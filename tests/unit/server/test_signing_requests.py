@@ -111,7 +111,7 @@ def test_who_signs_needs_the_signers_leave_and_decides_nothing(tmp_path: Path) -
         await grant(api, "signer", "patch", "certificatesigningrequests/status")
         block = "-----BEGIN CERTIFICATE-----\neA==\n-----END CERTIFICATE-----\n"
         certificate = base64.b64encode(block.encode()).decode()
-        told = {"certificate": certificate, "conditions": [condition("Approved")]}
+        told = {"certificate": certificate}
         signer = api.client.acting_as("signer")
 
         def sign(status: Object) -> Any:
@@ -121,9 +121,11 @@ def test_who_signs_needs_the_signers_leave_and_decides_nothing(tmp_path: Path) -
         await grant(api, "signer", "sign", "signers", SIGNER)
         wrong = base64.b64encode(block.replace("CERT", "SERT").encode()).decode()
         assert "only CERTIFICATE PEM blocks" in await refusal(sign({"certificate": wrong}))
+        approved = await refusal(sign({**told, "conditions": [condition("Approved")]}))
+        assert 'updates may not add a condition of type "Approved"' in approved
         signed = await sign(told)
         assert signed["status"]["certificate"] == certificate
-        assert signed["status"]["conditions"] == []
+        assert not signed["status"].get("conditions")
         other = base64.b64encode((block * 2).encode()).decode()
         message = await refusal(sign({"certificate": other}))
         assert "may not modify existing certificate content" in message
