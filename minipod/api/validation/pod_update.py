@@ -22,6 +22,7 @@ UPDATABLE = (
     "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
 )
 _SYSTEM_CONDITIONS = ("PodScheduled", "Ready", "Initialized")
+_TERM_LISTS = ("matchExpressions", "matchFields")
 _AMOUNTS = ("limits", "requests", "overhead")
 # Go's zero value of these is the same as not saying anything; of other booleans and numbers it is not.
 _PLAIN_ZEROS = frozenset(
@@ -48,6 +49,8 @@ def _changes(new: Object, old: Object) -> Iterator[Cause]:
     yield from _tolerations(new.get("tolerations") or [], old.get("tolerations") or [])
     yield from _gates(new.get("schedulingGates") or [], old.get("schedulingGates") or [])
     munged = _munged(new, old)
+    if old.get("schedulingGates"):
+        yield from _narrowing(munged, old)
     if munged == old:
         return
     changed = equality.unequal(_canonical(munged), _canonical(old), "spec")
@@ -64,13 +67,64 @@ def _munged(new: Object, old: Object) -> Object:
         for container, before in zip(munged.get(name) or (), old.get(name) or (), strict=True):
             container["image"] = before.get("image")
     for name in ("activeDeadlineSeconds", "tolerations", "schedulingGates"):
-        munged.pop(name, None)
-        if name in old:
-            munged[name] = old[name]
+        _put_back(munged, old, name)
     grace = "terminationGracePeriodSeconds"
     if (old.get(grace) or 0) < 0 and munged.get(grace) == 1:
         munged[grace] = old[grace]
     return munged
+
+
+def _narrowing(munged: Object, old: Object) -> Iterator[Cause]:
+    """Yield how a gated Pod's choice of nodes became wider, and put the choice back in `munged`."""
+    if not equality.equal(munged.get("nodeSelector"), old.get("nodeSelector"), "nodeSelector"):
+        selector = munged.get("nodeSelector") or {}
+        if not (old.get("nodeSelector") or {}).items() <= selector.items():
+            why = "only additions to spec.nodeSelector are allowed (no mutations or deletions)"
+            yield invalid("spec.nodeSelector", munged.get("nodeSelector"), why)
+        _put_back(munged, old, "nodeSelector")
+    affinity, before = munged.get("affinity") or {}, old.get("affinity") or {}
+    if equality.equal(affinity.get("nodeAffinity"), before.get("nodeAffinity")):
+        return
+    yield from _narrowed_terms(_terms(affinity), _terms(before))
+    affinity = dict(affinity)
+    _put_back(affinity, before, "nodeAffinity")
+    munged["affinity"] = affinity
+    if not affinity and not before:
+        _put_back(munged, old, "affinity")
+
+
+def _put_back(munged: Object, old: Object, name: str) -> None:
+    munged.pop(name, None)
+    if name in old:
+        munged[name] = old[name]
+
+
+def _terms(affinity: Object) -> list[Object] | None:
+    required = "requiredDuringSchedulingIgnoredDuringExecution"
+    terms = ((affinity.get("nodeAffinity") or {}).get(required) or {}).get("nodeSelectorTerms")
+    return terms or None
+
+
+def _narrowed_terms(new: list[Object] | None, old: list[Object] | None) -> Iterator[Cause]:
+    path = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
+    if old is None:
+        return
+    if new is None or len(new) != len(old):
+        why = "no additions/deletions to non-empty NodeSelectorTerms list are allowed"
+        yield invalid(path, new, why)
+        return
+    for index, (term, before) in enumerate(zip(new, old, strict=True)):
+        if not _only_adds(term, before):
+            why = "only additions are allowed (no mutations or deletions)"
+            yield invalid(f"{path}[{index}]", term, why)
+
+
+def _only_adds(new: Object, old: Object) -> bool:
+    """Whether a term asks for all that it asked for, and more; an empty one, that fits no node, stays so."""
+    lists = [(new.get(each) or [], old.get(each) or []) for each in _TERM_LISTS]
+    if not any(before for _, before in lists):
+        return not any(after for after, _ in lists)
+    return all(equality.equal(after[: len(before)], before) for after, before in lists)
 
 
 def _deadline(new: int | None, old: int | None) -> Iterator[Cause]:

@@ -100,6 +100,75 @@ def test_gates_are_only_lifted():
     )
 
 
+GATES = [{"name": "a.b/c"}]
+LINUX = {"key": "os", "operator": "In", "values": ["linux"]}
+FAST = {"key": "disk", "operator": "Exists"}
+
+
+def affinity(*terms, **others):
+    required = {"nodeSelectorTerms": [{"matchExpressions": list(each)} for each in terms]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required, **others}}
+
+
+def gated(before, after, gates=GATES):
+    def edit(spec):
+        for name in before:
+            spec.pop(name)
+        spec.update(after)
+
+    return change(edit, schedulingGates=gates, **before)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"nodeSelector": {"disk": "ssd"}}),
+        ({"nodeSelector": {"a": "1"}}, {"nodeSelector": {"a": "1", "b": "2"}}),
+        ({}, {"affinity": affinity([LINUX])}),
+        ({"affinity": {"nodeAffinity": {}}}, {"affinity": affinity([LINUX], [FAST])}),
+        ({"affinity": affinity([LINUX])}, {"affinity": affinity([LINUX, FAST])}),
+    ],
+)
+def test_the_nodes_of_a_gated_pod_are_only_narrowed(before, after):
+    assert gated(before, after) == []
+    assert gated(before, after, gates=[]) != []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (
+            {"nodeSelector": {"a": "1"}},
+            {"nodeSelector": {"a": "2"}},
+            'spec.nodeSelector: Invalid value: {"a":"2"}: '
+            "only additions to spec.nodeSelector are allowed (no mutations or deletions)",
+        ),
+        (
+            {"affinity": affinity([LINUX])},
+            {},
+            "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms: "
+            "Invalid value: null: no additions/deletions to non-empty NodeSelectorTerms list are allowed",
+        ),
+        (
+            {"affinity": affinity([LINUX])},
+            {"affinity": affinity([FAST])},
+            "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0]: "
+            'Invalid value: {"matchExpressions":[{"key":"disk","operator":"Exists"}]}: '
+            "only additions are allowed (no mutations or deletions)",
+        ),
+    ],
+)
+def test_the_nodes_of_a_gated_pod_are_not_widened(before, after, expected):
+    assert gated(before, after) == [expected]
+
+
+def test_the_neighbours_of_a_gated_pod_do_not_change():
+    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {}}
+    apart = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    [text] = gated({}, {"affinity": affinity([LINUX]) | apart})
+    assert text.endswith("changed: spec.affinity")
+
+
 def test_an_updated_pod_must_be_valid_too():
     [text] = change(lambda spec: spec["containers"][0].update(image=""))
     assert text == "spec.containers[0].image: Required value"
