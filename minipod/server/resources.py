@@ -36,7 +36,7 @@ from minipod.server.policy import ensure_policy
 from minipod.server.reading import Reader
 from minipod.server.reviews import Reviews
 from minipod.server.signing_requests import SigningGuard
-from minipod.server.token_authentication import Credentials, TokenAuthenticator
+from minipod.server.token_authentication import LAST_USED, Credentials, TokenAuthenticator
 from minipod.server.token_requests import TokenRequests
 from minipod.server.usage_metrics import GROUP, Fetch, UsageMetrics
 from minipod.server.watching import ResourceWatch
@@ -57,6 +57,7 @@ class Resources:
         self.authorizer = Authorizer(store)
         credentials = credentials or Credentials()
         self.tokens = TokenAuthenticator(credentials, self.find_object)
+        self.tokens.on_legacy_use = self._note_use
         self._token_requests = TokenRequests(credentials, self.find_object)
         self._reviews = Reviews(self.authorizer, self.tokens)
         self._admission = admission
@@ -189,14 +190,24 @@ class Resources:
     def _tell_preset_conflict(self, pod: Object, message: str) -> None:
         """Make an Event on a Pod, without having the Pod's sender wait for it."""
         event = conflict_event({**pod, "apiVersion": "v1", "kind": "Pod"}, message)
-        task = asyncio.create_task(self._record(event), name="tell of a conflict")
+        namespace = event["metadata"]["namespace"]
+        self._write_later(Request("create", "events", namespace, body=event))
+
+    def _note_use(self, secret: Object, date: str) -> None:
+        """Label a Secret with the day of its token's last use, without having the token's bearer wait for it."""
+        metadata = secret["metadata"]
+        labels: Object = {"metadata": {"uid": metadata["uid"], "labels": {LAST_USED: date}}}
+        at = (metadata["namespace"], metadata["name"])
+        self._write_later(Request("patch", "secrets", *at, body=labels, patch_type="merge"))
+
+    def _write_later(self, request: Request) -> None:
+        task = asyncio.create_task(self._write(request), name=f"{request.verb} {request.resource}")
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
 
-    async def _record(self, event: Object) -> None:
-        namespace = event["metadata"]["namespace"]
+    async def _write(self, request: Request) -> None:
         with contextlib.suppress(StatusError):  # the namespace may end, the disk be full
-            await self._perform_itself(Request("create", "events", namespace, body=event))
+            await self._perform_itself(request)
 
     async def _ensure_account(self, namespace: str) -> None:
         """Make the default ServiceAccount of a namespace when it is missing (and the namespace is there to stay)."""

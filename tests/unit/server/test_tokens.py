@@ -1,5 +1,6 @@
 """Tokens: asked for, shown, held against the objects they are bound to, and refused when anything is wrong."""
 
+import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable
@@ -211,6 +212,45 @@ def test_a_legacy_token_holds_while_its_secret_holds_it(tmp_path: Path) -> None:
         assert (await t.review(token))["user"]["username"].endswith(":default:default")
         await t.api("DELETE", f"{SECRETS}/old")
         assert "has been deleted" in (await t.review(token))["error"]
+
+    play(tmp_path, body)
+
+
+def test_the_last_use_of_a_legacy_token_is_noted_and_one_marked_invalid_is_refused(
+    tmp_path: Path,
+) -> None:
+    async def body(t: Tokens) -> None:
+        account = (await t.api("GET", f"{ACCOUNTS}/default")).body
+        made = await t.api.make(SECRETS, {"metadata": {"name": "old"}})
+        token = t.signer.issue_legacy(account, made)
+        made["data"] = {"token": base64.b64encode(token.encode()).decode()}
+        await t.api("PUT", f"{SECRETS}/old", made)
+
+        async def labels_after_use() -> Object:
+            assert (await t.review(token))["authenticated"]
+            assert (await t.review(token))["authenticated"]
+            await asyncio.sleep(0.05)
+            found = (await t.api("GET", f"{SECRETS}/old")).body["metadata"]
+            versions.append(found["resourceVersion"])
+            return dict(found["labels"])
+
+        versions: list[str] = []
+        used = "kubernetes.io/legacy-token-last-used"
+        assert await labels_after_use() == {used: "2023-11-14"}
+        assert await labels_after_use() == {used: "2023-11-14"}
+        assert versions[0] == versions[1]
+        t.clock.time += 86400
+        assert await labels_after_use() == {used: "2023-11-15"}
+
+        invalid = {
+            "metadata": {"labels": {"kubernetes.io/legacy-token-invalid-since": "2023-11-15"}}
+        }
+        await t.api("PATCH", f"{SECRETS}/old", invalid, Content_Type="application/merge-patch+json")
+        assert (await t.review(token))["error"] == (
+            "the token in secret default/old for service account default/default has been marked invalid. Use tokens "
+            "from the TokenRequest API or manually created secret-based tokens, or remove the "
+            "'kubernetes.io/legacy-token-invalid-since' label from the secret to temporarily allow use of this token"
+        )
 
     play(tmp_path, body)
 
