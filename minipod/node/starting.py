@@ -30,7 +30,7 @@ from minipod.node.image_volumes import (
 from minipod.node.log_files import link_log
 from minipod.node.parts import Memory, Parts
 from minipod.node.pods import find_container, host_network, spec_grace, uid_of
-from minipod.node.propagation import check_propagation
+from minipod.node.propagation import check_propagation, passes_on
 from minipod.node.refreshing import Refresher
 from minipod.node.sandbox_step import Sandbox, SandboxStep
 from minipod.node.service_variables import compute_service_variables
@@ -65,6 +65,7 @@ class Starter:
         self._images, self._sandboxes = ImageStep(parts), SandboxStep(parts)
         self._refresher = Refresher(parts)
         self._hooks, self._stopper = Hooks(parts), Stopper(parts)
+        self._passes_on = passes_on(parts.config.layout.pods)
 
     async def start(self, work: Work, pod: Object, actions: PodActions) -> bool:
         """Do what `actions` wants started; return whether all of it was. StepError for what concerns the whole Pod."""
@@ -164,7 +165,10 @@ class Starter:
         """
         found, container = image is not None, _container(pod, start.name)
         of_files, volumes = bool(find_files(container)), find_image_volumes(pod, container)
-        later = of_files or volumes or _shares_mounts(container)  # needs volumes from the beginning
+        # what needs volumes from the beginning
+        later = (
+            of_files or volumes or _shares_mounts(container) or self._misses_mounts(pod, container)
+        )
         doubtful = self._parts.memory(uid_of(pod)).unfurnished or turn.slow
         if image is None or later or doubtful:  # the shim shall hold none for long, or in vain
             await turn.come(work)
@@ -197,6 +201,14 @@ class Starter:
         self._tell_found(pod, start, found)
         started = await self._start_prepared(pod, start, spec, prepared)
         return started and await self._after_start(work, pod, start.name)
+
+    def _misses_mounts(self, pod: Object, container: Object) -> bool:
+        """Whether a container that is made before its volumes would not see what is mounted for them."""
+        if self._passes_on:
+            return False
+        places = compute_places(pod, self._parts.config.pod_directory(uid_of(pod)))
+        wanted = (places.get(each["name"]) for each in container.get("volumeMounts") or ())
+        return any(place is not None and place.mounted for place in wanted)
 
     def _tell_found(self, pod: Object, start: Start, found: bool) -> None:
         if found:

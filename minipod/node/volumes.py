@@ -40,12 +40,14 @@ _CONFIG_ERROR = "CreateContainerConfigError"
 class VolumePlace:
     """Where a volume is, or will be, on the host, and whether containers can only read it.
 
-    A `device` is a node of the host's, asked for by its type.
+    A `device` is a node of the host's, asked for by its type. What is `mounted` for the Pod (a tmpfs) is seen by a
+    mount namespace that was made before it only where the host passes mounts on.
     """
 
     path: str
     read_only: bool = False
     device: bool = False
+    mounted: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,9 @@ def _compute_place(volume: Object, directory: Path) -> VolumePlace:
     if kind == IMAGE:
         return VolumePlace(image_volume_place(directory, name), read_only=True)
     below = directory / "volumes" / f"kubernetes.io~{_directory_name(kind)}"
-    return VolumePlace(str(below / name), kind in PROJECTED_KINDS)
+    projected = kind in PROJECTED_KINDS
+    memory = kind == "emptyDir" and (volume.get(kind) or {}).get("medium") == "Memory"
+    return VolumePlace(str(below / name), projected, mounted=projected or memory)
 
 
 def compute_volumes(

@@ -10,6 +10,7 @@ import pytest
 from minipod.api.errors import status_error
 from minipod.client import Object
 from minipod.clock import format_time
+from minipod.linux.mounts import parse
 from minipod.runtime.operations import WriteFile
 from minipod.runtime.service import RuntimeFailure
 from tests.unit.node.pods import World, container, make_image, make_pod, world
@@ -482,6 +483,30 @@ def test_containers_prepare_themselves_beside_their_volumes(play):
         go.set()
         await world.settle()
         assert world.runtime.running() == ["plain"]
+
+    play(scene)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_what_is_mounted_for_a_pod_is_there_before_a_container_that_cannot_see_it_come(
+    play, monkeypatch, shared
+):
+    """A mount namespace sees what is mounted after it was made only where the host passes mounts on."""
+    table = parse(f"20 1 8:1 / / rw {'shared:1 ' if shared else ''}- ext4 /dev/a rw")
+    monkeypatch.setattr("minipod.node.propagation.mounts", lambda: table)
+
+    async def scene(world: World) -> None:
+        reached, go = world.runtime.gate("perform")
+        mounts = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+        volumes = [{"name": "v", "emptyDir": {"medium": "Memory"}}]
+        await world.create(
+            make_pod("web", container(**mounts), container("plain"), volumes=volumes)
+        )
+        assert reached.is_set()
+        assert world.runtime.prepared == (["app", "plain"] if shared else ["plain"])
+        go.set()
+        await world.settle()
+        assert world.runtime.running() == ["app", "plain"]
 
     play(scene)
 
