@@ -29,6 +29,14 @@ def discover(path: str) -> Object | None:
             return {"kind": "APIGroup", "apiVersion": "v1", **found[0]} if found else None
         case ["apis", group, version]:
             return _resources(group, version)
+        case [
+            "apis",
+            "apiextensions.k8s.io" as group,
+            "v1" as version,
+            "customresourcedefinitions",
+        ]:
+            listed = {"kind": "CustomResourceDefinitionList", "apiVersion": f"{group}/{version}"}
+            return {**listed, "metadata": {"resourceVersion": "1"}, "items": []}
         case ["version"]:
             return _version()
         case ["openapi", "v3", *rest]:

@@ -52,6 +52,10 @@ _PATCH_TYPES: dict[str, PatchType] = {
     "application/strategic-merge-patch+json": "strategic",
     "application/apply-patch+yaml": "apply",
 }
+# Of these there are none, which kubectl asks before it creates what nobody can patch: a review.
+_CUSTOM_KINDS = Target(
+    "apiextensions.k8s.io", "v1", "customresourcedefinitions.apiextensions.k8s.io"
+)
 _METHODS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -105,7 +109,7 @@ class HttpFrontend:
     async def _answer(self, call: Call) -> web.StreamResponse:
         identity = self._identify(call)
         self._authorize(call, identity)
-        if call.target is None:
+        if call.target is None or (call.target, call.asked.verb) == (_CUSTOM_KINDS, "list"):
             async with self._oversight.places.seat(identity.user):
                 return self._non_resources.answer(call.http, call.http.rel_url.raw_path)
         return await self._resource(call, call.target, identity)

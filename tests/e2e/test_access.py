@@ -122,6 +122,23 @@ def test_a_token_secret_is_filled_and_counts_while_it_is_there(
     assert "Unauthorized" in said or "must be logged in" in said, said
 
 
+@pytest.mark.parametrize("program", KUBECTLS, ids=lambda path: Path(path).name)
+def test_a_review_is_asked_for_by_a_manifest(
+    shared: Instance, admin: Path, tmp_path: Path, program: str
+) -> None:
+    spec = {"user": "nobody", "resourceAttributes": {"verb": "get", "resource": "pods"}}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": spec,
+    }
+    answer = ("create", "-o", "jsonpath={.status.allowed}", "-f", "-")
+    kubectl = Kubectl(program, admin)
+    assert kubectl.run(*answer, text=json.dumps(review)).stdout == "false"
+    spec["groups"] = ["system:masters"]  # type: ignore[assignment]
+    assert kubectl.run(*answer, text=json.dumps(review)).stdout == "true"
+
+
 def test_users_of_certificates_get_their_rights_by_bindings_and_lose_them_with_these(
     shared: Instance, admin: Path, tmp_path: Path
 ) -> None:

@@ -19,6 +19,20 @@ Object = dict[str, Any]
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
 
 
+def test_there_are_no_custom_kinds(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+        listed = await api("GET", f"{path}?limit=500")
+        assert (listed.status, listed.body["items"]) == (200, [])
+        assert listed.body["kind"] == "CustomResourceDefinitionList"
+        for method, missing in (("GET", "/some"), ("GET", "?watch=1"), ("POST", "")):
+            assert (await api(method, f"{path}{missing}", {})).status == 404, (method, missing)
+        groups = (await api("GET", "/apis")).body["groups"]
+        assert "apiextensions.k8s.io" not in [each["name"] for each in groups]
+
+    serve(tmp_path, body)
+
+
 @pytest.mark.parametrize("version", ["v2", "v2beta1"])
 def test_discovery_comes_in_one_document_for_clients_that_ask(tmp_path: Path, version: str) -> None:
     async def body(api: Api) -> None:
