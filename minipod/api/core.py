@@ -35,6 +35,7 @@ def _pod_fields(obj: Object) -> dict[str, str]:
     addresses = status.get("podIPs") or [{}]
     return {
         "spec.nodeName": _text(spec.get("nodeName")),
+        "spec.host": _text(spec.get("nodeName")),  # as it was called before v1
         "spec.restartPolicy": _text(spec.get("restartPolicy")),
         "spec.schedulerName": _text(spec.get("schedulerName")),
         "spec.serviceAccountName": _text(spec.get("serviceAccountName")),
