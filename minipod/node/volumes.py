@@ -159,7 +159,7 @@ def _empty_dir(pod: Object, source: Object, path: str) -> Operation:
     group = pod_context(pod).get("fsGroup")
     mode = 0o777 if group is None else 0o2777
     if source.get("medium") not in ("Memory", "", None):
-        raise StepError("FailedMount", f"unknown storage medium {source['medium']!r}")
+        raise StepError("FailedMount", f'unknown storage medium "{source["medium"]}"')
     if source.get("medium") == "Memory":
         limit = value(source["sizeLimit"]) if source.get("sizeLimit") else _memory_limit(pod)
         return MountTmpfs(path, limit or None, mode, gid=group or 0)
@@ -192,15 +192,17 @@ def compute_mounts(
     container: Object, volumes: Mapping[str, VolumePlace], expand: Callable[[str], str]
 ) -> list[Mount]:
     """Return the mounts of a container's volumeMounts; `expand` replaces $(VAR) in subPathExpr."""
-    return [_compute_mount(each, volumes, expand) for each in container.get("volumeMounts") or ()]
+    name, wanted = container["name"], container.get("volumeMounts") or ()
+    return [_compute_mount(name, each, volumes, expand) for each in wanted]
 
 
 def _compute_mount(
-    wanted: Object, volumes: Mapping[str, VolumePlace], expand: Callable[[str], str]
+    container: str, wanted: Object, volumes: Mapping[str, VolumePlace], expand: Callable[[str], str]
 ) -> Mount:
     volume = volumes.get(wanted["name"])
     if volume is None:
-        raise StepError(_CONFIG_ERROR, f"cannot find volume {wanted['name']!r} to mount")
+        missing = f'cannot find volume "{wanted["name"]}" to mount into container "{container}"'
+        raise StepError(_CONFIG_ERROR, missing)
     return Mount(
         destination=_absolute(wanted["mountPath"]),
         source=volume.path,

@@ -407,6 +407,8 @@ def test_host_paths_are_checked():
 def test_a_volume_of_another_kind_is_named():
     with pytest.raises(StepError, match='volume "v" : volumes of kind nfs are not supported'):
         volumes(with_volume("nfs", {"server": "x"}))
+    with pytest.raises(StepError, match='volume "v" : unknown storage medium "Floppy"'):
+        volumes(with_volume("emptyDir", {"medium": "Floppy"}))
 
 
 def test_secrets_are_written_to_memory_all_at_once():
