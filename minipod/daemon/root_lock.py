@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from minipod.paths import Layout
+from minipod.paths import SYSTEM_INSTANCE, Layout
 
 
 class StartError(Exception):
@@ -29,8 +29,9 @@ def only_daemon(place: Layout) -> Iterator[None]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = os.pread(lock, 20, 0).decode() or "unknown"
+        root = "" if place.instance == SYSTEM_INSTANCE else f" --root {place.state.parent}"
         raise StartError(
-            f'a daemon is already running on "{place.state}" (pid {holder}); try: minipod down'
+            f'a daemon is already running on "{place.state}" (pid {holder}); try: minipod{root} down'
         ) from None
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(os.getpid()).encode(), 0)

@@ -29,7 +29,7 @@ def command(invocation: Invocation, output: str) -> None:
 
         click.echo(printer(output)(found), nl=False)
     else:
-        _print(found)
+        _print(found, invocation.command_line("up"))
     if not found["up"]:
         raise SilentExit(1)
 
@@ -65,15 +65,13 @@ def collect(invocation: Invocation) -> dict[str, Any]:
     return found
 
 
-def _print(found: dict[str, Any]) -> None:
+def _print(found: dict[str, Any], start: str) -> None:
     process = found["daemon"]
     print(
         f"instance  {found['instance']} (state {found['state']}, socket {found['socket']}, log {found['log']})"
     )
     version = f", version {found['version']}" if found.get("version") else ""
-    print(
-        f"daemon    {f'up, process {process}{version}' if process else 'not up; try: sudo minipod up'}"
-    )
+    print(f"daemon    {f'up, process {process}{version}' if process else f'not up; try: {start}'}")
     print(_shim(found))
     for name, ready in (found.get("nodes") or {}).items():
         print(f"node      {name} ({'Ready' if ready else 'NotReady'})")

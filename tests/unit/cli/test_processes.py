@@ -115,10 +115,10 @@ def test_status(server: FakeApiServer, minipod: Minipod, root: Path) -> None:
     assert '"up": true' in minipod("status", "-o", "json").out
 
 
-def test_status_of_nothing(minipod: Minipod) -> None:
+def test_status_of_nothing(root: Path, minipod: Minipod) -> None:
     ended = minipod("status")
     assert ended.code == 1
-    assert "daemon    not up; try: sudo minipod" in ended.out
+    assert f"daemon    not up; try: sudo minipod --root {root} up\n" in ended.out
 
 
 @pytest.mark.parametrize("name", UNITS)
