@@ -30,6 +30,7 @@ _BUDGETS = "poddisruptionbudgets.policy"
 _EVICTION = Kind(
     "policy", "v1", "Eviction", "evictions", schema_name="io.k8s.api.policy.v1.Eviction"
 )
+_VERSIONS = ("policy/v1", "policy/v1beta1")  # one and the same; kubectl up to 1.21 sends the older
 _DISRUPTED_LIMIT = 2000
 _VIOLATES = "Cannot evict pod as it would violate the pod's disruption budget."
 
@@ -60,11 +61,10 @@ def _decoded(request: Request) -> Object:
     body = parsed(request.body).value
     if not isinstance(body, dict):
         raise not_decodable(_EVICTION, "an Eviction is an object")
-    if (body.get("apiVersion", "policy/v1"), body.get("kind", "Eviction")) != (
-        _EVICTION.api_version,
-        _EVICTION.kind,
-    ):
+    version, name = body.get("apiVersion", _EVICTION.api_version), body.get("kind", "Eviction")
+    if version not in _VERSIONS or name != _EVICTION.kind:
         raise bad_request('the body must be an Eviction of "policy/v1"')
+    body = {**body, "apiVersion": _EVICTION.api_version}
     errors = schema.examine(_EVICTION, body).errors
     if errors:
         raise not_decodable(_EVICTION, ", ".join(errors))

@@ -77,6 +77,15 @@ def test_without_a_budget_a_pod_ends_gracefully_and_says_why(tmp_path: Path) -> 
     serve(tmp_path, body)
 
 
+def test_an_eviction_of_older_clients_is_the_same(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        await running(api)
+        assert (await evict(api, apiVersion="policy/v1beta1")).status == 201
+        assert "deletionTimestamp" in (await api("GET", f"{PODS}/nginx")).body["metadata"]
+
+    serve(tmp_path, body)
+
+
 def test_a_used_up_budget_says_when_to_come_back(tmp_path: Path, budgets: None) -> None:
     async def body(api: Api) -> None:
         await running(api)
