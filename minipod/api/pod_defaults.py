@@ -43,6 +43,8 @@ def default_pod(pod: Object) -> None:
     """Fill in a Pod's defaults. Done twice, the second time changes nothing."""
     spec = _child(pod, "spec")
     default_pod_spec(spec)
+    if spec["terminationGracePeriodSeconds"] < 0:  # what should never have been allowed
+        spec["terminationGracePeriodSeconds"] = 1
     if spec.get("enableServiceLinks") is None:
         spec["enableServiceLinks"] = True
     for container in all_containers(spec):
@@ -66,10 +68,6 @@ def default_pod_template(template: Object) -> None:
 def default_pod_spec(spec: Object) -> None:
     """Fill in what a Pod's spec and a template's have in common."""
     _fill(spec, _SPEC)
-    if spec["terminationGracePeriodSeconds"] < 0:
-        spec["terminationGracePeriodSeconds"] = (
-            1  # as upstream reads what should never have been allowed
-        )
     if spec.get("securityContext") is None:
         spec["securityContext"] = {}
     for volume in spec.get("volumes") or ():
@@ -200,6 +198,9 @@ def default_volume(volume: Object) -> None:
             # A mode of 0 is a mode: only what is absent is filled in.
             if source.get(key) is None:
                 source[key] = value
+    claim = (volume.get("ephemeral") or {}).get("volumeClaimTemplate")
+    if claim is not None:
+        _fill(_child(claim, "spec"), {"volumeMode": "Filesystem"})
     image = volume.get("image")
     if image is not None and not image.get("pullPolicy") and image.get("reference"):
         image["pullPolicy"] = default_pull_policy(image["reference"])

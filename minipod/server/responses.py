@@ -96,5 +96,6 @@ def _fitting(warnings: Sequence[str]) -> list[str]:
 
 def _quoted(text: str) -> str:
     """Return the text as a quoted-string of RFC 9110 may hold it."""
-    plain = "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
+    line = " ".join(text.splitlines())
+    plain = "".join(char if char.isprintable() else "?" for char in line.expandtabs(1))
     return plain.replace("\\", "\\\\").replace('"', '\\"')

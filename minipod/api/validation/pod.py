@@ -16,10 +16,14 @@ from minipod.api.validation.metadata import (
     validate_annotations,
     validate_labels,
 )
+from minipod.api.validation.pod_annotations import (
+    validate_pod_annotations,
+    validate_profiles_agree,
+)
 from minipod.api.validation.resources import validate_pod_resources
 from minipod.api.validation.scheduling import validate_scheduling
 from minipod.api.validation.security import validate_pod_security
-from minipod.api.validation.values import INT32_MAX, in_range, non_negative, one_of
+from minipod.api.validation.values import INT32_MAX, in_range, one_of
 from minipod.api.validation.volumes import validate_volumes
 
 Object = dict[str, Any]
@@ -33,7 +37,13 @@ _HOSTNAME_LIMIT = 64
 
 def validate_pod_create(pod: Object) -> list[Cause]:
     """Return what is wrong with a new Pod."""
-    return [*validate_pod(pod), *_only_on_create(pod.get("spec") or {})]
+    spec, annotations = pod.get("spec") or {}, pod["metadata"].get("annotations") or {}
+    return [
+        *validate_pod_annotations(annotations, spec, "metadata.annotations"),
+        *validate_pod(pod),
+        *validate_profiles_agree(annotations, spec, "spec"),
+        *_only_on_create(spec),
+    ]
 
 
 def validate_pod(pod: Object) -> Iterator[Cause]:
@@ -46,8 +56,11 @@ def validate_pod_template(template: Object | None, path: str) -> Iterator[Cause]
     template = template or {}
     metadata, spec = template.get("metadata") or {}, template.get("spec") or {}
     yield from validate_labels(metadata.get("labels"), f"{path}.labels")
-    yield from validate_annotations(metadata.get("annotations"), f"{path}.annotations")
+    annotations = metadata.get("annotations") or {}
+    yield from validate_annotations(annotations, f"{path}.annotations")
+    yield from validate_pod_annotations(annotations, spec, f"{path}.annotations")
     yield from validate_pod_spec(spec, f"{path}.spec")
+    yield from validate_profiles_agree(annotations, spec, f"{path}.spec")
     if spec.get("ephemeralContainers"):
         why = "ephemeral containers not allowed in pod template"
         yield forbidden(f"{path}.spec.ephemeralContainers", why)
@@ -185,9 +198,6 @@ def _hostname(spec: Object, path: str) -> Iterator[Cause]:
 def _numbers(spec: Object, path: str) -> Iterator[Cause]:
     if spec.get("terminationGracePeriodSeconds") is None:
         yield required(f"{path}.terminationGracePeriodSeconds")
-    else:
-        at = f"{path}.terminationGracePeriodSeconds"
-        yield from non_negative(spec["terminationGracePeriodSeconds"], at)
     deadline = spec.get("activeDeadlineSeconds")
     if deadline is not None:
         yield from in_range(deadline, 1, INT32_MAX, f"{path}.activeDeadlineSeconds")

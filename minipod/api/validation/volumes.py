@@ -170,21 +170,24 @@ def _projected(source: Object, path: str) -> Iterator[Cause]:
         given = [name for name, each in projection.items() if each is not None]
         for name in given:
             yield from _PROJECTIONS[name](projection[name], f"{at}.{name}")
-            for target in _targets(projection[name]):
+            for target in _targets(name, projection[name]):
                 if target in taken:
-                    yield invalid(path, target, "conflicting duplicate paths")
+                    named = projection[name].get("name") if "items" in projection[name] else None
+                    yield invalid(path, named or target, "conflicting duplicate paths")
                 taken.add(target)
         if len(given) > 1:
             yield forbidden(at, "may not specify more than 1 volume type per source")
 
 
-def _targets(projection: Object) -> Iterator[str]:
-    """Yield where a projection writes; whole Secrets and ConfigMaps are not known yet."""
+def _targets(name: str, projection: Object) -> Iterator[str]:
+    """Yield where a projection writes; whole Secrets and ConfigMaps are not known yet, a token yields to others."""
     for item in projection.get("items") or ():
         if item.get("path"):
             yield item["path"]
-    if projection.get("path"):
-        yield projection["path"]
+    fields = ("path", "credentialBundlePath", "keyPath", "certificateChainPath")
+    for field in fields if name != "serviceAccountToken" else ():
+        if projection.get(field):
+            yield projection[field]
 
 
 def _named_keys(projection: Object, path: str) -> Iterator[Cause]:

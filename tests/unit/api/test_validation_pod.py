@@ -432,7 +432,7 @@ def test_wrong_pods(spec, expected):
                 {"secret": {"name": "a", "items": [{"key": "k", "path": "p"}]}},
                 {"configMap": {"name": "b", "items": [{"key": "k", "path": "p"}]}},
             ]}},
-            'spec.volumes[0].projected: Invalid value: "p": conflicting duplicate paths',
+            'spec.volumes[0].projected: Invalid value: "b": conflicting duplicate paths',
         ),
         ({"name": "v", "nfs": {"server": "a"}}, "spec.volumes[0].nfs.path: Required value"),
     ],

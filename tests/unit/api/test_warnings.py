@@ -260,7 +260,7 @@ def test_what_upstream_warns_of():
         ]
     )
     assert warnings.of_new(POD, made) == [
+        'spec.containers[0].resources.requests[memory]: fractional byte value "1500m" is invalid, must be an integer',
         'spec.containers[0].env[2]: hides previous definition of "A", which may be dropped when using apply',
         "spec.containers[0].ports[2]: duplicate port definition with spec.containers[0].ports[0]",
-        'spec.containers[0].resources.requests[memory]: fractional byte value "1500m" is invalid, must be an integer',
     ]
