@@ -40,6 +40,12 @@ class Puller(Protocol):
         """End all pulls."""
 
 
+def _heed(task: asyncio.Task[Brought]) -> None:
+    """Take note of a failure: whoever waited for the pull may have given up, and nobody else complains."""
+    if not task.cancelled():
+        task.exception()
+
+
 class ProcessPuller:
     """All pulls of one image store."""
 
@@ -56,6 +62,7 @@ class ProcessPuller:
             task = asyncio.create_task(self._pull(reference, keyring), name=f"pull {reference}")
             self._pulls[key] = task
             task.add_done_callback(lambda _: self._pulls.pop(key, None))
+            task.add_done_callback(_heed)
         return await asyncio.shield(task)
 
     async def stop(self) -> None:

@@ -28,6 +28,7 @@ from minipod.node.image_volumes import (
     is_mounted,
 )
 from minipod.node.log_files import link_log
+from minipod.node.node_object import compute_allocatable
 from minipod.node.parts import Memory, Parts
 from minipod.node.pods import find_container, host_network, spec_grace, uid_of
 from minipod.node.propagation import check_propagation, passes_on
@@ -264,7 +265,9 @@ class Starter:
         """Return what the container's environment is made from; a plain one waits for no objects. TurnNeverCame."""
         if refers_to_objects(container):
             return await reached(place.looked_up)
-        return References(services=compute_service_variables(pod, self._parts.services))
+        parts = self._parts
+        services = compute_service_variables(pod, parts.services)
+        return References(services=services, allocatable=compute_allocatable(parts.config))
 
     def _translate(
         self,

@@ -1,6 +1,7 @@
 """A Pod's life with everything around the kubelet faked: what is asked of the runtime, what the API is told."""
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -468,6 +469,16 @@ def test_a_token_that_cannot_be_renewed_is_asked_for_again(play):
         issue["word"] = "second"
         await world.pass_time(300)
         assert "second" in _written(world)
+
+    play(scene)
+
+
+def test_what_the_node_has_stands_in_for_a_limit_that_is_not_set(play):
+    async def scene(world: World) -> None:
+        source = {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1m"}}
+        await world.create(make_pod("web", container(env=[{"name": "CPU", "valueFrom": source}])))
+        (spec,) = world.runtime.specs.values()
+        assert f"CPU={(os.cpu_count() or 1) * 1000}" in spec.env
 
     play(scene)
 

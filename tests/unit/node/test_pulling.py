@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gc
 import json
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
@@ -12,6 +13,7 @@ import pytest
 
 from minipod.client import Object
 from minipod.image.credentials import Credential
+from minipod.node.pulling import ProcessPuller
 from tests.unit.node.pods import World, container, make_image, make_pod, world
 
 Scene = Callable[[World], Awaitable[None]]
@@ -119,6 +121,36 @@ def test_failures_back_off_doubling_with_the_kubelets_words(
         assert ("Failed", "Error: ImagePullBackOff") in world.api.events()
 
     play(scene)
+
+
+def test_a_pull_that_nobody_waits_for_any_more_fails_in_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    complaints: list[dict[str, Any]] = []
+
+    async def main() -> None:
+        fail = asyncio.Event()
+
+        async def run(*_: object) -> tuple[int, str, str]:
+            await fail.wait()
+            return 1, "", "error: away"
+
+        puller = ProcessPuller(None)
+        monkeypatch.setattr(puller, "_run", run)
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+        waiting = asyncio.ensure_future(puller.pull(REMOTE, ()))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        (pulling,) = puller._pulls.values()
+        fail.set()
+        await asyncio.wait({pulling})
+        del pulling
+        await asyncio.sleep(0)
+        gc.collect()
+
+    asyncio.run(main())
+    assert complaints == []
 
 
 def test_a_pod_that_is_deleted_does_not_wait_for_its_image(play: Callable[[Scene], None]) -> None:
