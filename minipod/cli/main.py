@@ -201,7 +201,7 @@ def run(arguments: list[str]) -> int:
     except Exception as failed:
         if debug:
             raise
-        return _explain(failed)
+        return _explain(failed, arguments)
     finally:
         invocation.close()
 
@@ -213,20 +213,20 @@ def _complete(instruction: str) -> int:
     return shell_complete(root_command(), {}, "minipod", COMPLETE, instruction)
 
 
-def _explain(failed: Exception) -> int:
-    error = _translated(failed)
+def _explain(failed: Exception, arguments: list[str]) -> int:
+    error = _translated(failed, arguments)
     text = error.text()
     if text:
         print(text, file=sys.stderr)
     return error.exit_code
 
 
-def _translated(failed: Exception) -> CliError:
+def _translated(failed: Exception, arguments: list[str]) -> CliError:
     """Return any exception as an error with a message for people."""
     if isinstance(failed, CliError):
         return failed
     if isinstance(failed, click.ClickException):
-        return _usage(failed)
+        return _usage(failed, arguments)
     if isinstance(failed, OSError) and failed.filename is not None:
         return CliError(f'"{failed.filename}": {failed.strerror}')
     if isinstance(failed, OSError) and failed.errno in _UNWRITABLE:
@@ -241,9 +241,10 @@ def _translated(failed: Exception) -> CliError:
     )
 
 
-def _usage(failed: click.ClickException) -> CliError:
+def _usage(failed: click.ClickException, arguments: list[str]) -> CliError:
     ctx = getattr(failed, "ctx", None)
-    where = ctx.command_path if ctx is not None else "minipod"
+    named = next((f"minipod {each}" for each in arguments if each in COMMANDS), "minipod")
+    where = ctx.command_path if ctx is not None else named  # the parser of options tells none
     if isinstance(failed, click.NoSuchCommand):
         known = (
             ctx.command.commands if ctx is not None and isinstance(ctx.command, click.Group) else ()
@@ -278,7 +279,7 @@ def _flushed(code: int) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return PIPE_CLOSED
     except OSError as failed:
-        return code or _explain(_unwritable(failed))
+        return code or _explain(_unwritable(failed), [])
     return code
 
 

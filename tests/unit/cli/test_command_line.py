@@ -147,6 +147,9 @@ def test_usage_errors(minipod: Minipod) -> None:
         "error: unknown flag: --frob\nSee 'minipod get --help' for usage.\n"
     )
     assert "unknown shorthand flag: 'z' in -z" in minipod("get", "pods", "-z").err
+    assert minipod("apply", "-f").err == (
+        "error: flag needs an argument: -f\nSee 'minipod apply --help' for usage.\n"
+    )
     assert minipod("logs", "--tail=x", "nginx").err.startswith(
         'error: invalid argument for "--tail"'
     )
