@@ -42,6 +42,7 @@ def outer_namespace() -> Iterator[int]:
     host_network = os.open("/proc/self/ns/net", os.O_RDONLY)
     linux_process.unshare(CLONE_NEWNS | CLONE_NEWNET)
     subprocess.run(["mount", "--make-rslave", "/"], check=True)
+    subprocess.run(["mount", "--make-rshared", "/"], check=True)  # as systemd has it on every host
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     yield host_network
     os.close(host_network)
