@@ -101,6 +101,13 @@ _NODE = (
         "How many processes one Pod may have [default: as many as the host]",
         int,
     ),
+    _Flag(
+        "--memory-throttling-factor",
+        "FACTOR",
+        "Slow containers down (memory.high, cgroup v2) at this part of the way from the memory they ask for to their "
+        "limit [default: never]",
+        click.FloatRange(0, 1, min_open=True),
+    ),
     _Flag("--max-pods", "N", "How many Pods fit [default: 500]", int),
 )
 _ADDRESSES = click.option(
@@ -123,7 +130,13 @@ def daemon_arguments(given: dict[str, Any]) -> list[str]:
     arguments: list[str] = []
     for name in (
         *("pod_cidr", "service_cidr", "backoff_base", "backoff_max", "node_name"),
-        *("max_pods", "pod_max_pids", "token_auth_file", "system_reserved"),
+        *(
+            "max_pods",
+            "pod_max_pids",
+            "memory_throttling_factor",
+            "token_auth_file",
+            "system_reserved",
+        ),
         *("audit_policy_file", "audit_log_path", "audit_log_maxsize"),
         "encryption_provider_config",
     ):

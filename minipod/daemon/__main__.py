@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--backoff-max", type=float, default=300.0, metavar="SECONDS")
     parser.add_argument("--max-pods", type=int, default=500)
     parser.add_argument("--pod-max-pids", type=int, default=None)
+    parser.add_argument("--memory-throttling-factor", default="", metavar="FACTOR")
     parser.add_argument(
         "--system-reserved",
         default="",

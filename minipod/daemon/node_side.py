@@ -87,7 +87,7 @@ async def make_kubelet(
     from minipod.network import bridge
     from minipod.node.config import NetworkPlace, NodeConfig
     from minipod.node.kubelet import Kubelet
-    from minipod.node.node_object import parse_reserved
+    from minipod.node.node_object import parse_reserved, parse_throttling_factor
     from minipod.node.pulling import ProcessPuller
 
     config = NodeConfig(
@@ -104,6 +104,7 @@ async def make_kubelet(
         max_pods=options.max_pods,
         reserved=parse_reserved(options.system_reserved),
         pod_pids_limit=options.pod_max_pids,
+        memory_throttling_factor=parse_throttling_factor(options.memory_throttling_factor),
     )
     images, pool = ImageStore(place.images), bridge.open_pool(place, facts.prefix)
     puller = ProcessPuller(place.root)

@@ -95,6 +95,7 @@ def settings(
     cpu_quota_us: int | None = None,
     cpu_period_us: int | None = None,
     memory_bytes: int | None = None,
+    memory_high_bytes: int | None = None,
     pids: int | None = None,
 ) -> list[tuple[str, str, str]]:
     """Return (controller, file, content) for limits on this layout; None sets nothing. Pure."""
@@ -117,6 +118,9 @@ def settings(
         found.append(("memory", file, str(memory_bytes)))
         if layout.is_v2("memory"):  # the kubelet's default on v2: a container dies whole
             found.append(("memory", "memory.oom.group", "1"))
+    if memory_high_bytes is not None and layout.is_v2("memory"):
+        high = str(memory_high_bytes) if memory_high_bytes >= 0 else "max"
+        found.append(("memory", "memory.high", high))
     if pids is not None:
         found.append(("pids", "pids.max", str(pids) if pids > 0 else "max"))
     return [setting for setting in found if layout.directory(setting[0], "x")]

@@ -36,6 +36,7 @@ class NodeConfig:
     cluster_domain: str = "cluster.local"
     cluster_dns: tuple[str, ...] = ()
     pod_pids_limit: int | None = None  # kubelet --pod-max-pids
+    memory_throttling_factor: float | None = None  # kubelet memoryThrottlingFactor
     max_pods: int = 250
     reserved: Mapping[str, str] = field(default_factory=dict)  # kept from Pods (--system-reserved)
     log_max_bytes: int = 10 * 1024 * 1024  # kubelet containerLogMaxSize

@@ -8,10 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from minipod import __version__
-from minipod.api.quantity import in_binary, in_decimal, is_quantity, parse
+from minipod.api.quantity import in_binary, in_decimal, is_quantity, parse, value
 from minipod.client import Object
 from minipod.clock import format_time
 from minipod.node.config import NodeConfig
+from minipod.node.resources import MemoryThrottling
 
 KUBERNETES_VERSION = "v1.36.0"  # whose API and behaviour this node follows
 RESERVABLE = ("cpu", "memory", "ephemeral-storage")
@@ -79,6 +80,25 @@ def compute_allocatable(config: NodeConfig) -> Object:
         left = max(parse(amounts[name]) - parse(kept), Fraction())
         amounts[name] = in_binary(left) if name != "cpu" else in_decimal(left)
     return amounts
+
+
+def compute_throttling(config: NodeConfig) -> MemoryThrottling | None:
+    """Return from where on containers are slowed down; None where they are not."""
+    if config.memory_throttling_factor is None:
+        return None
+    room = value(compute_allocatable(config)["memory"])
+    return MemoryThrottling(config.memory_throttling_factor, room)
+
+
+def parse_throttling_factor(text: str) -> float | None:
+    """Parse a part; None for "". ValueError for what is none."""
+    try:
+        factor = float(text or "nan")
+    except ValueError:
+        factor = 0.0
+    if text and not 0 < factor <= 1:
+        raise ValueError(f'--memory-throttling-factor "{text}" is not above 0 and up to 1')
+    return factor if text else None
 
 
 def parse_reserved(text: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from minipod.api.pod_resources import compute_enforced, compute_granted, compute
 from minipod.api.quantity import parse
 from minipod.client import Object
 from minipod.linux import cgroup
-from minipod.node.node_object import compute_allocatable
+from minipod.node.node_object import compute_allocatable, compute_throttling
 from minipod.node.observed import ObservedContainer, ObservedPod
 from minipod.node.parts import Parts
 from minipod.node.pods import containers_of, is_finished, uid_of
@@ -185,7 +185,9 @@ class Resizer:
         whole = compute_pod_resources(pod, self._parts.config.pod_pids_limit)
         await asyncio.to_thread(_limit, path, whole, widen=True)
         for change in changes:
-            wanted = compute_container_resources(change.container, pod_limits(pod))
+            wanted = compute_container_resources(
+                change.container, pod_limits(pod), compute_throttling(self._parts.config)
+            )
             _check_usage(f"{path}/{change.observed.id}", wanted, change.container["name"])
             await self._parts.runtime.update_resources(change.observed.id, wanted)
             granted = change.container.get("resources") or {}

@@ -5,8 +5,10 @@ the quota is the limit's part of every 100 ms.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
+from mmap import PAGESIZE
 
 from minipod.api.pod_resources import compute_enforced, sum_containers
 from minipod.api.quantity import parse, value
@@ -22,12 +24,27 @@ GUARANTEED_SCORE = -997
 BEST_EFFORT_SCORE = 1000
 
 
+@dataclass(frozen=True)
+class MemoryThrottling:
+    """From where on a container is slowed down (kubelet memoryThrottlingFactor, KEP-2570).
+
+    It is this part of the way from the memory that it asks for to its limit, or without one to `allocatable_bytes`.
+    """
+
+    factor: float  # above 0, up to 1
+    allocatable_bytes: int
+
+
 def pod_limits(pod: Object) -> Object:
     """Return the limits of the Pod's own, which are those of every container that has none (KEP-2837)."""
     return (pod["spec"].get("resources") or {}).get("limits") or {}
 
 
-def compute_container_resources(container: Object, inherited: Mapping[str, str]) -> Resources:
+def compute_container_resources(
+    container: Object,
+    inherited: Mapping[str, str],
+    throttling: MemoryThrottling | None = None,
+) -> Resources:
     """Return the cgroup settings of one container; `inherited` are the limits that it may take over."""
     resources = container.get("resources") or {}
     own = {name: each for name, each in (resources.get("limits") or {}).items() if parse(each)}
@@ -38,7 +55,21 @@ def compute_container_resources(container: Object, inherited: Mapping[str, str])
         cpu_quota_us=_quota(parse(limits["cpu"])) if "cpu" in limits else None,
         cpu_period_us=PERIOD_US if "cpu" in limits else None,
         memory_bytes=value(limits["memory"]) if "memory" in limits else None,
+        memory_high_bytes=_memory_high(
+            _memory_request(container), value(limits.get("memory", "0")), throttling
+        ),
     )
+
+
+def _memory_high(request: int, limit: int, throttling: MemoryThrottling | None) -> int | None:
+    """Return whole pages; -1 for a container that is not slowed down: it is given what it asks for, or less."""
+    if throttling is None:
+        return None
+    if request == limit != 0:
+        return -1
+    way = (limit or throttling.allocatable_bytes) - request
+    high = floor((request + way * throttling.factor) / PAGESIZE) * PAGESIZE
+    return high if high > request else -1
 
 
 def compute_pod_resources(pod: Object, pids: int | None) -> Resources:

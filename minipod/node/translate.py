@@ -14,6 +14,7 @@ from minipod.node.config import NodeConfig
 from minipod.node.environment import expand
 from minipod.node.errors import StepError
 from minipod.node.hosts import Names
+from minipod.node.node_object import compute_throttling
 from minipod.node.observed import (
     LABEL_ATTEMPT,
     LABEL_CONTAINER,
@@ -231,7 +232,9 @@ def compute_container_spec(
         mounts=_all_mounts(pod, container, inputs, config, variables),
         user=compute_user(pod, container, image.config.user),
         security=compute_security(pod, container, compile_seccomp, oom_score),
-        resources=compute_container_resources(container, pod_limits(pod)),
+        resources=compute_container_resources(
+            container, pod_limits(pod), compute_throttling(config)
+        ),
         hostname=inputs.hostname,
         pid_target=inputs.pid_target,
         stdin=bool(container.get("stdin")),

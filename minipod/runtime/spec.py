@@ -19,6 +19,7 @@ class Resources:
     cpu_quota_us: int | None = None  # per cpu_period_us; -1 is unlimited
     cpu_period_us: int | None = None
     memory_bytes: int | None = None
+    memory_high_bytes: int | None = None  # slowed down beyond it, on v2 only; -1 is never
     pids: int | None = None
 
 

@@ -74,6 +74,12 @@ def test_limits_without_a_controller_are_left_out() -> None:
     assert [name for name, _, _ in found] == ["memory"]
 
 
+@pytest.mark.parametrize(("high", "content"), [(4096, "4096"), (-1, "max")])
+def test_only_v2_slows_down_before_it_kills(high: int, content: str) -> None:
+    assert cgroup.settings(V2, memory_high_bytes=high) == [("memory", "memory.high", content)]
+    assert cgroup.settings(V1, memory_high_bytes=high) == []
+
+
 @pytest.mark.parametrize(("layout", "content"), [(V2, "max 100000"), (V1, "-1")])
 def test_unlimited_cpu(layout: CgroupLayout, content: str) -> None:
     assert cgroup.settings(layout, cpu_quota_us=-1)[-1][2] == content

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from minipod.api.quantity import parse
-from minipod.node.node_object import compute_allocatable, compute_capacity, parse_reserved
+from minipod.node.node_object import (
+    compute_allocatable,
+    compute_capacity,
+    compute_throttling,
+    parse_reserved,
+    parse_throttling_factor,
+)
+from minipod.node.resources import MemoryThrottling
 from tests.unit.node.pods import make_config
 
 
@@ -28,3 +35,21 @@ def test_without_reservation_all_is_allocatable(tmp_path: Path) -> None:
 def test_a_reservation_that_makes_no_sense_is_refused_by_name(text: str) -> None:
     with pytest.raises(ValueError, match=f'--system-reserved "{text}"'):
         parse_reserved(text)
+
+
+def test_containers_are_slowed_down_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    assert compute_throttling(config) is None
+    factor = parse_throttling_factor("0.9")
+    config = dataclasses.replace(
+        config, memory_throttling_factor=factor, reserved={"memory": "1Ki"}
+    )
+    assert compute_throttling(config) == MemoryThrottling(
+        0.9, (config.memory_bytes // 1024 - 1) * 1024
+    )
+
+
+@pytest.mark.parametrize("text", ["0", "1.1", "-1", "nan", "half"])
+def test_a_factor_that_is_none_is_refused_by_name(text: str) -> None:
+    with pytest.raises(ValueError, match=f'--memory-throttling-factor "{text}"'):
+        parse_throttling_factor(text)

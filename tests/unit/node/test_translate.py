@@ -20,6 +20,7 @@ from minipod.node.hosts import (
 )
 from minipod.node.pods import ContainerKind
 from minipod.node.resources import (
+    MemoryThrottling,
     compute_container_resources,
     compute_oom_score,
     compute_pod_resources,
@@ -231,6 +232,26 @@ def test_cgroup_numbers_are_the_kubelets():
     nothing = compute_container_resources(container(), {})
     assert (nothing.cpu_shares, nothing.cpu_quota_us, nothing.memory_bytes) == (2, None, None)
     assert compute_container_resources(resources(limits={"cpu": "1m"}), {}).cpu_quota_us == 1000
+
+
+@pytest.mark.parametrize(
+    ("requests", "limits", "high"),
+    [
+        ({"memory": "100Mi"}, {"memory": "200Mi"}, 190 << 20),
+        ({"memory": "1"}, {"memory": "9999"}, 8192),  # whole pages
+        ({}, {"memory": "200Mi"}, 180 << 20),
+        ({"memory": "100Mi"}, {}, 910 << 20),  # towards what the node has
+        ({}, {}, 900 << 20),
+        ({"memory": "64Mi"}, {"memory": "64Mi"}, -1),
+        ({"memory": "1000Mi"}, {}, -1),
+        ({"memory": "1"}, {"memory": "4095"}, -1),
+    ],
+)
+def test_where_a_container_is_slowed_down_is_the_kubelets(requests, limits, high):
+    wanted = resources(requests=requests, limits=limits)
+    throttling = MemoryThrottling(0.9, 1000 << 20)
+    assert compute_container_resources(wanted, {}, throttling).memory_high_bytes == high
+    assert compute_container_resources(wanted, {}).memory_high_bytes is None
 
 
 def test_a_container_without_limits_has_the_pods():
