@@ -44,6 +44,14 @@ def _default_service(service: Object) -> None:
         fill(spec, {"allocateLoadBalancerNodePorts": True})
 
 
+def _default_modes(new: Object, _old: Object) -> None:
+    """An address of a load balancer is delivered as it is, unless its sender says otherwise (KEP-1860)."""
+    balancer = (new.get("status") or {}).get("loadBalancer") or {}
+    for each in balancer.get("ingress") or ():
+        if each.get("ip") and new["spec"]["type"] == "LoadBalancer":
+            each.setdefault("ipMode", "VIP")
+
+
 def _default_endpoints(obj: Object) -> None:
     for subset in obj.get("subsets") or ():
         for port in subset.get("ports") or ():
@@ -155,6 +163,7 @@ SERVICE = Hooks(
     defaults=_default_service,
     prepare_create=prepare_service_create,
     prepare_update=prepare_service_update,
+    prepare_status_update=_default_modes,
     validate_create=services.validate_service,
     validate_update=services.validate_service_update,
     validate_status_update=services.validate_service_status,

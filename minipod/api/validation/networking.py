@@ -1,4 +1,4 @@
-"""networking.k8s.io/v1: Ingress, IngressClass, NetworkPolicy, ServiceCIDR, IPAddress."""
+"""networking.k8s.io/v1: Ingress, IngressClass; the status of load balancers."""
 
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -17,6 +17,7 @@ _PATH_SEQUENCES = ("//", "/./", "/../", "%2f", "%2F")
 _PATH_SUFFIXES = ("/..", "/.")
 _CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 _CONTROLLER_LIMIT = 250
+_IP_MODES = ("Proxy", "VIP")
 
 # -- Ingress ---------------------------------------------------------------------------------------
 
@@ -45,18 +46,33 @@ def validate_ingress_status(new: Object, old: Object) -> list[Cause]:
     return list(validate_load_balancer(status, before, "status.loadBalancer"))
 
 
-def validate_load_balancer(status: Object, before: Object, path: str) -> Iterator[Cause]:
-    """Check the addresses of a load balancer; those that were taken once may stay."""
+def validate_load_balancer(
+    status: Object, before: Object, path: str, *, modes: bool = False
+) -> Iterator[Cause]:
+    """Check the addresses of a load balancer, a Service's with their `modes`; those taken once may stay."""
     known = {each.get("ip") for each in before.get("ingress") or ()}
     for index, each in enumerate(status.get("ingress") or ()):
         at = f"{path}.ingress[{index}]"
         if each.get("ip") and each["ip"] not in known:
             yield from causes_of(names.ip(each["ip"]), f"{at}.ip", each["ip"])
+        if modes:
+            yield from _ip_mode(each, f"{at}.ipMode")
         if each.get("hostname"):
             host = each["hostname"]
             yield from causes_of(names.dns1123_subdomain(host), f"{at}.hostname", host)
             if _is_address(host):
                 yield invalid(f"{at}.hostname", host, "must be a DNS name, not an IP address")
+
+
+def _ip_mode(ingress: Object, path: str) -> Iterator[Cause]:
+    mode, address = ingress.get("ipMode"), ingress.get("ip")
+    if mode is None:
+        if address:
+            yield required(path, "must be specified when `ip` is set")
+    elif not address:
+        yield forbidden(path, "may not be specified when `ip` is not set")
+    elif mode not in _IP_MODES:
+        yield not_supported(path, mode, _IP_MODES)
 
 
 def _ingress(spec: Object, path: str, *, any_secret: bool = False) -> Iterator[Cause]:

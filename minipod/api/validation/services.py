@@ -46,7 +46,7 @@ def validate_service_status(new: Object, old: Object) -> list[Cause]:
     if spec.get("type") != "LoadBalancer" and balancer.get("ingress"):
         path = "status.loadBalancer.ingress"
         return [forbidden(path, "may only be used when `spec.type` is 'LoadBalancer'")]
-    return list(validate_load_balancer(balancer, before, "status.loadBalancer"))
+    return list(validate_load_balancer(balancer, before, "status.loadBalancer", modes=True))
 
 
 def is_headless(spec: Object) -> bool:
