@@ -25,7 +25,7 @@ from minipod.node.images import Images
 from minipod.node.inspect import inspect_pod
 from minipod.node.observed import LABEL_CONTAINER, LABEL_UID
 from minipod.node.parts import Addresses, Parts
-from minipod.node.pods import uid_of
+from minipod.node.pods import is_finished, uid_of
 from minipod.node.preview import compute_script
 from minipod.node.prober import Prober
 from minipod.node.pulling import Puller
@@ -153,8 +153,16 @@ class Kubelet:
             self._workers.keep(new)
             self._on_status(new, old)
             return
+        if old is None and self._has_begun(new):
+            self._parts.room.take(new)  # before any other is asked whether it fits
         self._parts.memory(uid_of(new)).stale = True
         self._workers.update(new)
+
+    def _has_begun(self, pod: Object) -> bool:
+        """Whether a Pod that is new to us was admitted by an earlier daemon and has not finished."""
+        started = (pod.get("status") or {}).get("startTime")
+        sandboxes = self._parts.running.of_pod(uid_of(pod)).sandboxes
+        return bool(started or sandboxes) and not is_finished(pod)
 
     def _on_status(self, new: Object, old: Object) -> None:
         """A status has been written, by us as a rule: what others say in it is heard, what they say for us is not."""

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterable
 
 from minipod.client import Object
-from minipod.node.log_files import remove_dead_links
+from minipod.node.log_files import link_log, remove_dead_links
 from minipod.node.observed import LABEL_CONTAINER, LABEL_NAME, LABEL_NAMESPACE, LABEL_UID
 from minipod.node.parts import Parts
 from minipod.node.termination import removal_of
@@ -60,7 +60,16 @@ async def remove_leftovers(parts: Parts, known: Iterable[str]) -> None:
         for entry in parts.config.layout.pod_logs.iterdir():
             if entry.name.rpartition("_")[2] not in alive:
                 shutil.rmtree(entry, ignore_errors=True)
-    remove_dead_links(parts.config.layout.container_logs)
+    _link_logs(parts)
+
+
+def _link_logs(parts: Parts) -> None:
+    """Remove the links that lead nowhere, and make those that a daemon was killed before."""
+    links = parts.config.layout.container_logs
+    remove_dead_links(links)
+    for status in parts.running.all().containers:
+        if status.state == "running":
+            link_log(links, status)
 
 
 async def _remove_directories(parts: Parts, alive: set[str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from minipod import fault
 from minipod.node.faults import CREATION, DELETION
-from tests.unit.node.pods import World, container, make_pod, world
+from tests.unit.node.pods import NODE, World, container, make_pod, world
 
 
 class Killed(BaseException):
@@ -95,6 +95,35 @@ def test_a_restart_touches_nothing_that_runs(tmp_path):
             asked = {name for name, _ in made.runtime.calls}
             assert asked == {"state"}
             assert sorted(made.runtime.running()) == ["one", "two"]
+
+    asyncio.run(scene())
+
+
+def test_what_ran_before_a_restart_still_takes_its_room(tmp_path):
+    port = {"containerPort": 80, "hostPort": 8080, "protocol": "TCP"}
+
+    async def scene() -> None:
+        async with world(tmp_path) as old:
+            await old.create(make_pod("first", container("app", ports=[port])))
+        async with world(tmp_path, old=old) as made:
+            late = make_pod("late", container("other", ports=[port]), nodeName=NODE)
+            await made.create(late)
+            assert made.status("late").get("reason") == "NodePorts"
+            assert made.runtime.running() == ["app"]
+
+    asyncio.run(scene())
+
+
+def test_what_ran_before_a_restart_has_a_link_to_its_log(tmp_path):
+    async def scene() -> None:
+        async with world(tmp_path) as old:
+            await old.create(make_pod())
+        links = old.config.layout.container_logs
+        made_once = [each.name for each in links.iterdir()]
+        for each in links.iterdir():  # killed before it was made
+            each.unlink()
+        async with world(tmp_path, old=old):
+            assert [each.name for each in links.iterdir()] == made_once != []
 
     asyncio.run(scene())
 
