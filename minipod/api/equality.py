@@ -21,8 +21,22 @@ _AMOUNTS = frozenset(
         "requests",
     )
 )
-# Other maps: of an object that is no map, an empty one says something.
-_MAPS = frozenset(("annotations", "data", "labels", "matchLabels", "nodeSelector", "parameters"))
+# Maps of texts: an empty map says nothing (an empty object of another kind does), an empty text under a key does.
+_MAPS = frozenset(
+    (
+        "annotations",
+        "attributes",
+        "data",
+        "labels",
+        "matchLabels",
+        "nodeSelector",
+        "options",
+        "parameters",
+        "volumeAttributes",
+    )
+)
+# Texts that say something when they are empty, such as no class at all.
+_POINTERS = frozenset(("storageClassName",))
 
 
 def equal(one: Any, other: Any, name: str = "") -> bool:
@@ -35,12 +49,15 @@ def meaning(value: Any, name: str = "") -> Any:
     if isinstance(value, list):
         return [meaning(each) for each in value] or None
     if not isinstance(value, dict):
-        return None if value == "" else value
+        return None if value == "" and name not in _POINTERS else value
     if name in _AMOUNTS and all(_is_quantity(each) for each in value.values()):
         return {key: quantity.parse(each) for key, each in value.items()} or None
+    if name in _MAPS:
+        return value or None
+    if name == "selector" and all(isinstance(each, str) for each in value.values()):
+        return value
     kept = {key: meaning(each, key) for key, each in value.items()}
-    found = {key: each for key, each in kept.items() if each is not None}
-    return found or (None if name in _MAPS else found)
+    return {key: each for key, each in kept.items() if each is not None}
 
 
 def differences(new: Any, old: Any, path: str) -> list[str]:
