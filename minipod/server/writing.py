@@ -64,10 +64,10 @@ class Writer:
         told: list[str] = []
         options.check_write(request)
         given = decode_object(kind, request.body, request, told)
-        if not kind.unconditional_update:
-            metadata.require_version(kind, given)
 
         def replace(old: Object, warnings: list[str]) -> Object:
+            if not kind.unconditional_update:
+                metadata.require_version(kind, given)
             warnings += told
             made: Object = wire.copy(given)
             return made
@@ -217,7 +217,7 @@ class Writer:
             before = from_stored(kind, wire.copy(old))
             new = change(wire.copy(before), warnings)
             defaults.apply_defaults(kind, new)
-            causes = kind.hooks.validate_update(new, before)
+            causes = validation.validate_form_update(kind, new, before)
             if causes:
                 raise invalid(stored_kind(kind), request.name, causes)
             return self._next(

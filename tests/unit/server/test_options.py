@@ -11,6 +11,7 @@ MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 NAMESPACED = "/api/v1/namespaces/default"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+BUDGETS = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
 ENDPOINTS = f"{NAMESPACED}/endpoints"
 
 
@@ -129,6 +130,11 @@ def test_some_kinds_are_updated_by_who_names_a_version_alone(tmp_path: Path) -> 
         assert seen.status == 200
         patched = await api("PATCH", f"{LEASES}/l", {"spec": None}, Content_Type=MERGE)
         assert patched.status == 200
+        # Of what is not there, there is no version to name.
+        new = await api("PUT", f"{LEASES}/n", {**blind, "metadata": {"name": "n"}})
+        assert new.status == 201
+        budget = await api("PUT", f"{BUDGETS}/none", {"metadata": {"name": "none"}})
+        assert budget.status == 404
 
     serve(tmp_path, body)
 
