@@ -129,8 +129,20 @@ def _settled(pod: Object, *, only_granted: bool = False) -> Object:
                 for each in spec[group]
             ]
     if spec.get("resources"):
-        changed |= _granted(spec, status.get("allocatedResources"), infeasible)
+        whole = _granted(spec, _granted_as_a_whole(spec, status), infeasible)
+        changed["resources"] = whole["resources"]
     return {**pod, "spec": changed}
+
+
+def _granted_as_a_whole(spec: Object, status: Object) -> Object:
+    """Return what was granted of what the Pod itself asks for: its status has its containers' and the overhead too."""
+    own, overhead = spec["resources"].get("requests") or {}, _parsed(spec.get("overhead"))
+    granted = _parsed(status.get("allocatedResources"))
+    return {
+        name: written(name, amount - overhead.get(name, Fraction()))
+        for name, amount in granted.items()
+        if name in own
+    }
 
 
 def _granted(asking: Object, granted: Object | None, infeasible: bool) -> Object:

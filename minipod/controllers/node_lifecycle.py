@@ -194,9 +194,9 @@ class NodeLifecycle:
             return  # it comes back with them
         await self._taint(node)
         if name in self._fallen:
-            self._fallen.discard(name)
             if ready_status(node) != "True":
                 await self._tell(node)
+            self._fallen.discard(name)  # not before: a failure is made up for
 
     async def _taint(self, node: Object) -> None:
         known = (node.get("spec") or {}).get("taints") or []

@@ -69,23 +69,25 @@ class PodGarbage:
             if timer:
                 timer.cancel()
         elif key not in self._timers:
-            self._wait(new, QUARANTINE)
+            self._wait(key, QUARANTINE)
 
-    def _wait(self, pod: Object, seconds: float) -> None:
+    def _wait(self, key: Key, seconds: float) -> None:
         when = self._clock.now() + seconds
-        self._timers[key_of(pod)] = self._clock.call_at(when, lambda: self._do(self._collect(pod)))
+        self._timers[key] = self._clock.call_at(when, lambda: self._do(self._collect(key)))
 
     def _do(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work, name="pod garbage")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _collect(self, pod: Object) -> None:
-        """Remove a Pod, unless its node has come."""
-        self._timers.pop(key_of(pod), None)
-        if self._nodes.get("", pod["spec"]["nodeName"]) is not None:
+    async def _collect(self, key: Key) -> None:
+        """Remove a Pod as it is now, unless its node has come."""
+        self._timers.pop(key, None)
+        async with self._turn:  # while nodes change nobody knows
+            pod = self._orphans.get(*key) if self._orphans else None
+        if pod is None or self._nodes.get("", pod["spec"]["nodeName"]) is not None:
             return
-        key, uid = key_of(pod), pod["metadata"]["uid"]
+        uid = pod["metadata"]["uid"]
         logger.info('removing pod "%s/%s": its node does not exist', *key)
         try:
             if (pod.get("status") or {}).get("phase") not in _TERMINAL:
@@ -99,7 +101,7 @@ class PodGarbage:
         except StatusError as error:
             if error.code not in (404, 409):
                 logger.warning('removing pod "%s/%s": %s; trying again', *key, error)
-                self._wait(pod, _RETRY)
+                self._wait(key, _RETRY)
 
     def _disruption(self, pod: Object) -> Object:
         """Return the condition that tells of it (KEP-3329)."""

@@ -109,6 +109,23 @@ def test_a_pod_of_its_own_resources_is_granted_them_as_a_whole() -> None:
     assert compute_pod_requests(pod)["cpu"] == 3
 
 
+def test_an_overhead_is_counted_once_beside_what_was_granted_as_a_whole() -> None:
+    pod = made(asking("1"), resources={"requests": {"memory": "64Mi"}}, overhead={"memory": "8Mi"})
+    pod["status"] = {"allocatedResources": compute_enforced(pod)["requests"]}
+    for found in (compute_granted(pod), compute_pod_requests(pod)):
+        assert found == {"cpu": 1, "memory": 72 << 20}
+
+
+def test_what_a_pod_leaves_to_its_containers_follows_them() -> None:
+    pod = made(asking("2"), resources={"requests": {"memory": "64Mi"}})
+    pod["status"] = {
+        "allocatedResources": {"cpu": "1", "memory": "64Mi"},
+        "containerStatuses": [{"name": "c", "allocatedResources": {"cpu": "1"}}],
+    }
+    assert compute_granted(pod)["cpu"] == 1
+    assert compute_pod_requests(pod)["cpu"] == 2
+
+
 def test_a_limit_holds_for_a_pod_that_says_it_or_where_every_container_has_one() -> None:
     one, other = asking("1", memory="1Mi"), {**asking(cpu="2"), "name": "d"}
     assert compute_enforced(made(one)) == {

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from minipod.client import Object
+from minipod.api.errors import status_error
+from minipod.client import Object, Request
 from minipod.clock import format_time
 from minipod.controllers.node_lifecycle import (
     CONDITIONS,
@@ -201,5 +202,28 @@ def test_where_no_node_is_ready_nobody_is_driven_away() -> None:
         assert scene.taints("only") == ["not-ready:NoSchedule"]
         await scene.beat("only")
         assert (scene.taints("only"), len(scene.taints("other"))) == ([], 2)
+
+    play(steps)
+
+
+def test_pods_of_a_fallen_node_are_told_of_even_after_a_failure() -> None:
+    async def steps(scene: Scene) -> None:
+        for name in ("here", "lost"):
+            await scene.add(name)
+        await scene.pod("web", "lost")
+        answer, refused = scene.api._list, []
+
+        def once(request: Request) -> Object:
+            if request.resource == "pods" and not refused:
+                refused.append(request)
+                raise status_error(503, "ServiceUnavailable", "busy")
+            return answer(request)
+
+        scene.api._list = once  # type: ignore[method-assign]
+        await scene.beat("lost", "False")
+        await scene.pass_time(10, "here")
+        pod = scene.api.objects["pods", "default", "web"]
+        assert refused
+        assert [each["status"] for each in pod["status"]["conditions"]] == ["False"]
 
     play(steps)

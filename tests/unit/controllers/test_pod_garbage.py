@@ -75,3 +75,40 @@ def test_pods_go_with_their_node_and_stay_if_it_comes() -> None:
         assert names(api) == ["early"]
 
     play(scene)
+
+
+def test_a_pod_is_judged_as_it_is_when_its_time_is_up() -> None:
+    async def scene(api: FakeApi, clock: FakeClock) -> None:
+        client = api.client()
+        await client.create("pods", "default", pod("done", "nowhere"))
+        await settle()
+        over = {"status": {"phase": "Succeeded"}}
+        await client.patch("pods", "default", "done", over, subresource="status")
+        await settle()
+        clock.advance(QUARANTINE)
+        await settle()
+        assert names(api) == []
+        patches = [each.body for each in api.requests if each.subresource == "status"]
+        assert patches == [over]
+
+    play(scene)
+
+
+def test_one_that_was_made_anew_while_nodes_changed_goes_too() -> None:
+    async def scene(api: FakeApi, clock: FakeClock) -> None:
+        client = api.client()
+        await client.create("pods", "default", pod("web", "nowhere"))
+        await settle()
+        # between the end of one watch and the next
+        await client.create("nodes", "", {"metadata": {"name": "other"}})
+        await client.delete("pods", "default", "web", grace_period_seconds=0)
+        anew = pod("web", "nowhere")
+        anew["metadata"]["uid"] = "again"
+        await client.create("pods", "default", anew)
+        await settle()
+        for _ in range(2):
+            clock.advance(QUARANTINE)
+            await settle()
+        assert names(api) == []
+
+    play(scene)
