@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from minipod.api import deprecations, names, volume_warnings
 from minipod.api.validation.pod_annotations import APPARMOR_OF, SECCOMP_OF, SECCOMP_OF_POD
+from minipod.api.volume_warnings import COMPARED, MOST
 
 Object = dict[str, Any]
 
@@ -41,7 +43,7 @@ def compute_warnings(pod: Object, path: str = "") -> list[str]:
             for name, why in _ANNOTATIONS.items()
             if name in annotations
         ),
-        *volume_warnings.of_volumes(spec.get("volumes") or [], f"{at}.volumes"),
+        *islice(volume_warnings.of_volumes(spec.get("volumes") or [], f"{at}.volumes"), MOST),
         *_repeated(spec.get("hostAliases") or [], "ip", f"{at}.hostAliases"),
         *_repeated(spec.get("imagePullSecrets") or [], "name", f"{at}.imagePullSecrets"),
         *_nameless(spec.get("imagePullSecrets") or [], f"{at}.imagePullSecrets"),
@@ -55,7 +57,7 @@ def compute_warnings(pod: Object, path: str = "") -> list[str]:
                 *_of_container(container, where),
             )
         ),
-        *_ports(containers),
+        *islice(_ports(containers), MOST),
         *_port_names(containers),
         *_grace(spec, at),
         *_affinity(spec.get("affinity") or {}, f"{at}.affinity"),
@@ -203,18 +205,18 @@ def _hidden_variables(variables: list[Object], path: str) -> Iterator[str]:
 
 def _ports(containers: list[tuple[Object, str]]) -> Iterator[str]:
     """Warn of ports that are said twice: the containers of a Pod share them."""
-    seen: list[tuple[Object, str]] = []
+    seen: dict[tuple[Any, Any], list[tuple[Object, str]]] = {}
     for container, path in containers:
         for index, port in enumerate(container.get("ports") or ()):
             at = f"{path}.ports[{index}]"
             if port.get("hostIP") and not port.get("hostPort"):
                 yield f"{at}: hostIP set without hostPort: {_struct(port)}"
-            for other, where in seen:
-                if all(other.get(name) == port.get(name) for name in ("containerPort", "protocol")):
-                    relation = _relation(port, other)
-                    if relation:
-                        yield f"{at}: {relation} port definition with {where}"
-            seen.append((port, at))
+            others = seen.setdefault((port.get("containerPort"), port.get("protocol")), [])
+            for other, where in others:
+                if relation := _relation(port, other):
+                    yield f"{at}: {relation} port definition with {where}"
+            if len(others) < COMPARED:
+                others.append((port, at))
 
 
 def _relation(port: Object, other: Object) -> str:

@@ -12,6 +12,9 @@ from minipod.api import deprecations
 Object = dict[str, Any]
 File = tuple[str, str]  # its path in the volume, and whence it comes
 
+COMPARED = 32  # how many each one of many is compared with: a sender may write very many
+MOST = 100  # warnings of one sort: a response tells fewer
+
 _GONE = {
     "photonPersistentDisk": "deprecated in v1.11, non-functional in v1.16+",
     "gitRepo": "deprecated in v1.11, and disabled by default in v1.33+",
@@ -92,14 +95,15 @@ def _projected(source: Object) -> list[File]:
 
 
 def _clashes(files: list[File]) -> Iterator[str]:
-    """Yield what is a file and the directory of another, or the same file twice."""
+    """Yield what is a file and the directory of another, or the same file twice: of the first that there are."""
     seen: list[File] = []
     for path, source in files:
         one = (path.rstrip("/"), source)
         for other in seen:
             if one[0] and other[0] and _is_within(one[0], other[0]):
                 yield f"{_shown(one)} with {_shown(other)}"
-        seen.append(one)
+        if len(seen) < COMPARED:
+            seen.append(one)
 
 
 def _is_within(one: str, other: str) -> bool:

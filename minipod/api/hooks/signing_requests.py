@@ -9,7 +9,7 @@ from minipod.api.field import Cause, duplicate, forbidden, invalid, not_supporte
 from minipod.api.kind import Column, Hooks
 from minipod.api.printers.durations import human_duration
 from minipod.api.printers.simple import AGE, NAME, NONE, age_cell
-from minipod.api.validation.values import signer_name
+from minipod.api.validation.values import repeats, signer_name
 
 Object = dict[str, Any]
 
@@ -77,10 +77,11 @@ def _spec(spec: Object, before: Object) -> Iterator[Cause]:
     single = len(old) == len(set(old))
     if not usages:
         yield required("spec.usages")
+    again = repeats(usages) if single else set()
     for index, usage in enumerate(usages):
         if usage not in _USAGES and known:
             yield not_supported(f"spec.usages[{index}]", usage, _USAGES)
-        if usage in usages[:index] and single:
+        if index in again:
             yield duplicate(f"spec.usages[{index}]", usage)
     signer = spec.get("signerName") or ""
     if signer == LEGACY and before.get("signerName") != LEGACY:

@@ -50,5 +50,5 @@ def _added(kind: Kind, new: Object, old: Object, rules: Rules) -> list[Cause]:
         return []
     stored = deepcopy(old)
     apply_defaults(kind, stored)
-    known = rules(stored, stored)
+    known = set(rules(stored, stored))
     return [cause for cause in rules(new, stored) if cause not in known]

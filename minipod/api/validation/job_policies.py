@@ -17,7 +17,7 @@ from minipod.api.field import (
 )
 from minipod.api.shown import struct
 from minipod.api.validation.metadata import causes_of
-from minipod.api.validation.values import non_negative
+from minipod.api.validation.values import non_negative, repeats
 
 Object = dict[str, Any]
 
@@ -78,10 +78,11 @@ def _exit_codes(codes: Object, containers: set[Any], path: str) -> Iterator[Caus
         yield invalid(at, codes.get("values"), "at least one value is required")
     elif len(values) > _EXIT_CODES_LIMIT:
         yield too_many(at, len(values), _EXIT_CODES_LIMIT)
+    again = repeats(values)
     for index, value in enumerate(values):
         if operator == "In" and value == 0:
             yield invalid(f"{at}[{index}]", value, "must not be 0 for the In operator")
-        if value in values[:index]:
+        if index in again:
             yield duplicate(f"{at}[{index}]", value)
     if values != sorted(values):
         yield invalid(at, values, "must be ordered")

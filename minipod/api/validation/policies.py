@@ -11,7 +11,7 @@ from minipod.api.validation.metadata import causes_of, immutable, validate_label
 from minipod.api.validation.numbers import at_most_all, counts, int_or_percent
 from minipod.api.validation.resources import validate_resources
 from minipod.api.validation.scheduling import validate_label_selector, validate_tolerations
-from minipod.api.validation.values import non_negative
+from minipod.api.validation.values import non_negative, repeats
 
 Object = dict[str, Any]
 
@@ -130,11 +130,10 @@ def _runtime_class(runtime_class: Object) -> Iterator[Cause]:
     tolerations = scheduling.get("tolerations") or []
     yield from validate_tolerations(tolerations, "scheduling.tolerations")
     keys = [tuple(each.get(name) or "" for name in _TOLERATION) for each in tolerations]
-    for index, each in enumerate(tolerations):
-        if keys[index] in keys[:index]:
-            told = dict(zip(("Key", "Operator", "Value", "Effect"), keys[index], strict=True))
-            shown = {**told, "TolerationSeconds": each.get("tolerationSeconds")}
-            yield duplicate(f"scheduling.tolerations[{index}]", shown)
+    for index in sorted(repeats(keys)):
+        told = dict(zip(("Key", "Operator", "Value", "Effect"), keys[index], strict=True))
+        shown = {**told, "TolerationSeconds": tolerations[index].get("tolerationSeconds")}
+        yield duplicate(f"scheduling.tolerations[{index}]", shown)
 
 
 def validate_lease(lease: Object) -> list[Cause]:

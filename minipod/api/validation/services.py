@@ -8,7 +8,7 @@ from minipod.api import names
 from minipod.api.field import Cause, duplicate, forbidden, invalid, not_supported, required
 from minipod.api.validation.metadata import causes_of, validate_labels
 from minipod.api.validation.networking import PROTOCOLS, validate_load_balancer
-from minipod.api.validation.values import in_range
+from minipod.api.validation.values import in_range, repeats
 
 Object = dict[str, Any]
 
@@ -179,10 +179,11 @@ def validate_addresses(spec: Object, before: Object, path: str) -> Iterator[Caus
         return
     families, policy = spec.get("ipFamilies") or [], spec.get("ipFamilyPolicy")
     yield from _agreeing(spec, f"{path}.clusterIPs")
+    again = repeats(families)
     for index, family in enumerate(families):
         if family not in ("IPv4", "IPv6"):
             yield not_supported(f"{path}.ipFamilies[{index}]", family, ("IPv4", "IPv6"))
-        if family in families[:index]:
+        if index in again:
             yield duplicate(f"{path}.ipFamilies[{index}]", family)
     policies = ("PreferDualStack", "RequireDualStack", "SingleStack")
     if policy is not None and policy not in policies:

@@ -17,7 +17,7 @@ from minipod.api.validation.metadata import causes_of, immutable
 from minipod.api.validation.numbers import counts
 from minipod.api.validation.persistent_volumes import validate_inline_volume
 from minipod.api.validation.scheduling import validate_label_selector
-from minipod.api.validation.values import INT32_MAX, csi_driver_name, in_range
+from minipod.api.validation.values import INT32_MAX, csi_driver_name, in_range, repeats
 
 Object = dict[str, Any]
 
@@ -94,9 +94,8 @@ def _topology(term: Object, path: str) -> Iterator[Cause]:
         at, key, values = f"{path}[{index}]", each.get("key") or "", each.get("values") or []
         if not values:
             yield required(f"{at}.values")
-        for number, value in enumerate(values):
-            if value in values[:number]:
-                yield duplicate(f"{at}.values[{number}]", value)
+        for number in sorted(repeats(values)):
+            yield duplicate(f"{at}.values[{number}]", values[number])
         yield from causes_of(names.qualified_name(key), f"{at}.key", key)
         if key in seen:
             yield duplicate(f"{at}.key", key)
@@ -242,10 +241,11 @@ def _node(drivers: list[Object], path: str) -> Iterator[Cause]:
             yield duplicate(f"{at}.name", name)
         seen.add(name)
         keys = driver.get("topologyKeys") or []
+        again = repeats(keys)
         for number, key in enumerate(keys):
             if not key:
                 yield required(at)
-            if key in keys[:number]:
+            if number in again:
                 yield duplicate(at, key)
             yield from causes_of(names.qualified_name(key), at, key)
 

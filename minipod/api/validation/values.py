@@ -1,7 +1,7 @@
 """Small rules that many fields share: relative paths, ranges, file modes."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any
 
 from minipod.api import names
@@ -95,6 +95,17 @@ def _parts(text: str, rule: Callable[[str], list[str]], path: str) -> Iterator[C
             yield invalid(path, text, f'validating label "{part}": {problem}')
         if problems:
             return
+
+
+def repeats(values: Iterable[Hashable]) -> set[int]:
+    """Return where values stand that stood before, in one pass: a sender may write very many of them."""
+    seen: set[Hashable] = set()
+    found = set()
+    for index, value in enumerate(values):
+        if value in seen:
+            found.add(index)
+        seen.add(value)
+    return found
 
 
 def in_range(value: int, low: int, high: int, path: str) -> Iterator[Cause]:

@@ -7,6 +7,7 @@ import pytest
 
 from minipod.api import warnings
 from minipod.api.definitions import definitions, referenced
+from minipod.api.pod_warnings import compute_warnings
 from tests.unit.api.objects import POD, container, defaulted
 
 CORE = "io.k8s.api.core.v1."
@@ -264,3 +265,15 @@ def test_what_upstream_warns_of():
         'spec.containers[0].env[2]: hides previous definition of "A", which may be dropped when using apply',
         "spec.containers[0].ports[2]: duplicate port definition with spec.containers[0].ports[0]",
     ]
+
+
+def test_very_many_oddities_are_told_of_in_part() -> None:
+    ports = [{"containerPort": 80, "protocol": "TCP"}] * 600
+    items = [{"key": "k", "path": "same"}] * 600
+    spec = {
+        "containers": [{"name": "c", "image": "i", "ports": ports}],
+        "volumes": [{"name": "v", "configMap": {"name": "m", "items": items}}],
+    }
+    found = compute_warnings({"metadata": {"name": "p"}, "spec": spec})
+    assert len(found) == 200
+    assert found[-1].startswith("spec.containers[0].ports[")
