@@ -43,10 +43,13 @@ def make_controllers(
     from minipod.controllers.quota_status import QuotaStatus
     from minipod.controllers.root_ca import RootCertificates
     from minipod.controllers.scheduler import Scheduler
+    from minipod.controllers.system_namespaces import SystemNamespaces
     from minipod.controllers.taint_eviction import TaintEviction
     from minipod.controllers.volume_protection import VolumeProtection
     from minipod.pki import Authority
+    from minipod.server.admission import SYSTEM_NAMESPACES
 
+    itself = client.calling_itself("kube-apiserver")  # what upstream's server does by itself
     clock, pki = SystemClock(), Authority(place.pki)
     authority = pki.certificate_pem
     manager = client.acting_as(
@@ -61,7 +64,8 @@ def make_controllers(
         NodeLifecycle(client.for_controller("node-controller"), manager, clock),
         TaintEviction(client.for_controller("node-controller"), clock),
         PodGarbage(client.for_controller("pod-garbage-collector"), clock),
-        EventExpiry(client.calling_itself("kube-apiserver"), clock),  # upstream's store does it
+        EventExpiry(itself, clock),
+        SystemNamespaces(itself, clock, SYSTEM_NAMESPACES),
         ClusterRoleAggregation(client.for_controller("clusterrole-aggregation-controller"), clock),
         AccountTokens(manager, clock, signer.issue_legacy, authority),
         QuotaStatus(client.for_controller("resourcequota-controller"), clock),

@@ -84,17 +84,24 @@ class Registration:
     async def _report(self) -> None:
         try:
             await self._report_status()
-            await self._renew_lease()
         except StatusError as error:
             if (
                 error.code == 404
             ):  # somebody has deleted the Node: we are here still, and so are its Pods
                 await self._register_again()
-                return
-            logger.warning('node "%s": writing status: %s', self._config.node_name, error)
-            self._set_timer(_RETRY)
+            else:
+                self._retry("writing status", error)
+            return
+        try:
+            await self._renew_lease()
+        except StatusError as error:
+            self._retry("renewing its lease", error)
         else:
             self._set_timer(RENEWAL)
+
+    def _retry(self, what: str, error: StatusError) -> None:
+        logger.warning('node "%s": %s: %s; trying again', self._config.node_name, what, error)
+        self._set_timer(_RETRY)
 
     async def _register_again(self) -> None:
         name = self._config.node_name
@@ -102,8 +109,7 @@ class Registration:
         try:
             await self._register()
         except StatusError as error:
-            logger.warning('node "%s": registering: %s', name, error)
-            self._set_timer(_RETRY)
+            self._retry("registering", error)
         else:
             self._set_timer(1.0)
 

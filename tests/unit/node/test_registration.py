@@ -4,7 +4,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from minipod.client import Object
+from minipod.api.errors import status_error
+from minipod.client import Object, Request
 from minipod.node.registration import HEARTBEAT, LEASES, LEASES_NAMESPACE, RENEWAL, Registration
 from tests.fakes.api import FakeApi
 from tests.fakes.clock import FakeClock
@@ -90,5 +91,27 @@ def test_a_node_that_was_deleted_is_made_again(tmp_path: Path) -> None:
         before = scene.lease()["spec"]["renewTime"]
         await scene.pass_time(RENEWAL)
         assert scene.lease()["spec"]["renewTime"] > before
+
+    play(tmp_path, steps)
+
+
+def test_a_lease_that_has_no_namespace_is_no_node_that_has_gone(tmp_path: Path) -> None:
+    async def steps(scene: Scene) -> None:
+        create = scene.api._create
+
+        def refuse(request: Request) -> Object:
+            if request.resource == LEASES:
+                raise status_error(404, "NotFound", 'namespaces "kube-node-lease" not found')
+            return create(request)
+
+        scene.api._create = refuse  # type: ignore[method-assign]
+        await scene.api.client().delete(LEASES, LEASES_NAMESPACE, NODE)
+        asked = len(scene.api.requests)
+        await scene.pass_time(RENEWAL)
+        made = [each.resource for each in scene.api.requests[asked:] if each.verb == "create"]
+        assert made == [LEASES]
+        scene.api._create = create  # type: ignore[method-assign]
+        await scene.pass_time(RENEWAL)
+        assert scene.lease()["spec"]["holderIdentity"] == NODE
 
     play(tmp_path, steps)
