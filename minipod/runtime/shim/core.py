@@ -35,9 +35,8 @@ class Core:
         self.processes = Processes()
         self.cgroups = cgroup.this_host()
         self.busy = 0  # works in progress that an upgrade waits for
-        self.emptying: set[int] = (
-            set()
-        )  # cgroup.events of exec cgroups that somebody still lives in
+        # exec cgroups that somebody still lives in, by path: what looks whether they are gone
+        self.emptying: dict[str, Callable[[int], None]] = {}
 
 
 def text(arguments: Plain, name: str) -> str:

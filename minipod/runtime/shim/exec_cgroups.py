@@ -31,7 +31,8 @@ def kill(core: Core, path: str, pid: int) -> None:
 def remove(core: Core, path: str) -> None:
     """Remove an exec's own cgroup, now or when the last of what it left in the background has ended.
 
-    The kernel tells. Beyond some descriptors for that, what is left goes with the container.
+    The kernel tells, but not of one that is removed with its container within 10 ms of its last word: that is looked
+    at by whoever removes it. Beyond some descriptors for that, what is left goes with the container.
     """
     directory = f"{core.cgroups.unified}/{path}"
     if not core.cgroups.unified or _is_removed(directory) or len(core.emptying) >= MOST_EMPTYING:
@@ -46,10 +47,10 @@ def remove(core: Core, path: str) -> None:
             os.pread(events, 256, 0)  # or the kernel tells for ever
         if _is_removed(directory):
             core.loop.unwatch(events)
-            core.emptying.discard(events)
+            del core.emptying[path]
             os.close(events)
 
-    core.emptying.add(events)
+    core.emptying[path] = look
     core.loop.watch(events, select.EPOLLPRI, look)
     look(0)
 

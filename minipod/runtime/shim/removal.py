@@ -71,5 +71,7 @@ class CgroupRemoval:
         if self._events >= 0:
             self._core.loop.unwatch(self._events)
             os.close(self._events)
+        for path in [each for each in self._core.emptying if each.startswith(f"{self._path}/")]:
+            self._core.emptying[path](0)
         self._core.busy -= 1
         self._done(problem)

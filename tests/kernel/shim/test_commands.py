@@ -62,6 +62,19 @@ async def test_what_is_left_in_the_background_keeps_nobody_waiting(shim: ShimWor
 
 
 @asynchronous
+async def test_what_is_left_in_the_background_goes_with_its_container(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    before = shim.descriptors()
+    for _ in range(3):  # sooner than the kernel tells of it twice
+        container = await shim.start("sleep", "1000")
+        scripts = (command(shim, container, "sleep 1000 & :") for _ in range(4))
+        await asyncio.gather(*scripts)
+        await shim.runtime.stop_container(container.id, 0)
+        await shim.runtime.remove_container(container.id)
+    await wait_until(lambda: shim.descriptors() <= before, 3)
+
+
+@asynchronous
 async def test_a_missing_program_says_so(shim: ShimWorld) -> None:
     container = await sleeper(shim)
     with pytest.raises(RuntimeFailure, match="nothing-here") as failure:
