@@ -79,17 +79,18 @@ class _Protocol(web.RequestHandler):
         """Answer a request that never became one, then close."""
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun: it can only be cut short")
-        refused = _refusal(status, exc, message)
+        refused = refusal(status, exc, message)
         logger.debug("answering %d: %s", refused.code, refused)
         response = status_response(refused)
         response.force_close()
         return response
 
 
-def _refusal(status: int, exc: BaseException | None, message: str | None) -> StatusError:
+def refusal(status: int, exc: BaseException | None, message: str | None) -> StatusError:
     """Return what a sender is told whose bytes make no request."""
     if isinstance(exc, LineTooLong):
-        of_url = bytes(exc.args[0]).startswith(b"/")
+        line = exc.args[0]  # older parsers of aiohttp tell which line, newer ones how it begins
+        of_url = line.startswith("Status line") if isinstance(line, str) else line[:1] == b"/"
         return uri_too_long(_LINE_LIMIT) if of_url else header_too_large(_LINE_LIMIT)
     words = " ".join((message or str(exc) or "malformed request").split())
     return internal_error(words) if status >= 500 else status_error(status, "BadRequest", words)

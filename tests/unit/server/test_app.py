@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from aiohttp.http_exceptions import LineTooLong
 
 from minipod.client import Request
 from minipod.paths import layout
 from minipod.server import http
-from minipod.server.app import ApiServer, ServerError, bind
+from minipod.server.app import ApiServer, ServerError, bind, refusal
 from minipod.store import Store
 
 from .harness import CONFIG_MAPS, PODS, Api, config_map, pod, serve
@@ -200,6 +201,13 @@ def test_what_is_too_long_is_said_to_be(tmp_path: Path, data: bytes, code: int, 
         assert (status["kind"], status["code"], status["message"]) == ("Status", code, said)
 
     serve(tmp_path, body)
+
+
+@pytest.mark.parametrize(
+    ("line", "code"), [("Status line is too long", 414), ("Header value is too long", 431)]
+)
+def test_what_is_too_long_is_told_by_older_parsers_in_words(line: str, code: int) -> None:
+    assert refusal(400, LineTooLong(line, "65536", "100000"), None).code == code
 
 
 @pytest.mark.parametrize("path", ["/version", "/healthz", "/apis", "/apis/apps/v1", "/metrics"])
