@@ -150,6 +150,7 @@ class Parts:
             waiting=dict(memory.waiting),
             probes=self.probes(current),
             terminal=terminal,
+            may_run=not terminal,
             failure=memory.failure,
             granted=dict(memory.granted),
             enforced=memory.enforced,

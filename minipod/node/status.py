@@ -48,6 +48,7 @@ class NodeFacts:
     waiting: Mapping[str, Waiting] = field(default_factory=dict)  # why a container does not start
     probes: Mapping[str, ProbeResult] = field(default_factory=dict)  # by container ID
     terminal: bool = False  # the Pod's work is over: nothing will be started or restarted
+    may_run: bool = False  # something of it may still take room: no final phase is told yet
     granted: Mapping[str, Object] = field(default_factory=dict)  # resources by container ID
     enforced: Object | None = None  # requests and limits of the whole Pod, as they hold now
     resize: Resize | None = None
@@ -147,19 +148,36 @@ def _phase(
     now: float,
     facts: NodeFacts,
 ) -> tuple[str, str, str]:
-    """Return phase, reason and message. A phase that is final stays, with its reason."""
+    """Return phase, reason and message. A phase that is final stays, and comes when nothing of the Pod takes any room.
+
+    Others wait for it: the scheduler gives a Pod's place away as soon as it hears of the end.
+    """
     former = previous.get("phase", "")
+    kept = previous.get("reason", ""), previous.get("message", "")
     if former in TERMINAL:
-        return former, previous.get("reason", ""), previous.get("message", "")
+        return former, *kept
+    phase, reason, message = _present_phase(pod, previous, inits, apps, now, facts)
+    if phase == former and not reason:
+        return phase, *kept
+    if phase in TERMINAL and facts.may_run:
+        return former or "Pending", *kept
+    return phase, reason, message
+
+
+def _present_phase(
+    pod: Object,
+    previous: Object,
+    inits: Sequence[Object],
+    apps: Sequence[Object],
+    now: float,
+    facts: NodeFacts,
+) -> tuple[str, str, str]:
     if facts.failure:
         return "Failed", *facts.failure
     deadline = compute_deadline(pod, previous)
     if deadline is not None and now >= deadline:
         return "Failed", REASON, MESSAGE
-    phase = compute_phase(pod, inits, apps, terminal=facts.terminal)
-    if phase == former:
-        return phase, previous.get("reason", ""), previous.get("message", "")
-    return phase, "", ""
+    return compute_phase(pod, inits, apps, terminal=facts.terminal), "", ""
 
 
 def _set_addresses(

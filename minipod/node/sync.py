@@ -107,12 +107,11 @@ class Syncer:
 
     def _finish(self, work: Work, actions: PodActions) -> Outcome:
         """Everything has ended for good, or must."""
-        pod = work.pod
         if actions.kill_reason == "DeadlineExceeded":
             self._parts.memory(work.uid).failure = ("DeadlineExceeded", DEADLINE_MESSAGE)
-            self._parts.event(pod, "Normal", "DeadlineExceeded", DEADLINE_MESSAGE)
+            self._parts.event(work.pod, "Normal", "DeadlineExceeded", DEADLINE_MESSAGE)
         else:
-            self._parts.report(pod)
+            self._parts.report(work.pod)
         return Outcome(finished=True)
 
     def _refuse(self, work: Work, memory: Memory, refusal: Refusal) -> Outcome:

@@ -127,3 +127,28 @@ def test_a_pod_that_does_not_fit_fails_and_says_so_and_one_that_runs_stays(tmp_p
             assert ("NodeAffinity", why) in made.api.events()
 
     asyncio.run(whole())
+
+
+def test_who_still_takes_its_place_is_not_told_to_have_ended(tmp_path: Path) -> None:
+    """The scheduler gives its place away as soon as it hears of the end."""
+
+    async def whole() -> None:
+        async with world(tmp_path) as made:
+            await made.create(make_pod("job", container(ports=[PORT]), restartPolicy="Never"))
+            remove, go_on = made.runtime.remove_sandbox, asyncio.Event()
+
+            async def slowly(identifier: str) -> None:
+                await go_on.wait()
+                await remove(identifier)
+
+            made.runtime.remove_sandbox = slowly  # type: ignore[method-assign]
+            made.runtime.exit("app", 0)
+            await made.settle()
+            assert made.pod("job")["status"]["phase"] == "Running"
+            go_on.set()
+            await made.settle()
+            assert made.pod("job")["status"]["phase"] == "Succeeded"
+            await made.create(make_pod("late", container("other", ports=[PORT]), nodeName=NODE))
+            assert made.status("late")["phase"] == "Running"
+
+    asyncio.run(whole())
