@@ -355,7 +355,7 @@ def _bind_mount(operation: BindMount, context: Context) -> list[str]:
         'mkdir -p "$(dirname "$target")"',
         f'if [ -d {quote(source)} ]; then mkdir -p "$target"; else touch "$target"; fi',
         f'mount --{"r" if operation.recursive else ""}bind {quote(source)} "$target"',
-        f'mount --make-{operation.propagation} "$target"',
+        f'mount --make-r{operation.propagation.removeprefix("r")} "$target"',  # and what is below
     ]
     return lines + _bind_options(operation)
 

@@ -13,7 +13,7 @@ from minipod.runtime.protocol import PROTOCOL_VERSION, Message
 from minipod.runtime.service import RuntimeFailure
 from minipod.runtime.shim_connection import Answer, ShimConnection
 
-START_SECONDS = 10.0  # a predecessor's processes are killed first
+START_SECONDS = 20.0  # a predecessor's processes are killed first
 OUTAGE_SECONDS = 5.0  # how long a call waits for a shim that is coming back
 RETRY_SECONDS = 1.0
 ATTEMPTS, ATTEMPT_SECONDS = 5, 0.1
@@ -111,12 +111,20 @@ class ShimLink:
         self._connected.set()
 
     async def _start_shim(self) -> None:
-        """Start a shim, detached, and wait until it listens (or ends, when another was faster)."""
-        self._reap()
-        await _wait_readable(self._spawn_shim())
+        """Start a shim, detached, and wait until it listens (or ends, when another was faster).
 
-    def _spawn_shim(self) -> int:
-        """Spawn a shim; return the pipe into which it says that it is ready."""
+        One that is not ready in time is ended: it would take the root later, when nobody waits for it any more.
+        """
+        self._reap()
+        child, ready = self._spawn_shim()
+        try:
+            await _wait_readable(ready)
+        except BaseException:
+            os.kill(child, signal.SIGKILL)  # whoever it is by now: our child, and not reaped yet
+            raise
+
+    def _spawn_shim(self) -> tuple[int, int]:
+        """Spawn a shim; return its pid, and the pipe into which it says that it is ready."""
         read_end, write_end = os.pipe2(os.O_CLOEXEC)
         self._layout.log.mkdir(parents=True, exist_ok=True)
         arguments = [
@@ -148,7 +156,7 @@ class ShimLink:
         finally:
             os.close(write_end)
         self._children.add(child)
-        return read_end
+        return child, read_end
 
     @property
     def _log_path(self) -> str:

@@ -15,7 +15,8 @@ from minipod.node.propagation import passes_on
 
 propagation, place = sys.argv[1:]
 unshare(CLONE_NEWNS)
-subprocess.run(["mount", f"--make-{propagation}", "/"], check=True)
+for how in ("rprivate", propagation):  # first of all, away from whoever started this
+    subprocess.run(["mount", f"--make-{how}", "/"], check=True)
 foretold = passes_on(Path(place))
 early = subprocess.Popen(
     ["unshare", "--mount", "--propagation", "slave", "sh", "-c", "echo; read _"],

@@ -1,6 +1,7 @@
 """The shim itself: one per root, upgraded in place, killed, rebooted under, and fed nonsense."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from minipod.runtime import protocol
+from minipod.runtime import protocol, shim_link
 from minipod.runtime.shim.processes import kill_tree
+from minipod.runtime.service import RuntimeFailure
+from minipod.runtime.shim_client import ShimRuntime
 from minipod.runtime.spec import ContainerStatus, ExecSpec
 from tests.kernel.shim.world import ShimWorld, asynchronous, wait_until
 
@@ -228,3 +231,31 @@ def test_a_tree_of_processes_is_killed_without_cgroups() -> None:
         assert process.stdout.read() == ""  # every holder of the pipe is gone
         assert process.wait() == -signal.SIGKILL
     assert len(children) == 2
+
+
+def shims_of(shim: ShimWorld) -> list[Path]:
+    """Return the processes that were started as a shim of this root."""
+    root = f"\0--root\0{shim.directory}\0".encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if root in path.read_bytes():
+                found.append(path)
+    return found
+
+
+@asynchronous
+async def test_a_shim_that_is_not_ready_in_time_is_ended(
+    shim: ShimWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shim.runtime.shutdown()
+    await shim.runtime.close()
+    monkeypatch.setattr(shim_link, "START_SECONDS", 0.0)
+    monkeypatch.setattr(shim_link, "ATTEMPTS", 0)
+    hasty = ShimRuntime(shim.layout)
+    with pytest.raises(RuntimeFailure, match="not ready"):
+        await hasty.open()
+    await hasty.close()
+    await wait_until(lambda: not shims_of(shim))
+    monkeypatch.undo()
+    await shim.open()
