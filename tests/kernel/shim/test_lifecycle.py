@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from minipod.runtime import protocol, shim_link
-from minipod.runtime.shim.processes import kill_tree
 from minipod.runtime.service import RuntimeFailure
+from minipod.runtime.shim.processes import kill_tree
 from minipod.runtime.shim_client import ShimRuntime
 from minipod.runtime.spec import ContainerStatus, ExecSpec
 from tests.kernel.shim.world import ShimWorld, asynchronous, wait_until
