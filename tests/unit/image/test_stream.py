@@ -47,8 +47,8 @@ def test_endless_headers_are_refused() -> None:
 @pytest.mark.parametrize(
     ("data", "complaint"),
     [
-        (gzip.compress(b"x" * 1000)[:-9], "damaged compressed data"),
-        (gzip.compress(b"x" * 1000)[:20] + b"junk" * 9, "damaged compressed data"),
+        (gzip.compress(b"x" * 1000, mtime=0)[:-9], "damaged compressed data"),
+        (gzip.compress(b"x" * 1000, mtime=0)[:20] + b"junk" * 9, "damaged compressed data"),
         (bz2.compress(b"x"), "bzip2 compression"),
         (b"\xfd7zXZ\x00rest", "xz compression"),
     ],
