@@ -88,19 +88,6 @@ def refers_to_objects(container: Object) -> bool:
     return named or bool(container.get("envFrom"))
 
 
-def skipped_names(container: Object, references: References) -> dict[str, list[str]]:
-    """Return the keys that cannot be names of variables, by "ConfigMap x" or "Secret x", for a warning Event."""
-    found = {}
-    for source in container.get("envFrom") or ():
-        kind, reference = _source(source)
-        data = _data(kind, _lookup(kind, reference["name"], references))
-        prefix = source.get("prefix") or ""
-        bad = sorted(key for key in data if not _NAME.fullmatch(prefix + key))
-        if bad:
-            found[f"{kind} {reference['name']}"] = bad
-    return found
-
-
 def _all_of(pod: Object, source: Object, references: References) -> dict[str, str]:
     kind, reference = _source(source)
     found = _lookup(kind, reference["name"], references)

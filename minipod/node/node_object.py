@@ -1,5 +1,6 @@
 """This host as a Node object: what it has, how it is, what it is called."""
 
+import contextlib
 import os
 import platform
 import socket
@@ -92,13 +93,12 @@ def compute_throttling(config: NodeConfig) -> MemoryThrottling | None:
 
 def parse_throttling_factor(text: str) -> float | None:
     """Parse a part; None for "". ValueError for what is none."""
-    try:
-        factor = float(text or "nan")
-    except ValueError:
-        factor = 0.0
-    if text and not 0 < factor <= 1:
-        raise ValueError(f'--memory-throttling-factor "{text}" is not above 0 and up to 1')
-    return factor if text else None
+    if not text:
+        return None
+    with contextlib.suppress(ValueError):
+        if 0 < (factor := float(text)) <= 1:
+            return factor
+    raise ValueError(f'--memory-throttling-factor "{text}" is not above 0 and up to 1')
 
 
 def parse_reserved(text: str) -> dict[str, str]:
