@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from typing import Any
 
-from minipod.api import equality, names, quantity
+from minipod.api import equality, names
 from minipod.api.field import Cause, duplicate, forbidden, invalid
 from minipod.api.restart_rules import is_restarted, may_restart_all
 from minipod.api.validation.metadata import causes_of, immutable
@@ -23,7 +23,6 @@ UPDATABLE = (
 )
 _SYSTEM_CONDITIONS = ("PodScheduled", "Ready", "Initialized")
 _TERM_LISTS = ("matchExpressions", "matchFields")
-_AMOUNTS = ("limits", "requests", "overhead")
 # Go's zero value of these is the same as not saying anything; of other booleans and numbers it is not.
 _PLAIN_ZEROS = frozenset(
     ("hostNetwork", "hostPID", "hostIPC", "stdin", "stdinOnce", "tty", "readOnly", "hostPort")
@@ -161,22 +160,18 @@ def _gates(new: list[Object], old: list[Object]) -> Iterator[Cause]:
             yield forbidden(f"spec.schedulingGates[{index}].name", why)
 
 
-def _canonical(value: Any, name: str = "") -> Any:
+def _canonical(value: Any) -> Any:
     """Return a value without what means nothing, so that what is semantically equal compares equal."""
+    return equality.meaning(_without_zeros(value))
+
+
+def _without_zeros(value: Any) -> Any:
     if isinstance(value, list):
-        return [_canonical(each) for each in value]
+        return [_without_zeros(each) for each in value]
     if not isinstance(value, dict):
         return value
-    if name in _AMOUNTS:
-        return {key: quantity.canonical(quantity_text) for key, quantity_text in value.items()}
-    kept = {key: _canonical(each, key) for key, each in value.items()}
-    return {key: each for key, each in kept.items() if not _says_nothing(key, each)}
-
-
-def _says_nothing(name: str, value: Any) -> bool:
-    if value is None or value == "" or value == []:
-        return True
-    return (name in _PLAIN_ZEROS and not value) or (name in _AMOUNTS and not value)
+    kept = {key: each for key, each in value.items() if each or key not in _PLAIN_ZEROS}
+    return {key: _without_zeros(each) for key, each in kept.items()}
 
 
 def _status_changes(new: Object, old: Object) -> Iterator[Cause]:

@@ -67,6 +67,12 @@ def test_what_may_not_change_is_named(edit, path):
     )
 
 
+def test_an_empty_text_says_something_in_a_selector():
+    found = change(lambda spec: spec["nodeSelector"].update(disk=""), nodeSelector={"zone": "a"})
+    assert len(found) == 1
+    assert "spec.nodeSelector" in found[0]
+
+
 def test_containers_neither_come_nor_go():
     found = change(lambda spec: spec["containers"].append(container("two")))
     assert "spec.containers: Forbidden: pod updates may not add or remove containers" in found
