@@ -24,6 +24,7 @@ class Host:
     network_namespaces: frozenset[str]
     cgroups: frozenset[str]
     links: frozenset[str]
+    routes: frozenset[str]
     nft_tables: frozenset[str]
 
     def leaked_since(self, before: "Host") -> dict[str, list[str]]:
@@ -44,6 +45,7 @@ def look() -> Host:
         network_namespaces=frozenset(_network_namespaces()),
         cgroups=frozenset(_cgroups()),
         links=frozenset(_links()),
+        routes=frozenset(_routes()),
         nft_tables=frozenset(_nft_tables()),
     )
 
@@ -111,6 +113,11 @@ def _links() -> list[str]:
     shown = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
     names = [line.split(": ")[1].split("@")[0] for line in shown.splitlines()]
     return [name for name in names if name.startswith(NAMES)]
+
+
+def _routes() -> list[str]:
+    shown = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True)
+    return shown.stdout.splitlines()
 
 
 def _nft_tables() -> list[str]:

@@ -348,11 +348,17 @@ def delete_unreachable_route(destination: str, metric: int) -> None:
     _host_socket().request([message], f"unreachable {destination}", ignore=(errno.ESRCH,))
 
 
-def ensure_link_route(destination: str, interface: str, source: str) -> None:
-    """Ensure that the range lies behind an interface; what the host sends there comes from `source`."""
-    flags = NLM_F_CREATE | NLM_F_REPLACE
+def ensure_link_route(destination: str, interface: str, source: str, metric: int) -> None:
+    """Ensure that the range lies behind an interface; what the host sends there comes from `source`.
+
+    A route of the same metric to the same range is replaced, whoever made it.
+    """
+    flags, where = NLM_F_CREATE | NLM_F_REPLACE, _index(interface)
     message = route_message(
-        RTM_NEWROUTE, flags, IPv4Network(destination), interface=_index(interface), source=source
+        *(RTM_NEWROUTE, flags, IPv4Network(destination)),
+        interface=where,
+        source=source,
+        metric=metric,
     )
     _host_socket().request([message], f"{destination} dev {interface}")
 

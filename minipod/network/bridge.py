@@ -28,7 +28,10 @@ from minipod.network.rules import compute_ruleset
 from minipod.paths import Layout
 
 SYSTEM_RANGE = IPv4Network("10.85.0.0/16")
-FIRST_SPARE, LAST_SPARE = IPv4Network("10.86.0.0/20"), IPv4Network("10.99.240.0/20")
+FIRST_SPARE, LAST_SPARE = (
+    IPv4Network("10.86.0.0/20"),
+    IPv4Network("10.95.240.0/20"),
+)  # below every root's Services
 DEFAULT_MTU = (
     1500  # never more: what comes from outside fits; less where the host's own uplink has less
 )
@@ -61,19 +64,26 @@ def open_pool(layout: Layout, cidr: str) -> AddressPool:
 def choose_cidr(layout: Layout, wanted: str | None = None) -> str:
     """Return the Pods' range and remember it: the wanted one, the remembered one, the system's, or a free /20.
 
-    Raises ValueError for a range that is none, is too small, that the host already routes elsewhere, or that leaves
-    out an address still in use.
+    What is remembered is given up when the host has come to route it elsewhere (another root has it, a new LAN),
+    unless Pods still have addresses in it. Raises ValueError for a range that is none, is too small, that the host
+    already routes elsewhere, or that leaves out an address still in use.
     """
-    remembered = _directory(layout) / "cidr"
+    remembered, taken = _directory(layout) / "cidr", _foreign_routes(layout)
     if wanted is None and remembered.exists():
-        return remembered.read_text().strip()
-    taken = _foreign_routes(layout)
+        former = remembered.read_text().strip()
+        if not any(route.bars(IPv4Network(former)) for route in taken) or _is_used(layout, former):
+            return former
     chosen = _free_range(layout, taken) if wanted is None else _checked(wanted, taken)
     open_pool(layout, str(chosen)).close()
     fresh = remembered.with_suffix(".new")
     fresh.write_text(f"{chosen}\n")
     os.replace(fresh, remembered)
     return str(chosen)
+
+
+def _is_used(layout: Layout, cidr: str) -> bool:
+    with contextlib.closing(open_pool(layout, cidr)) as pool:
+        return bool(pool.owners())
 
 
 @dataclass(frozen=True)
@@ -84,8 +94,14 @@ class _Taken:
     interface: str
     direct: bool  # its hosts are neighbours, not behind a gateway
 
+    def __str__(self) -> str:
+        return f"{self.destination}, which this host routes through {self.interface}"
+
     def bars(self, network: IPv4Network) -> bool:
-        """Whether Pods cannot have this range: a part of what lies behind a gateway they can (a VPN's 0.0.0.0/1)."""
+        """Whether neither Pods nor Services can have this range.
+
+        A part of what lies behind a gateway they can (of a VPN's 0.0.0.0/1).
+        """
         within = network != self.destination and network.subnet_of(self.destination)
         return self.destination.overlaps(network) and (self.direct or not within)
 
@@ -101,11 +117,13 @@ def _checked(wanted: str, taken: list[_Taken]) -> IPv4Network:
         )
     for route in taken:
         if route.bars(network):
-            raise ValueError(
-                f'Pod range "{wanted}" overlaps {route.destination}, which this host routes through '
-                f"{route.interface}; choose another --pod-cidr"
-            )
+            raise ValueError(f'Pod range "{wanted}" overlaps {route}; choose another --pod-cidr')
     return network
+
+
+def barred_by(layout: Layout, network: IPv4Network) -> str:
+    """Name the host's route that bars Services from a range; nothing when none does."""
+    return next((str(each) for each in _foreign_routes(layout) if each.bars(network)), "")
 
 
 def _free_range(layout: Layout, taken: list[_Taken]) -> IPv4Network:
@@ -135,7 +153,7 @@ def _candidates(layout: Layout) -> Iterator[IPv4Network]:
 
 
 def _foreign_routes(layout: Layout) -> list[_Taken]:
-    """Return the host's routes that are not this instance's, without the default one."""
+    """Return where the host's routes lead that are not this instance's, without the default one."""
     names = {link.index: link.name for link in netlink.links()}
     found = [
         _Taken(
@@ -228,7 +246,8 @@ def _ensure_route(layout: Layout, prefix: IPv4Network) -> None:
 def ensure_service_routes(layout: Layout, facts: NetworkFacts, ranges: Iterable[str]) -> None:
     """Ensure that the Services' ranges lead to the bridge, and nowhere while there is none; other ranges are forgotten.
 
-    The rules translate or refuse what goes there (`network.rules`); the route only gives it a source address.
+    The rules translate or refuse what goes there (`network.rules`); the route only gives it a source address. Its
+    metric is the instance's own: a route of the host's or of another instance's to the same range stays, and wins.
     """
     wanted, metric = {IPv4Network(each) for each in ranges}, _service_metric(layout)
     with _host_lock():
@@ -238,7 +257,7 @@ def ensure_service_routes(layout: Layout, facts: NetworkFacts, ranges: Iterable[
                 netlink.delete_link_route(str(each), layout.bridge)
         for each in wanted:
             netlink.ensure_unreachable_route(str(each), metric)
-            netlink.ensure_link_route(str(each), layout.bridge, facts.gateway)
+            netlink.ensure_link_route(str(each), layout.bridge, facts.gateway, metric - 0x200000)
 
 
 # ---- removing ----

@@ -4,6 +4,7 @@ It is recorded in the store, as the ServiceCIDR `kubernetes`, when the cluster i
 """
 
 import zlib
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network
 
 from minipod.api import kinds
@@ -16,10 +17,17 @@ _OTHERS = int(
 )  # from here on, up to 10.111.255.255, each other root has a /20
 
 
-def choose_service_range(store: Store, instance: str, wanted: str, pods: str) -> str:
+def choose_service_range(
+    store: Store,
+    instance: str,
+    wanted: str,
+    pods: str,
+    barred_by: Callable[[IPv4Network], str] = lambda network: "",
+) -> str:
     """Return the range. Raises ValueError for one that cannot be used; `pods` is the Pods' range.
 
-    `instance` is "minipod" for the system's root, which has the usual range.
+    `instance` is "minipod" for the system's root, which has the usual range; `barred_by` names the route of the host
+    that a new range would get in the way of, or nothing.
     """
     recorded = _recorded(store)
     if recorded:
@@ -30,12 +38,13 @@ def choose_service_range(store: Store, instance: str, wanted: str, pods: str) ->
             )
         return recorded
     if wanted:
-        return str(_checked(wanted, pods))
+        return str(_checked(wanted, pods, barred_by))
     for chosen in _candidates(instance):
-        if not chosen.overlaps(IPv4Network(pods)):
+        if not chosen.overlaps(IPv4Network(pods)) and not barred_by(chosen):
             return str(chosen)
     raise ValueError(
-        f"every range for Services overlaps the Pods' range {pods}; use --service-cidr"
+        f"every range for Services overlaps the Pods' range {pods} or one that this host routes elsewhere; "
+        "use --service-cidr"
     )
 
 
@@ -46,7 +55,7 @@ def _recorded(store: Store) -> str:
     return str(cidrs[0]) if cidrs else ""
 
 
-def _checked(wanted: str, pods: str) -> IPv4Network:
+def _checked(wanted: str, pods: str, barred_by: Callable[[IPv4Network], str]) -> IPv4Network:
     try:
         network = IPv4Network(wanted)
     except ValueError as error:
@@ -55,6 +64,10 @@ def _checked(wanted: str, pods: str) -> IPv4Network:
         raise ValueError(f'Service range "{wanted}" must be between a /12 and a /28')
     if network.overlaps(IPv4Network(pods)):
         raise ValueError(f'Service range "{wanted}" overlaps the Pods\' range {pods}')
+    if route := barred_by(network):
+        raise ValueError(
+            f'Service range "{wanted}" overlaps {route}; choose another --service-cidr'
+        )
     return network
 
 

@@ -402,7 +402,7 @@ def test_two_pods_cannot_have_one_host_port(shared: Instance) -> None:
 def test_an_exhausted_address_range_is_said_and_heals(
     make_instance: Callable[..., Instance],
 ) -> None:
-    instance = make_instance(pod_cidr="10.99.240.0/30")
+    instance = make_instance(pod_cidr="10.84.240.0/30")
     instance.up()
     instance.apply(pod("one"), options=("--until-ready",))
     instance.apply(pod("two"))

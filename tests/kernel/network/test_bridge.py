@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
@@ -378,14 +379,37 @@ def test_the_chosen_range_is_free_and_remembered(tmp_path: Path) -> None:
     chosen = bridge.choose_cidr(first)
     run("ip link add some0 type veth peer name some1")
     run("ip link set some0 up")
-    run(f"ip route add {chosen} dev some0")
     assert bridge.choose_cidr(first) == chosen
-    (first.state / "network" / "cidr").unlink()
+    run(f"ip route add {chosen} dev some0")
     assert bridge.choose_cidr(first) != chosen
     with pytest.raises(ValueError, match=r"overlaps .* through some0; choose another"):
         bridge.choose_cidr(second, chosen)
     assert bridge.choose_cidr(second, "10.77.0.0/24") == "10.77.0.0/24"
     assert bridge.choose_cidr(second) == "10.77.0.0/24"
+
+
+def test_a_remembered_range_that_another_took_is_given_up_unless_pods_use_it(
+    network: Instance, tmp_path: Path
+) -> None:
+    other = layout(tmp_path / "other")
+    (other.state / "network").mkdir(parents=True)
+    (other.state / "network" / "cidr").write_text(network.cidr)
+    with contextlib.closing(bridge.open_pool(other, network.cidr)) as pool:
+        pool.allocate("pod")
+    assert bridge.choose_cidr(other) == network.cidr
+    with contextlib.closing(bridge.open_pool(other, network.cidr)) as pool:
+        pool.release("pod")
+    assert bridge.choose_cidr(other) != network.cidr
+
+
+def test_services_never_take_a_route_of_another_instance(network: Instance, tmp_path: Path) -> None:
+    other = layout(tmp_path / "other")
+    facts = bridge.ensure_network(other, "10.77.0.0/24")
+    bridge.ensure_service_routes(other, facts, [network.cidr])
+    pod = network.pod("one")
+    [route] = run(f"ip -o route get {pod.address}").splitlines()
+    assert f"dev {network.facts.bridge} " in route
+    assert "through mp-" in bridge.barred_by(other, IPv4Network(network.cidr))
 
 
 @pytest.mark.usefixtures("outside")
