@@ -15,6 +15,7 @@ import pytest
 
 from minipod.node.faults import FAULTS
 from minipod.runtime import faults as runtime_faults
+from tests.e2e.beside import in_pairs, side_by_side
 from tests.e2e.instance import Instance, wait_readable, wait_until
 from tests.e2e.leftovers import look, wait_nothing_left
 from tests.e2e.pods import (
@@ -156,10 +157,12 @@ def test_the_shim_upgrades_itself_in_place(fresh: Instance) -> None:
     assert status_of(fresh.get("pod", "counts"), "c0")["restartCount"] == 0
 
 
-def _victim() -> dict[str, Any]:
+def _victim(host_port: int = 18099) -> dict[str, Any]:
     """A Pod with something of every kind: a volume in memory, an init container, ports on the host."""
     mounts = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
-    ports = [{"containerPort": 80, "hostPort": 18099, "protocol": each} for each in ("TCP", "UDP")]
+    ports = [
+        {"containerPort": 80, "hostPort": host_port, "protocol": each} for each in ("TCP", "UDP")
+    ]
     return pod(
         "victim",
         container("c0", ports=ports, **mounts),
@@ -168,15 +171,22 @@ def _victim() -> dict[str, Any]:
     )
 
 
-@pytest.mark.parametrize("point", [*FAULTS, *runtime_faults.DAEMON])
+@pytest.mark.parametrize("points", in_pairs(*FAULTS, *runtime_faults.DAEMON))
 def test_killed_at_a_fault_point_the_pod_is_finished_or_undone(
-    make_instance: Callable[..., Instance], point: str
+    make_instance: Callable[..., Instance], points: tuple[str, ...]
 ) -> None:
-    instance = make_instance(options=("--backoff-base", "0.5"))
+    def kill_at(point: str) -> None:
+        instance = make_instance(options=("--backoff-base", "0.5"))
+        _finished_or_undone(instance, point, _victim(18099 + points.index(point)))
+
+    side_by_side(kill_at, points)
+
+
+def _finished_or_undone(instance: Instance, point: str, victim: dict[str, Any]) -> None:
     instance.up(MINIPOD_FAULT=point)
     daemon = os.pidfd_open(instance.daemon_pid())
     try:
-        instance.apply(_victim())
+        instance.apply(victim)
         wait_phase(instance, "victim", "Running", 5)
         instance.run("delete", "pod", "victim", "--wait=false")
     except AssertionError:
@@ -260,14 +270,21 @@ def test_what_a_crash_left_in_the_network_is_removed_at_the_next_start(fresh: In
     assert inside(fresh, "victim", "echo untouched") == "untouched"
 
 
-@pytest.mark.parametrize("point", runtime_faults.SHIM)
+@pytest.mark.parametrize("points", in_pairs(*runtime_faults.SHIM))
 def test_a_shim_killed_at_a_fault_point_leaves_nothing_half_made(
-    make_instance: Callable[..., Instance], point: str
+    make_instance: Callable[..., Instance], points: tuple[str, ...]
 ) -> None:
-    instance = make_instance(options=("--backoff-base", "0.1"))
+    def kill_at(point: str) -> None:
+        instance = make_instance(options=("--backoff-base", "0.1"))
+        _nothing_half_made(instance, point, _victim(18099 + points.index(point)))
+
+    side_by_side(kill_at, points)
+
+
+def _nothing_half_made(instance: Instance, point: str, victim: dict[str, Any]) -> None:
     instance.up(MINIPOD_SHIM_FAULT=point)
     shim = os.pidfd_open(instance.shim_pid())
-    instance.apply(_victim())
+    instance.apply(victim)
     wait_phase(instance, "victim", "Running")
     assert inside(instance, "victim", "cat /v/x") == "x"
     instance.run("delete", "pod", "victim")
@@ -279,17 +296,19 @@ def test_a_shim_killed_at_a_fault_point_leaves_nothing_half_made(
 
 
 @pytest.mark.parametrize(
-    "point",
-    [
-        "node.container.planned@2",
-        "node.container.started@2",
-        "node.status.written@2",
-    ],
+    "points",
+    in_pairs("node.container.planned@2", "node.container.started@2", "node.status.written@2"),
 )
 def test_killed_while_it_restarts_a_container_it_restarts_it_once(
-    make_instance: Callable[..., Instance], point: str
+    make_instance: Callable[..., Instance], points: tuple[str, ...]
 ) -> None:
-    instance = make_instance(options=("--backoff-base", "0.1"))
+    side_by_side(
+        lambda point: _restarted_once(make_instance(options=("--backoff-base", "0.1")), point),
+        points,
+    )
+
+
+def _restarted_once(instance: Instance, point: str) -> None:
     instance.up(MINIPOD_FAULT=point)
     daemon = os.pidfd_open(instance.daemon_pid())
     mounts = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
@@ -315,22 +334,29 @@ def test_killed_while_it_restarts_a_container_it_restarts_it_once(
 
 
 @pytest.mark.parametrize(
-    "point",
-    [
+    "points",
+    in_pairs(
         "runtime.sandbox.network-removed",
         "node.address.allocated@3",
         "node.volumes.prepared@3",
         "node.sandbox.created@2",
         "node.container.started@3",
-    ],
+    ),
 )
 def test_killed_while_it_makes_a_sandbox_anew_it_finishes_it(
-    make_instance: Callable[..., Instance], point: str
+    make_instance: Callable[..., Instance], points: tuple[str, ...]
 ) -> None:
-    instance = make_instance(options=("--backoff-base", "0.1"))
+    def kill_at(point: str) -> None:
+        instance = make_instance(options=("--backoff-base", "0.1"))
+        _finishes_its_sandbox(instance, point, _victim(18099 + points.index(point)))
+
+    side_by_side(kill_at, points)
+
+
+def _finishes_its_sandbox(instance: Instance, point: str, victim: dict[str, Any]) -> None:
     instance.up(MINIPOD_FAULT=point)
     daemon = os.pidfd_open(instance.daemon_pid())
-    instance.apply(_victim(), options=("--until-ready",))
+    instance.apply(victim, options=("--until-ready",))
     (sandbox,) = inspect(instance, "victim")["sandboxes"]
     os.kill(int(sandbox["pid"]), signal.SIGKILL)
     wait_readable(daemon, 15)
