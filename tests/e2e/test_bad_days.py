@@ -312,7 +312,9 @@ def _restarted_once(instance: Instance, point: str) -> None:
     instance.up(MINIPOD_FAULT=point)
     daemon = os.pidfd_open(instance.daemon_pid())
     mounts = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
-    once = f"echo x >> /v/starts; [ $(wc -l < /v/starts) = 1 ] && exit 3; {IDLE}"
+    # Long enough to be told of as running: what ends at once is told of together with its successor, in one write.
+    first = "[ $(wc -l < /v/starts) = 1 ] && sleep 0.5 && exit 3"
+    once = f"echo x >> /v/starts; {first}; {IDLE}"
     volumes = [{"name": "v", "emptyDir": {}}]
     instance.apply(pod("fails-once", container("c0", once, **mounts), volumes=volumes))
     wait_readable(daemon, 15)
