@@ -116,8 +116,9 @@ def _links() -> list[str]:
 
 
 def _routes() -> list[str]:
+    """Return the main table's routes, whether or not a bridge has a port that is up."""
     shown = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True)
-    return shown.stdout.splitlines()
+    return [line.rstrip().removesuffix(" linkdown") for line in shown.stdout.splitlines()]
 
 
 def _nft_tables() -> list[str]:
