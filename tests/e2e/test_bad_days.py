@@ -437,7 +437,7 @@ def test_an_exhausted_address_range_is_said_and_heals(
     wait_until(
         lambda: "FailedCreatePodSandBox" in instance.out("events", "--for", "pod/two"), "the event"
     )
-    assert "10.99.240.0/30" in instance.out("events", "--for", "pod/two")
+    assert "10.84.240.0/30" in instance.out("events", "--for", "pod/two")
     instance.run("delete", "pod", "one", "--now")
     wait_phase(instance, "two", "Running", 30)
     instance.down()
