@@ -11,7 +11,6 @@ systemd (sd_notify(3)), and 200 from /readyz.
 import argparse
 import asyncio
 import contextlib
-import functools
 import gc
 import logging
 import os
@@ -101,7 +100,7 @@ async def _start(
         logger.error("%s", Damaged(key, reason))
     state = _Readiness()
     cidr = bridge.choose_cidr(place, options.pod_cidr or None)
-    barred_by = functools.partial(bridge.barred_by, place)
+    barred_by = bridge.barred_by(place)
     services = choose_service_range(store, place.instance, options.service_cidr, cidr, barred_by)
     signer, credentials = make_credentials(place, options)
     serving = make_serving(place, options, cidr, services)

@@ -353,10 +353,11 @@ def ensure_link_route(destination: str, interface: str, source: str, metric: int
 
     A route of the same metric to the same range is replaced, whoever made it.
     """
-    flags, where = NLM_F_CREATE | NLM_F_REPLACE, _index(interface)
     message = route_message(
-        *(RTM_NEWROUTE, flags, IPv4Network(destination)),
-        interface=where,
+        RTM_NEWROUTE,
+        NLM_F_CREATE | NLM_F_REPLACE,
+        IPv4Network(destination),
+        interface=_index(interface),
         source=source,
         metric=metric,
     )

@@ -14,7 +14,7 @@ import errno
 import fcntl
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from ipaddress import IPv4Interface, IPv4Network
@@ -28,10 +28,8 @@ from minipod.network.rules import compute_ruleset
 from minipod.paths import Layout
 
 SYSTEM_RANGE = IPv4Network("10.85.0.0/16")
-FIRST_SPARE, LAST_SPARE = (
-    IPv4Network("10.86.0.0/20"),
-    IPv4Network("10.95.240.0/20"),
-)  # below every root's Services
+# Apart from every root's range for Services (server.service_range).
+FIRST_SPARE, LAST_SPARE = IPv4Network("10.86.0.0/20"), IPv4Network("10.95.240.0/20")
 DEFAULT_MTU = (
     1500  # never more: what comes from outside fits; less where the host's own uplink has less
 )
@@ -121,9 +119,10 @@ def _checked(wanted: str, taken: list[_Taken]) -> IPv4Network:
     return network
 
 
-def barred_by(layout: Layout, network: IPv4Network) -> str:
-    """Name the host's route that bars Services from a range; nothing when none does."""
-    return next((str(each) for each in _foreign_routes(layout) if each.bars(network)), "")
+def barred_by(layout: Layout) -> Callable[[IPv4Network], str]:
+    """Look at the host's routes once; return what names the one that bars Services from a range, or nothing."""
+    taken = _foreign_routes(layout)
+    return lambda network: next((str(each) for each in taken if each.bars(network)), "")
 
 
 def _free_range(layout: Layout, taken: list[_Taken]) -> IPv4Network:
@@ -257,7 +256,7 @@ def ensure_service_routes(layout: Layout, facts: NetworkFacts, ranges: Iterable[
                 netlink.delete_link_route(str(each), layout.bridge)
         for each in wanted:
             netlink.ensure_unreachable_route(str(each), metric)
-            netlink.ensure_link_route(str(each), layout.bridge, facts.gateway, metric - 0x200000)
+            netlink.ensure_link_route(str(each), layout.bridge, facts.gateway, _link_metric(layout))
 
 
 # ---- removing ----
@@ -349,6 +348,11 @@ def _metric(layout: Layout) -> int:
 def _service_metric(layout: Layout) -> int:
     """Return the metric of the routes that keep the Services' ranges at home."""
     return _metric(layout) + 0x100000
+
+
+def _link_metric(layout: Layout) -> int:
+    """Return the metric of the routes that lead Services' ranges to the bridge: better than the unreachable ones."""
+    return _metric(layout) - 0x100000
 
 
 def _own_routes(metric: int) -> list[IPv4Network]:

@@ -22,7 +22,7 @@ def choose_service_range(
     instance: str,
     wanted: str,
     pods: str,
-    barred_by: Callable[[IPv4Network], str] = lambda network: "",
+    barred_by: Callable[[IPv4Network], str],
 ) -> str:
     """Return the range. Raises ValueError for one that cannot be used; `pods` is the Pods' range.
 

@@ -409,7 +409,19 @@ def test_services_never_take_a_route_of_another_instance(network: Instance, tmp_
     pod = network.pod("one")
     [route] = run(f"ip -o route get {pod.address}").splitlines()
     assert f"dev {network.facts.bridge} " in route
-    assert "through mp-" in bridge.barred_by(other, IPv4Network(network.cidr))
+
+
+def test_a_range_that_the_host_routes_elsewhere_bars_services_and_says_by_what(
+    network: Instance, tmp_path: Path
+) -> None:
+    barred_by = bridge.barred_by(layout(tmp_path / "other"))
+    inside = next(IPv4Network(network.cidr).subnets(new_prefix=24))
+    assert (
+        barred_by(inside)
+        == f"{network.cidr}, which this host routes through {network.facts.bridge}"
+    )
+    assert barred_by(IPv4Network("10.77.0.0/24")) == ""
+    assert bridge.barred_by(network.layout)(inside) == ""
 
 
 @pytest.mark.usefixtures("outside")

@@ -20,7 +20,7 @@ def test_a_range_that_the_host_routes_elsewhere_is_not_taken(tmp_path: Path) -> 
 async def _not_taken(tmp_path: Path) -> None:
     store = await Store.open(tmp_path / "store.db")
     try:
-        first = choose_service_range(store, "minipod-1", "", PODS)
+        first = choose_service_range(store, "minipod-1", "", PODS, lambda network: "")
         other = choose_service_range(
             store, "minipod-1", "", PODS, lambda network: ROUTE if str(network) == first else ""
         )
