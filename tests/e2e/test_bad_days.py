@@ -175,11 +175,23 @@ def _victim(host_port: int = 18099) -> dict[str, Any]:
 def test_killed_at_a_fault_point_the_pod_is_finished_or_undone(
     make_instance: Callable[..., Instance], points: tuple[str, ...]
 ) -> None:
-    def kill_at(point: str) -> None:
-        instance = make_instance(options=("--backoff-base", "0.5"))
-        _finished_or_undone(instance, point, _victim(18099 + points.index(point)))
+    _try_each(make_instance, points, _finished_or_undone, backoff="0.5")
 
-    side_by_side(kill_at, points)
+
+def _try_each(
+    make_instance: Callable[..., Instance],
+    points: tuple[str, ...],
+    kill_at: Callable[[Instance, str, dict[str, Any]], None],
+    *,
+    backoff: str = "0.1",
+) -> None:
+    """Try the points side by side, each on a root of its own, with a Pod whose hostPort the others have not."""
+
+    def kill(point: str) -> None:
+        instance = make_instance(options=("--backoff-base", backoff))
+        kill_at(instance, point, _victim(18099 + points.index(point)))
+
+    side_by_side(kill, points)
 
 
 def _finished_or_undone(instance: Instance, point: str, victim: dict[str, Any]) -> None:
@@ -274,11 +286,7 @@ def test_what_a_crash_left_in_the_network_is_removed_at_the_next_start(fresh: In
 def test_a_shim_killed_at_a_fault_point_leaves_nothing_half_made(
     make_instance: Callable[..., Instance], points: tuple[str, ...]
 ) -> None:
-    def kill_at(point: str) -> None:
-        instance = make_instance(options=("--backoff-base", "0.1"))
-        _nothing_half_made(instance, point, _victim(18099 + points.index(point)))
-
-    side_by_side(kill_at, points)
+    _try_each(make_instance, points, _nothing_half_made)
 
 
 def _nothing_half_made(instance: Instance, point: str, victim: dict[str, Any]) -> None:
@@ -348,11 +356,7 @@ def _restarted_once(instance: Instance, point: str) -> None:
 def test_killed_while_it_makes_a_sandbox_anew_it_finishes_it(
     make_instance: Callable[..., Instance], points: tuple[str, ...]
 ) -> None:
-    def kill_at(point: str) -> None:
-        instance = make_instance(options=("--backoff-base", "0.1"))
-        _finishes_its_sandbox(instance, point, _victim(18099 + points.index(point)))
-
-    side_by_side(kill_at, points)
+    _try_each(make_instance, points, _finishes_its_sandbox)
 
 
 def _finishes_its_sandbox(instance: Instance, point: str, victim: dict[str, Any]) -> None:

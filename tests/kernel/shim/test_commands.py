@@ -1,7 +1,6 @@
 """Commands run to their end in a container: one answer each, whatever they print, leave behind or outlast."""
 
 import asyncio
-import os
 import time
 from pathlib import Path
 
@@ -85,13 +84,9 @@ async def test_a_missing_program_says_so(shim: ShimWorld) -> None:
         await shim.runtime.exec_sync("unknown", CommandSpec(("true",), 1))
 
 
-def left_of_execs(shim: ShimWorld) -> list[str]:
+def left_of_execs(shim: ShimWorld) -> list[Path]:
     """Return the cgroups that exec'd processes were born into."""
-    pods = Path(shim.cgroups.hierarchies[0], shim.pods)
-    groups = [
-        group for group, _, _ in os.walk(pods)
-    ]  # not glob, which fails when one goes meanwhile
-    return [group for group in groups if os.path.basename(group).startswith("exec-")]
+    return [group for group in shim.groups() if group.name.startswith("exec-")]
 
 
 @asynchronous

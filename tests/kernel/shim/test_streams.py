@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import os
-from pathlib import Path
 
 import pytest
 
@@ -21,11 +19,10 @@ async def sleeper(shim: ShimWorld) -> ContainerStatus:
 
 
 def inhabitants(shim: ShimWorld, container: ContainerStatus) -> list[int]:
-    path = Path(shim.cgroups.hierarchies[0], shim.pods, "sandbox", container.id)
     found: list[int] = []
-    for group, _, _ in os.walk(path):  # not rglob, which fails when an exec's cgroup goes meanwhile
-        with contextlib.suppress(OSError):
-            found += [int(line) for line in Path(group, "cgroup.procs").read_text().split()]
+    for group in shim.groups("sandbox", container.id):
+        with contextlib.suppress(OSError):  # an exec's cgroup may go meanwhile
+            found += [int(line) for line in (group / "cgroup.procs").read_text().split()]
     return sorted(found)
 
 

@@ -98,6 +98,14 @@ class ShimWorld:
         """The cgroup below which the shim has the Pods': under systemd in a scope of its own."""
         return self.runtime.pod_cgroups
 
+    def groups(self, *below: str) -> list[Path]:
+        """Return the first hierarchy's cgroups from a place among the Pods' on.
+
+        One may go meanwhile, at which a glob would fail.
+        """
+        top = Path(self.cgroups.hierarchies[0], self.pods, *below)
+        return [Path(group) for group, _, _ in os.walk(top)]
+
     @property
     def pid(self) -> int:
         """The shim's process id, from the lock's holder."""
