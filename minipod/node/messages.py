@@ -14,6 +14,7 @@ from minipod.runtime.spec import ContainerStatus
 FILE_LIMIT = 4096  # bytes; the limits are the kubelet's
 LOG_LIMIT = 2048  # bytes of log, at most ...
 LOG_LINES = 80  # ... so many lines
+LOG_WINDOW = 32 * 1024  # holds them: 80 stamps, the text, and one line of 16 KiB that is cut off
 
 
 def attach_messages(parts: Parts, pod: Object) -> None:
@@ -35,10 +36,14 @@ def _read_message(parts: Parts, pod: Object, status: ContainerStatus) -> str:
         return message.decode(errors="replace")
     if found[1].get("terminationMessagePolicy") != "FallbackToLogsOnError":
         return ""
-    lines = _read_tail(Path(status.log_path), LOG_LIMIT * 2) if status.log_path else b""
-    text = LineFormat(LogOptions()).convert(lines)
-    begun = text[:-1].split(b"\n")[-LOG_LINES:]  # what ends the last line begins none
-    return (b"\n".join(begun) + text[-1:])[-LOG_LIMIT:].decode(errors="replace")
+    log = _read_tail(Path(status.log_path), LOG_WINDOW) if status.log_path else b""
+    return read_log_end(log).decode(errors="replace")
+
+
+def read_log_end(log: bytes) -> bytes:
+    """Return the text at the end of a log, within the kubelet's limits; of a full window the first line is cut."""
+    lines = log.removesuffix(b"\n").split(b"\n")[len(log) == LOG_WINDOW :]
+    return LineFormat(LogOptions()).convert(b"\n".join(lines[-LOG_LINES:]))[-LOG_LIMIT:]
 
 
 def _read_tail(path: Path, limit: int) -> bytes:

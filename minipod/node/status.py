@@ -27,6 +27,9 @@ from minipod.node.qos import compute_qos
 from minipod.node.restart import is_restarting_all
 
 EVICTED = "Evicted"
+MESSAGES_LIMIT = (
+    12 * 1024
+)  # bytes of termination messages that a Pod has, for its containers in equal parts
 
 __all__ = ["NodeFacts", "Waiting", "compute_pod_status"]
 
@@ -113,6 +116,7 @@ def compute_pod_status(
     ephemeral = compute_ephemeral_statuses(inputs)
     if ephemeral:
         status["ephemeralContainerStatuses"] = ephemeral
+    _trim_messages((*inits, *apps, *ephemeral))
     status["qosClass"] = compute_qos(pod)
     _set_resources(status, pod, previous, facts)
     return status
@@ -121,6 +125,19 @@ def compute_pod_status(
 def _never_begun(statuses: Sequence[Object]) -> bool:
     """Whether the Pod was rejected before anything of it ran: then there is nothing to tell of its containers."""
     return not any(each.get("containerID") for each in statuses)
+
+
+def _trim_messages(statuses: Sequence[Object]) -> None:
+    """Cut termination messages to what each container may have of the Pod's (kubelet normalizeStatus)."""
+    limit = MESSAGES_LIMIT // max(1, len(statuses))
+    for each in statuses:
+        for state in (each["state"], each["lastState"]):
+            ended = state.get("terminated")
+            if ended and len(message := ended.get("message", "").encode()) > limit:
+                state["terminated"] = {
+                    **ended,
+                    "message": message[:limit].decode(errors="ignore"),
+                }
 
 
 def _set_resources(status: Object, pod: Object, previous: Object, facts: NodeFacts) -> None:

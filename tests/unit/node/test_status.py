@@ -91,6 +91,19 @@ def test_an_ended_container_tells_how(fields: dict[str, Any], expected: Object) 
     assert status["phase"] == ("Succeeded" if expected["exitCode"] == 0 else "Failed")
 
 
+def test_containers_share_what_a_pod_may_have_of_termination_messages() -> None:
+    said = {"message": "ä" * 2048}
+    apps = [attempt(f"c{index}", exit_code=0, **said) for index in range(4)]
+    apps.append(attempt("c0", number=1))
+    made = make_pod(*(container(f"c{index}") for index in range(4)), inits=(container("i"),))
+    status = status_of(made, seen(*apps))
+    whole = "ä" * (12288 // 5 // 2)  # 2457 bytes, which end within a character
+    shown = status["containerStatuses"]
+    assert [each["state"]["terminated"]["message"] for each in shown[1:]] == [whole] * 3
+    assert shown[0]["lastState"]["terminated"]["message"] == whole
+    assert apps[0].message == said["message"]
+
+
 def test_a_crash_loop_shows_the_back_off_and_the_last_end() -> None:
     waiting = {"app": Waiting("CrashLoopBackOff", "back-off 10s restarting failed container=app")}
     status = status_of(make_pod(), seen(attempt("app", 1, 3)), waiting=waiting)
