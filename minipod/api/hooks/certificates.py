@@ -1,19 +1,18 @@
 """ClusterTrustBundle (pkg/apis/certificates/validation): trust anchors alone, named after their signer."""
 
-import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 from minipod.api import names, pem
-from minipod.api.field import Cause, invalid, required, too_long
+from minipod.api.field import Cause, invalid, too_long
 from minipod.api.kind import Column, Hooks
 from minipod.api.printers.simple import NAME, NONE
+from minipod.api.validation.values import signer_name
 
 Object = dict[str, Any]
 
 _SIZE_LIMIT = 1 << 20  # bytes
-_SIGNER = re.compile(r"[a-zA-Z0-9]([-_./a-zA-Z0-9]*[a-zA-Z0-9])?")
 _OMITTED = "<value omitted>"
 COLUMNS = (NAME, Column("SignerName", description="Whose certificates these are."))
 
@@ -29,48 +28,30 @@ def _update(new: Object, old: Object) -> list[Cause]:
     if spec.get("trustBundle") != before.get("trustBundle"):
         causes += _anchors(spec.get("trustBundle") or "", "spec.trustBundle")
     if spec.get("signerName") != before.get("signerName"):
-        causes.append(invalid("spec.signerName", spec.get("signerName"), "field is immutable"))
+        causes.append(invalid("spec.signerName", spec.get("signerName") or "", "field is immutable"))
     return causes
 
 
 def _named(bundle: Object) -> Iterator[Cause]:
-    name, signer = (
-        bundle["metadata"].get("name") or "",
-        (bundle.get("spec") or {}).get("signerName"),
-    )
-    rest = name
-    if signer:
-        yield from _signer(signer)
-        prefix = signer.replace("/", ":") + ":"
-        if not name.startswith(prefix):
-            why = f"ClusterTrustBundle for signerName {signer} must be named with prefix {prefix}"
-            yield invalid("metadata.name", name, why)
-            return
-        rest = name.removeprefix(prefix)
-    elif ":" in name:
-        why = 'ClusterTrustBundle without signer name must not have ":" in its name'
-        yield invalid("metadata.name", name, why)
-        return
-    for problem in names.dns1123_subdomain(rest):
+    name = bundle["metadata"].get("name") or ""
+    signer = (bundle.get("spec") or {}).get("signerName") or ""
+    for problem in _name_problems(name, signer):
         yield invalid("metadata.name", name, problem)
+    if signer:
+        yield from signer_name(signer, "spec.signerName")
 
 
-def _signer(signer: str) -> Iterator[Cause]:
-    domain, _, rest = signer.partition("/")
-    if not rest or "." not in domain or names.dns1123_subdomain(domain):
-        why = "must be a fully qualified domain and path of the form 'example.com/signer-name'"
-        yield invalid("spec.signerName", signer, why)
-    elif not _SIGNER.fullmatch(rest):
-        yield invalid(
-            "spec.signerName", signer, "the path must be letters, digits, '-', '_', '.' and '/'"
-        )
+def _name_problems(name: str, signer: str) -> list[str]:
+    if not signer and ":" in name:
+        return ['ClusterTrustBundle without signer name must not have ":" in its name']
+    prefix = signer.replace("/", ":") + ":" if signer else ""
+    if not name.startswith(prefix):
+        return [f"ClusterTrustBundle for signerName {signer} must be named with prefix {prefix}"]
+    return names.dns1123_subdomain(name.removeprefix(prefix))
 
 
 def _anchors(text: str, path: str) -> Iterator[Cause]:
     """Check that there are certificates of authorities, each once, and no other blocks."""
-    if not text:
-        yield required(path)
-        return
     if len(text.encode()) > _SIZE_LIMIT:
         yield too_long(path, _SIZE_LIMIT)
         return

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from minipod.api import names
+from minipod.api.equality import equal
 from minipod.api.field import Cause, duplicate, forbidden, invalid, not_supported, required
 from minipod.api.validation.metadata import causes_of
 
@@ -12,6 +13,7 @@ Object = dict[str, Any]
 
 _PRECEDENCE_LIMIT = 10_000
 _QUEUES_LIMIT = 10_000_000
+_POSITIVE = "must be positive"
 _HASH_BITS = 60  # what a flow is dealt its queues by
 _DISTINGUISHERS = ("ByNamespace", "ByUser")
 _VERBS = (
@@ -19,13 +21,64 @@ _VERBS = (
     *("patch", "proxy", "update", "watch"),
 )
 _SUBJECTS = {"Group": "group", "ServiceAccount": "serviceAccount", "User": "user"}
-_EXEMPT = "exempt"
+_EXEMPT, _CATCH_ALL = "exempt", "catch-all"
+_ROUND_TRIP = "flowcontrol.k8s.io/v1beta3-preserve-zero-concurrency-shares"
+
+
+def _for_everything(*groups: str) -> list[Object]:
+    """Return the rules that hold for whatever these groups ask."""
+    resources = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "namespaces": ["*"]}
+    return [
+        {
+            "subjects": [{"kind": "Group", "group": {"name": group}} for group in groups],
+            "resourceRules": [{**resources, "clusterScope": True}],
+            "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+        }
+    ]
+
+
+# What upstream relies on, so that these names mean the same in every cluster (apis/flowcontrol/bootstrap).
+_FIXED_SCHEMAS: dict[str, Object] = {
+    _EXEMPT: {
+        "priorityLevelConfiguration": {"name": _EXEMPT},
+        "matchingPrecedence": 1,
+        "rules": _for_everything("system:masters"),
+    },
+    _CATCH_ALL: {
+        "priorityLevelConfiguration": {"name": _CATCH_ALL},
+        "matchingPrecedence": 10_000,
+        "distinguisherMethod": {"type": "ByUser"},
+        "rules": _for_everything("system:unauthenticated", "system:authenticated"),
+    },
+}
+_FIXED_LEVELS: dict[str, Object] = {
+    _EXEMPT: {"type": "Exempt"},  # its share may be changed
+    _CATCH_ALL: {
+        "type": "Limited",
+        "limited": {
+            "nominalConcurrencyShares": 5,
+            "lendablePercent": 0,
+            "limitResponse": {"type": "Reject"},
+        },
+    },
+}
 
 
 def validate_schema(schema: Object) -> list[Cause]:
     """Check a FlowSchema."""
     name, spec = schema["metadata"].get("name") or "", schema.get("spec") or {}
-    return [*_precedence(spec, name), *_schema_spec(spec)]
+    fixed = _FIXED_SCHEMAS.get(name)
+    return [*_precedence(spec, name), *_schema_spec(spec), *_fixed(name, spec, fixed)]
+
+
+def _fixed(name: str, spec: Object, fixed: Object | None, but: str = "") -> Iterator[Cause]:
+    """Check what may not differ from what it is everywhere, but for one field."""
+    if fixed is None:
+        return
+    given = {key: value for key, value in spec.items() if key != but}
+    if not equal(given, fixed):
+        exception = f" except the 'spec.{but}' field" if but else ""
+        yield invalid("spec", spec, f"spec of '{name}'{exception} must equal the fixed value")
 
 
 def validate_status(obj: Object) -> list[Cause]:
@@ -87,10 +140,16 @@ def _subject(subject: Object, path: str) -> Iterator[Cause]:
     if kind not in _SUBJECTS:
         yield not_supported(f"{path}.kind", kind, _SUBJECTS)
         return
-    for other, name in _SUBJECTS.items():
+    yield from _subject_of(kind, subject, path)
+    for other in ("ServiceAccount", "User", "Group"):
+        name = _SUBJECTS[other]
         if other != kind and subject.get(name) is not None:
             why = f"{name} is forbidden when subject kind is not '{other}'"
             yield forbidden(f"{path}.{name}", why)
+
+
+def _subject_of(kind: str, subject: Object, path: str) -> Iterator[Cause]:
+    """Check the part of a subject that its kind asks for."""
     name = _SUBJECTS[kind]
     given = subject.get(name)
     if given is None:
@@ -180,40 +239,57 @@ def _url_problem(url: str) -> str:
 
 def validate_level(level: Object) -> list[Cause]:
     """Check a PriorityLevelConfiguration."""
-    return list(_level(level["metadata"].get("name") or "", level.get("spec") or {}))
+    metadata, spec = level["metadata"], level.get("spec") or {}
+    name = metadata.get("name") or ""
+    causes: list[Cause] = []
+    if _ROUND_TRIP in (metadata.get("annotations") or {}):
+        why = f"annotation '{_ROUND_TRIP}' is forbidden"
+        causes.append(forbidden("metadata.annotations", why))
+    causes += _level(name, spec)
+    causes += _fixed(name, spec, _FIXED_LEVELS.get(name), "exempt" if name == _EXEMPT else "")
+    return causes
 
 
 def _level(name: str, spec: Object) -> Iterator[Cause]:
     kind, limited, exempt = spec.get("type") or "", spec.get("limited"), spec.get("exempt")
     if (name == _EXEMPT) != (kind == "Exempt"):
-        yield invalid("spec.type", kind, "type must be 'Exempt' if and only if name is 'exempt'")
+        yield invalid("spec.type", kind, "must be 'Exempt' if and only if `name` is 'exempt'")
     if kind == "Exempt":
         if limited is not None:
             yield forbidden("spec.limited", "must be nil if the type is not Limited")
         yield from _shares(exempt or {}, "spec.exempt")
+        yield from _lent(exempt or {}, "spec.exempt")
     elif kind == "Limited":
         if exempt is not None:
             yield forbidden("spec.exempt", "must be nil if the type is Limited")
         if limited is None:
             yield required("spec.limited", "must not be empty when type is Limited")
         else:
-            yield from _shares(limited, "spec.limited")
-            yield from _response(limited.get("limitResponse") or {}, "spec.limited.limitResponse")
+            yield from _limited(limited, "spec.limited")
     else:
         yield not_supported("spec.type", kind, ("Exempt", "Limited"))
+
+
+def _limited(limited: Object, path: str) -> Iterator[Cause]:
+    yield from _shares(limited, path)
+    yield from _response(limited.get("limitResponse") or {}, f"{path}.limitResponse")
+    yield from _lent(limited, path)
+    borrowed = limited.get("borrowingLimitPercent") or 0
+    if borrowed < 0:
+        why = "if specified, must be a non-negative integer"
+        yield invalid(f"{path}.borrowingLimitPercent", borrowed, why)
 
 
 def _shares(given: Object, path: str) -> Iterator[Cause]:
     shares = given.get("nominalConcurrencyShares") or 0
     if shares < 0:
         yield invalid(f"{path}.nominalConcurrencyShares", shares, "must be a non-negative integer")
+
+
+def _lent(given: Object, path: str) -> Iterator[Cause]:
     lent = given.get("lendablePercent") or 0
     if not 0 <= lent <= 100:
         yield invalid(f"{path}.lendablePercent", lent, "must be between 0 and 100, inclusive")
-    borrowed = given.get("borrowingLimitPercent") or 0
-    if borrowed < 0:
-        why = "if specified, must be a non-negative integer"
-        yield invalid(f"{path}.borrowingLimitPercent", borrowed, why)
 
 
 def _response(response: Object, path: str) -> Iterator[Cause]:
@@ -232,20 +308,28 @@ def _response(response: Object, path: str) -> Iterator[Cause]:
 
 
 def _queuing(queuing: Object, path: str) -> Iterator[Cause]:
-    numbers = {name: queuing.get(name) or 0 for name in ("queueLengthLimit", "queues", "handSize")}
-    for name, value in numbers.items():
-        if value <= 0:
-            yield invalid(f"{path}.{name}", value, "must be positive")
-    queues, hand = numbers["queues"], numbers["handSize"]
-    if queues > _QUEUES_LIMIT:
+    length, queues, hand = (
+        queuing.get(name) or 0 for name in ("queueLengthLimit", "queues", "handSize")
+    )
+    if length <= 0:
+        yield invalid(f"{path}.queueLengthLimit", length, _POSITIVE)
+    if queues <= 0:
+        yield invalid(f"{path}.queues", queues, _POSITIVE)
+    elif queues > _QUEUES_LIMIT:
         yield invalid(f"{path}.queues", queues, f"must not be greater than {_QUEUES_LIMIT}")
-    if hand <= 0 or queues <= 0:
-        return
+    if problem := _hand_problem(hand, queues):
+        yield invalid(f"{path}.handSize", hand, problem)
+
+
+def _hand_problem(hand: int, queues: int) -> str:
+    """Return why a flow cannot be dealt so many of the queues."""
+    if hand <= 0:
+        return _POSITIVE
     if hand > queues:
-        yield invalid(f"{path}.handSize", hand, f"should not be greater than queues ({queues})")
-    elif math.ceil(math.log2(queues) * hand) > _HASH_BITS:
-        why = (
+        return f"should not be greater than queues ({queues})"
+    if math.ceil(math.log2(queues) * hand) > _HASH_BITS:
+        return (
             f"required entropy bits of deckSize {queues} and handSize {hand} should not be "
             f"greater than {_HASH_BITS}"
         )
-        yield invalid(f"{path}.handSize", hand, why)
+    return ""

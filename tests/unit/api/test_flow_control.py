@@ -112,7 +112,7 @@ def limited(**queuing: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("spec", "problem"),
     [
-        ({"type": "Exempt"}, "type must be 'Exempt' if and only if name is 'exempt'"),
+        ({"type": "Exempt"}, "must be 'Exempt' if and only if `name` is 'exempt'"),
         ({"type": "Some"}, 'spec.type: Unsupported value: "Some"'),
         (
             {"type": "Limited"},
@@ -131,12 +131,84 @@ def limited(**queuing: int) -> dict[str, Any]:
         ({"type": "Limited", "limited": {**QUEUE, "nominalConcurrencyShares": -1}}, "non-negative"),
         (limited(queues=4), "handSize: Invalid value: 8: should not be greater than queues (4)"),
         (limited(queues=512), "required entropy bits of deckSize 512 and handSize 8"),
+        (limited(handSize=-1), "handSize: Invalid value: -1: must be positive"),
         (limited(queueLengthLimit=-1), "queueLengthLimit: Invalid value: -1: must be positive"),
     ],
 )
 def test_levels_that_are_refused(spec: dict[str, Any], problem: str) -> None:
     [found] = problems(LEVEL, spec)
     assert problem in found
+
+
+def test_what_is_wrong_is_told_in_upstreams_order() -> None:
+    assert problems(LEVEL, limited(queues=-1, queueLengthLimit=-1)) == [
+        "spec.limited.limitResponse.queuing.queueLengthLimit: Invalid value: -1: must be positive",
+        "spec.limited.limitResponse.queuing.queues: Invalid value: -1: must be positive",
+        "spec.limited.limitResponse.queuing.handSize: Invalid value: 8: should not be greater than queues (-1)",
+    ]
+    both = {"kind": "Group", "user": {"name": "jane"}, "serviceAccount": {"name": "robot"}}
+    fields = [each.partition(":")[0] for each in problems(SCHEMA, with_rule(subjects=[both]))]
+    below = "spec.rules[0].subjects[0]"
+    assert fields == [f"{below}.group", f"{below}.serviceAccount", f"{below}.user"]
+    level = {"lendablePercent": 101, "limitResponse": {"type": "Hat"}}
+    fields = [
+        each.partition(":")[0] for each in problems(LEVEL, {"type": "Limited", "limited": level})
+    ]
+    assert fields == ["spec.limited.limitResponse.type", "spec.limited.lendablePercent"]
+
+
+def test_what_upstream_relies_on_is_the_same_everywhere() -> None:
+    everything = {
+        "resourceRules": [
+            {**{name: ["*"] for name in RESOURCES}, "clusterScope": True},
+        ],
+        "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+    }
+
+    def rules(*names: str) -> list[dict[str, Any]]:
+        subjects = [{"kind": "Group", "group": {"name": f"system:{name}"}} for name in names]
+        return [{"subjects": subjects, **everything}]
+
+    exempt = {
+        "matchingPrecedence": 1,
+        "priorityLevelConfiguration": {"name": "exempt"},
+        "rules": rules("masters"),
+    }
+    rest = {
+        "matchingPrecedence": 10_000,
+        "distinguisherMethod": {"type": "ByUser"},
+        "priorityLevelConfiguration": {"name": "catch-all"},
+        "rules": rules("unauthenticated", "authenticated"),
+    }
+    assert problems(SCHEMA, exempt, "exempt") == []
+    assert problems(SCHEMA, rest, "catch-all") == []
+    [problem] = problems(SCHEMA, {**rest, "matchingPrecedence": 9_999}, "catch-all")
+    assert problem.endswith("spec of 'catch-all' must equal the fixed value")
+    [problem] = problems(SCHEMA, schema(), "exempt")
+    assert problem.endswith("spec of 'exempt' must equal the fixed value")
+
+
+def test_the_levels_upstream_relies_on() -> None:
+    last = {
+        "type": "Limited",
+        "limited": {"nominalConcurrencyShares": 5, "limitResponse": {"type": "Reject"}},
+    }
+    assert problems(LEVEL, last, "catch-all") == []
+    [problem] = problems(LEVEL, limited(), "catch-all")
+    assert problem.endswith("spec of 'catch-all' must equal the fixed value")
+    changed = {"type": "Exempt", "exempt": {"nominalConcurrencyShares": 7}}
+    assert problems(LEVEL, changed, "exempt") == []
+    assert problems(LEVEL, {**changed, "limited": deepcopy(QUEUE)}, "exempt")[-1].endswith(
+        "spec of 'exempt' except the 'spec.exempt' field must equal the fixed value"
+    )
+
+
+def test_an_annotation_of_conversions_is_no_bodys() -> None:
+    name = "flowcontrol.k8s.io/v1beta3-preserve-zero-concurrency-shares"
+    level = {"metadata": {"name": "x", "annotations": {name: ""}}, "spec": limited()}
+    apply_defaults(LEVEL, level)
+    [problem] = validation.validate_create(LEVEL, level)
+    assert str(problem) == f"metadata.annotations: Forbidden: annotation '{name}' is forbidden"
 
 
 def test_a_condition_is_given_once() -> None:

@@ -36,7 +36,7 @@ def test_certificates_of_authorities_are_valid(bundle: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("bundle", "message"),
     [
-        (_bundle(text=""), "spec.trustBundle: Required value"),
+        (_bundle(text=""), "at least one trust anchor must be provided"),
         (_bundle(text="nothing"), "at least one trust anchor must be provided"),
         (_bundle(text=ONE + TWO + ONE), "duplicate trust anchor (indices [0 2])"),
         (_bundle(text=make_authority(authority=False)), "entry 0 does not have the CA bit set"),
@@ -51,11 +51,18 @@ def test_certificates_of_authorities_are_valid(bundle: dict[str, Any]) -> None:
         (_bundle("roots", signer="example.com/ca"), "must be named with prefix example.com:ca:"),
         (_bundle("example.com:ca:_", signer="example.com/ca"), "a lowercase RFC 1123 subdomain"),
         (_bundle("ca:x", signer="ca"), "a fully qualified domain and path"),
+        (_bundle("a.b:c:d:x", signer="a.b/c/d"), "a fully qualified domain and path"),
+        (_bundle("a.b:C:x", signer="a.b/C"), 'Invalid value: "C": validating label "C": '),
     ],
 )
 def test_anything_else_is_refused(bundle: dict[str, Any], message: str) -> None:
     assert any(message in each for each in _complaints(bundle)), _complaints(bundle)
     assert all("-----BEGIN" not in each for each in _complaints(bundle))
+
+
+def test_the_name_is_judged_before_the_signer() -> None:
+    fields = [each.partition(":")[0] for each in _complaints(_bundle("x", signer="ca"))]
+    assert fields == ["metadata.name", "spec.signerName"]
 
 
 def test_the_signer_stays() -> None:
