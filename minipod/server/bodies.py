@@ -16,12 +16,15 @@ import yaml
 
 from minipod.api import protobuf
 from minipod.api.errors import StatusError, bad_request, unsupported_media_type
+from minipod.server.malformed import Malformed, explain
 
 BODY_LIMIT = 3 << 20  # bytes, as upstream's MaxRequestBodyBytes
 DEPTH_LIMIT = 200
 NODE_LIMIT = 100_000
 JSON_TYPES = ("application/json", "text/json")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_JSON_WHERE = "couldn't get version/kind; json parse error: "
+_YAML_WHERE = "error converting YAML to JSON: yaml: "
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml")
 
 
@@ -48,7 +51,7 @@ def _decode_protobuf(data: bytes) -> Parsed:
     try:
         value = protobuf.decode(data)
     except (ValueError, OverflowError, RecursionError) as error:
-        raise bad_request(f"couldn't parse the body as protobuf: {_one_line(error)}") from error
+        raise Malformed(_one_line(error), "proto: ") from error
     check_depth(value)
     return Parsed(value)
 
@@ -79,7 +82,7 @@ def _decode_json(data: bytes) -> Parsed:
     except RecursionError as error:
         raise bad_request("the body is nested too deeply") from error
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, overlong integers
-        raise bad_request(f"couldn't parse the body as JSON: {_one_line(error)}") from error
+        raise Malformed(explain(error), _JSON_WHERE) from error
     check_depth(value)
     duplicates = tuple(_repeated_paths(value, "")) if repeated else ()
     if _SURROGATE.search(data):
@@ -102,7 +105,9 @@ def _finite(text: str) -> float:
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a JSON number")
+    if name.startswith("-"):
+        raise ValueError(f"invalid character '{name[1]}' in numeric literal")
+    raise ValueError(f"invalid character '{name[0]}' looking for beginning of value")
 
 
 def _repeated_names(names: list[str]) -> tuple[str, ...]:
@@ -191,10 +196,8 @@ def _decode_yaml(data: bytes) -> Parsed:
             value = loader.get_single_data()
         finally:
             loader.dispose()
-    except yaml.YAMLError as error:
-        raise bad_request(f"couldn't parse the body as YAML: {_one_line(error)}") from error
-    except (ValueError, TypeError, RecursionError, OverflowError) as error:
-        raise bad_request(f"couldn't parse the body as YAML: {_one_line(error)}") from error
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError) as error:
+        raise Malformed(_one_line(error), _YAML_WHERE) from error
     check_depth(value)
     return Parsed(_plain(value), tuple(loader.duplicates))
 
@@ -238,9 +241,7 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, float) and math.isfinite(value):
         return value
-    raise bad_request(
-        f"couldn't parse the body as YAML: a {type(value).__name__} has no place in JSON"
-    )
+    raise Malformed(f"a {type(value).__name__} has no place in JSON", _YAML_WHERE)
 
 
 def _key(key: Any) -> str:
@@ -248,7 +249,7 @@ def _key(key: Any) -> str:
         return "true" if key else "false"
     if isinstance(key, (str, int, float)):
         return str(key)
-    raise bad_request(f"couldn't parse the body as YAML: {key!r} cannot be a key")
+    raise Malformed(f"{key!r} cannot be a key", _YAML_WHERE)
 
 
 def _one_line(error: Exception) -> str:

@@ -9,7 +9,6 @@ from aiohttp import web
 from minipod.api import kinds
 from minipod.api.errors import (
     StatusError,
-    bad_request,
     internal_error,
     method_not_supported,
     page_not_found,
@@ -26,6 +25,7 @@ from minipod.server.bodies import BODY_LIMIT, decode_body, reading_error
 from minipod.server.decoding import parsed
 from minipod.server.identity import Identity
 from minipod.server.impersonation import impersonate
+from minipod.server.malformed import Malformed, undecodable_patch, unrecognized
 from minipod.server.non_resources import NonResources
 from minipod.server.options import flag
 from minipod.server.oversight import Call, Oversight, make_call
@@ -37,7 +37,7 @@ from minipod.server.representation import (
     render_bookmark,
     render_object,
 )
-from minipod.server.resources import Resources
+from minipod.server.resources import Resources, find_kind
 from minipod.server.responses import answer_response, status_response, warn
 from minipod.server.routes import Target, parse_target
 from minipod.server.stream_requests import STREAMS, Streams
@@ -165,7 +165,7 @@ class HttpFrontend:
         asked_only = kind.verbs == ("create",)  # a review, a binding: answered, and never listed
         representation = negotiate(accept, query, tables=not asked_only)
         if http.method not in ("GET", "HEAD"):  # before a place is taken: a slow sender holds none
-            request = await _with_body(http, request)
+            request = await _with_body(http, request, find_kind(request))
             self._oversight.keep_request(call, parsed(request.body).value)
         async with self._oversight.places.seat(identity.user):
             answer = await self._resources.perform(request)
@@ -280,7 +280,7 @@ def _verb(method: str, target: Target, watch: str) -> str:
     return _METHODS[method]
 
 
-async def _with_body(http: web.BaseRequest, request: Request) -> Request:
+async def _with_body(http: web.BaseRequest, request: Request, kind: Kind) -> Request:
     data = await _read(http)
     media_type = http.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     patch_type = None
@@ -289,13 +289,24 @@ async def _with_body(http: web.BaseRequest, request: Request) -> Request:
         if patch_type is None:
             raise unsupported_media_type(_PATCH_TYPES)
         media_type = "application/yaml" if patch_type == "apply" else JSON
-    if data:
-        body = decode_body(data, media_type)
-    elif request.verb in ("delete", "deletecollection"):
-        body = None
-    else:
-        raise bad_request("the request has no body")
+    body = None
+    if data or request.verb not in ("delete", "deletecollection"):
+        try:
+            body = decode_body(data, media_type)
+        except Malformed as error:
+            raise _refusal(request, patch_type, kind, data, error) from error
     return replace(request, body=body, patch_type=patch_type)
+
+
+def _refusal(
+    request: Request, patch_type: PatchType | None, kind: Kind, data: bytes, error: Malformed
+) -> StatusError:
+    if request.verb == "patch":
+        return undecodable_patch(patch_type, error)
+    if request.verb not in ("create", "update"):
+        return error
+    below = kind.subresource(request.subresource)
+    return unrecognized(replace(kind, kind=below.kind) if below else kind, error, data)
 
 
 async def _read(http: web.BaseRequest) -> bytes:

@@ -59,9 +59,7 @@ class Reader:
         if kind.computed:
             return self._computed(kind, selection, _all_of(kind))
         at, start = self._list_position(request)
-        limit = options.number(request.options, "limit") or 0
-        if limit < 0:
-            raise bad_request(f"limit: Invalid value: {limit}: must not be negative")
+        limit = max(options.number(request.options, "limit") or 0, 0)  # less than one is none
         try:
             if selection.single:
                 page = self._single(selection, at)

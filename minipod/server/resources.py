@@ -263,9 +263,21 @@ def find_kind(request: Request) -> Kind:
             raise page_not_found()
         where = f"{request.verb} is not supported on {kind.resource} of all namespaces at once: name one"
         raise status_error(405, "MethodNotAllowed", where, {"kind": kind.plural})
+    if not _reaches(request, kind):
+        raise method_not_supported(kind, request.verb)
     if "/" in request.namespace or "/" in request.name:
         raise bad_request("a name or namespace cannot contain '/'")
     return kind
+
+
+def _reaches(request: Request, kind: Kind) -> bool:
+    """Whether the verb is one of this path: objects are created in their collection, and changed by their name."""
+    below = kind.subresource(request.subresource) if request.subresource else None
+    if below is not None:
+        return request.verb in below.verbs
+    if request.verb == "create":
+        return not request.name
+    return bool(request.name) or request.verb not in ("update", "patch", "delete")
 
 
 def store_failure(error: StoreError) -> StatusError:

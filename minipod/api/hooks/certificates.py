@@ -28,7 +28,9 @@ def _update(new: Object, old: Object) -> list[Cause]:
     if spec.get("trustBundle") != before.get("trustBundle"):
         causes += _anchors(spec.get("trustBundle") or "", "spec.trustBundle")
     if spec.get("signerName") != before.get("signerName"):
-        causes.append(invalid("spec.signerName", spec.get("signerName") or "", "field is immutable"))
+        causes.append(
+            invalid("spec.signerName", spec.get("signerName") or "", "field is immutable")
+        )
     return causes
 
 

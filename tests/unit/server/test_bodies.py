@@ -60,22 +60,22 @@ BOMB = b"a: &a [x,x,x,x,x,x,x,x,x]\n" + b"".join(
     [
         (BOMB, YAML, "nodes"),
         (b"a: &a [*a, *a]", YAML, "contains itself"),
-        (b"a: [1", YAML, "couldn't parse"),
-        (b"a: 1\n---\nb: 2", YAML, "couldn't parse"),
-        (b"a: !!python/object:os.system x", YAML, "couldn't parse"),
+        (b"a: [1", YAML, "error converting YAML to JSON: yaml: "),
+        (b"a: 1\n---\nb: 2", YAML, "error converting YAML to JSON: yaml: "),
+        (b"a: !!python/object:os.system x", YAML, "error converting YAML to JSON: yaml: "),
         (b"a: !!binary aGk=", YAML, "no place in JSON"),
-        (b"{[1]: 2}", YAML, "couldn't parse"),
-        (b"a: *nobody", YAML, "couldn't parse"),
+        (b"{[1]: 2}", YAML, "error converting YAML to JSON: yaml: "),
+        (b"a: *nobody", YAML, "error converting YAML to JSON: yaml: "),
         (b"[" * 400 + b"]" * 400, YAML, "deep"),
-        (b"\xff\xfe\xfd", YAML, "couldn't parse"),
+        (b"\xff\xfe\xfd", YAML, "error converting YAML to JSON: yaml: "),
         (b"[" * 100_000, "application/json", "deep"),
         (b"[" * (DEPTH_LIMIT + 2) + b"]" * (DEPTH_LIMIT + 2), "application/json", "deep"),
-        (b'{"a": NaN}', "application/json", "NaN"),
+        (b'{"a": NaN}', "application/json", "'N' looking for beginning of value"),
         (b'{"a": 1e999}', "application/json", "too large"),
         (b"a: 1e999", YAML, "no place in JSON"),
-        (b'{"a": ' + b"9" * 5000 + b"}", "application/json", "couldn't parse"),
-        (b'{"a": "\xff"}', "application/json", "couldn't parse"),
-        (b"{", "application/json", "couldn't parse"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "application/json", "json parse error"),
+        (b'{"a": "\xff"}', "application/json", "json parse error"),
+        (b"{", "application/json", "json parse error"),
     ],
 )
 def test_nonsense_is_a_bad_request(data: bytes, media_type: str, message: str) -> None:
@@ -162,9 +162,106 @@ def test_half_a_surrogate_pair_does_no_harm(tmp_path: Path) -> None:
 
 def test_an_empty_body_is_refused(tmp_path: Path) -> None:
     async def body(api: Api) -> None:
-        answer = await api("POST", PODS)
-        assert (answer.status, answer.body["message"]) == (400, "the request has no body")
+        answer = await api("POST", PODS, Content_Type="application/json")
+        assert (answer.status, answer.body["message"]) == (
+            400,
+            "the object provided is unrecognized (must be of type Pod): couldn't get version/kind; "
+            "json parse error: unexpected end of JSON input (<empty>)",
+        )
         assert (await api("POST", PODS, data=b"[]")).status == 400
         assert (await api("POST", PODS, data=b"null")).status == 400
+
+    serve(tmp_path, body)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "unexpected end of JSON input"),
+        ('{"a', "unexpected end of JSON input"),
+        ("tru", "unexpected end of JSON input"),
+        ("xyz", "invalid character 'x' looking for beginning of value"),
+        ("{a: 1}", "invalid character 'a' looking for beginning of object key string"),
+        ('{"a" 1}', "invalid character '1' after object key"),
+        ('{"a": 1 "b": 2}', "invalid character '\"' after object key:value pair"),
+        ('{"a": [1 2]}', "invalid character '2' after array element"),
+        ('{"a": ["]}" 2]}', "invalid character '2' after array element"),
+        ('{"a": [1], "b": 1]}', "invalid character ']' after object key:value pair"),
+        ('{"a": 1,}', "invalid character '}' looking for beginning of object key string"),
+        ('{"a": [1,]}', "invalid character ']' looking for beginning of value"),
+        ('{"a": trap}', "invalid character 'a' in literal true (expecting 'u')"),
+        ('{"a": -x}', "invalid character 'x' in numeric literal"),
+        ('{"a": -Infinity}', "invalid character 'I' in numeric literal"),
+        ('{"a": "\n"}', "invalid character '\\n' in string literal"),
+        ('{"a": "\\x"}', "invalid character 'x' in string escape code"),
+        ('{"a": "\\u12g4"}', "invalid character 'g' in \\u hexadecimal character escape"),
+        ("{} {}", "invalid character '{' after top-level value"),
+        ("{}'", "invalid character '\\'' after top-level value"),
+    ],
+)
+def test_json_is_complained_of_in_gos_words(text: str, words: str) -> None:
+    with pytest.raises(StatusError) as refused:
+        decode_body(text.encode(), "application/json")
+    assert str(refused.value) == f"couldn't get version/kind; json parse error: {words}"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "kind", "message"),
+    [
+        (
+            "POST",
+            CONFIG_MAPS,
+            "application/json",
+            "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; "
+            "json parse error: invalid character 'k' looking for beginning of value (6b696e643a2078)",
+        ),
+        (
+            "POST",
+            f"{CONFIG_MAPS}/x",
+            "application/json",
+            'create is not supported on resources of kind "configmaps"',
+        ),
+        (
+            "PUT",
+            f"{PODS}/x/binding",
+            "application/json",
+            'update is not supported on resources of kind "pods"',
+        ),
+        (
+            "POST",
+            f"{PODS}/x/eviction",
+            "application/json",
+            "the object provided is unrecognized (must be of type Eviction): couldn't get version/kind; "
+            "json parse error: invalid character 'k' looking for beginning of value (6b696e643a2078)",
+        ),
+        (
+            "PATCH",
+            f"{CONFIG_MAPS}/x",
+            "application/merge-patch+json",
+            "error decoding patch: invalid character 'k' looking for beginning of value",
+        ),
+        (
+            "PATCH",
+            f"{CONFIG_MAPS}/x",
+            "application/strategic-merge-patch+json",
+            "invalid character 'k' looking for beginning of value",
+        ),
+        (
+            "DELETE",
+            f"{CONFIG_MAPS}/x",
+            "application/json",
+            "couldn't get version/kind; json parse error: invalid character 'k' looking for beginning of value",
+        ),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_told_of_as_the_verb_has_it(
+    tmp_path: Path, method: str, path: str, kind: str, message: str
+) -> None:
+    async def body(api: Api) -> None:
+        answer = await api(method, path, data=b"kind: x", Content_Type=kind)
+        assert answer.body["message"] == message
+        assert answer.status == (405 if "not supported" in message else 400)
+        if answer.status == 405:  # whatever was sent, or nothing
+            assert (await api(method, path)).body == answer.body
 
     serve(tmp_path, body)
