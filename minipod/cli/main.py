@@ -256,6 +256,8 @@ def _usage(failed: click.ClickException, arguments: list[str]) -> CliError:
         return UsageError(f"flag needs an argument: {failed.option_name}", where)
     if isinstance(failed, click.MissingParameter) and isinstance(failed.param, click.Argument):
         return UsageError(f"{str(failed.param.name).upper()} is required", where)
+    if isinstance(failed, click.MissingParameter) and failed.param is not None:
+        return UsageError(f'required flag "{failed.param.opts[-1]}" not set', where)
     if isinstance(failed, click.BadParameter) and failed.param is not None:
         name = max(failed.param.opts, key=len)
         return UsageError(f'invalid argument for "{name}": {failed.message.rstrip(".")}', where)

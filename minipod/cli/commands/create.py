@@ -183,9 +183,10 @@ def generic_command(
 ) -> None:
     """Create a Secret from files, directories, literal values or files of variables."""
     data = secret_data(from_file, from_literal, from_env_file)
-    # kubectl hashes the type that was asked for, not the one that the server fills in
     name = _name(name, "Secret", {"type": secret_type, **data}, append_hash)
-    fields: Object = {"type": secret_type or "Opaque", **data}
+    fields = (
+        {"type": secret_type, **data} if secret_type else data
+    )  # the server's default is not ours to print
     make(invocation, SECRETS, name, CreateOptions(**given), **fields)
 
 

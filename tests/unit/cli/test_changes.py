@@ -73,7 +73,9 @@ def test_create_secret_and_configmap(
     )
     secret = server.objects["secrets", "default", "user"]
     assert secret["data"] == {"username.txt": base64.b64encode(b"admin\n").decode(), "a": "Yj1j"}
-    assert secret["type"] == "Opaque"
+    assert "type" not in secret  # the server says what it is by default
+    missing = minipod("create", "secret", "tls", "site", f"--cert={tmp_path / 'blob'}").err
+    assert missing.startswith('error: required flag "--key" not set\n')
     minipod("create", "configmap", "c", f"--from-file={tmp_path}", "--from-literal", "k=v")
     made = server.objects["configmaps", "default", "c"]
     assert made["data"] == {"username.txt": "admin\n", "k": "v"}
