@@ -322,7 +322,7 @@ def _schedule(
     starts: list[Start] = []
     holds: list[Hold] = []
     for name in names:
-        start = _start(pod, observed, name)
+        start = compute_start(pod, observed, name)
         hold = _hold(pod, start, now, backoff)
         if hold is None:
             starts.append(start)
@@ -334,7 +334,8 @@ def _schedule(
     return replace(actions, starts=tuple(starts), holds=tuple(holds), retry_at=retry_at)
 
 
-def _start(pod: Object, observed: ObservedPod, name: str) -> Start:
+def compute_start(pod: Object, observed: ObservedPod, name: str) -> Start:
+    """Return the start of a container's next attempt. Pure."""
     found = find_container(pod, name)
     assert found is not None
     kind, container = found

@@ -9,9 +9,11 @@ CREATION = (
     "node.address.allocated",
     "node.references.fetched",
     "node.images.leased",
+    "node.filesystems.mounted",
     "node.volumes.prepared",
     "node.sandbox.created",
     "node.container.planned",
+    "node.container.ahead",
     "node.container.started",
     "node.status.written",
 )

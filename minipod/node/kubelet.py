@@ -106,6 +106,7 @@ class Kubelet:
         self._limits.stop()
         await self._prober.stop()
         await self._workers.stop()
+        await self._parts.ahead.stop()
         await self._parts.puller.stop()
         await self._parts.watches.stop()
         await asyncio.gather(self._parts.services.stop(), self._parts.node.stop())

@@ -10,6 +10,7 @@ from minipod.clock import Clock
 from minipod.eventing import EventType, Recorder
 from minipod.informer import Informer
 from minipod.node.admission import Room
+from minipod.node.ahead import Ahead
 from minipod.node.backoff import Backoffs, BackoffSettings
 from minipod.node.conditions import with_others
 from minipod.node.config import NodeConfig
@@ -106,6 +107,7 @@ class Parts:
         self.node = Informer(client, "nodes", lambda new, old: None, field_selector=own)
         self.room = Room()
         self.profiles = SeccompProfiles(config.seccomp_profiles)
+        self.ahead = Ahead(clock)
         self.traces = Traces(config.pod_directory)
         self.probe_results: dict[tuple[str, ProbeKind], bool] = {}  # by container ID and kind
         self.node_pods: Callable[[], list[Object]] = list  # all Pods of this node

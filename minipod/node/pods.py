@@ -76,6 +76,12 @@ def field_path(pod: Object, name: str) -> str:
     return f"spec.{group}{{{name}}}"
 
 
+def shares_mounts(container: Object) -> bool:
+    """Whether mounts are passed on: the host's are looked at first, and some taken while they are still peers."""
+    mounts = container.get("volumeMounts") or ()
+    return any((each.get("mountPropagation") or "None") != "None" for each in mounts)
+
+
 def host_network(pod: Object) -> bool:
     """Whether the Pod lives in the host's network."""
     return bool(pod["spec"].get("hostNetwork"))

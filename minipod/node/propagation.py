@@ -1,8 +1,7 @@
-"""Whether the host passes mounts on: as `mountPropagation` wants, and to mount namespaces that were made before."""
+"""Whether the host passes mounts on as `mountPropagation` wants."""
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from minipod.linux.mounts import MountEntry, mounts
 from minipod.node.errors import StepError
@@ -17,12 +16,6 @@ def check_propagation(wanted: Iterable[Mount]) -> None:
         for each in passed_on:
             # a missing sub path is made inside of the volume: it lies where that does
             compare(each, os.path.realpath(os.path.join(each.source, each.source_subpath)), table)
-
-
-def passes_on(path: Path) -> bool:
-    """Whether what will be mounted at `path` or below it is seen in mount namespaces that are there already."""
-    found = _mount_of(os.path.realpath(path), mounts())
-    return any(each.startswith("shared:") for each in found.propagation)
 
 
 def compare(wanted: Mount, path: str, table: Sequence[MountEntry]) -> None:

@@ -31,8 +31,9 @@ from minipod.node.translate import (
     compute_container_files,
     compute_pod_files,
     compute_sandbox_spec,
+    make_pod_directory,
 )
-from minipod.node.volumes import compute_volumes, mount_failure
+from minipod.node.volumes import compute_filesystems, compute_volumes, mount_failure
 from minipod.runtime.operations import Operation
 from minipod.runtime.service import RuntimeFailure
 from minipod.runtime.spec import SandboxSpec
@@ -71,6 +72,23 @@ class SandboxStep:
         )
         making = self._run_sandbox(pod, spec)
         return Sandbox(spec.id, address, asyncio.create_task(making, name=f"sandbox {spec.id}"))
+
+    async def mount(self, pod: Object) -> None:
+        """Mount, beside the sandbox, the filesystems that volumes will lie on. StepError."""
+        parts, uid = self._parts, uid_of(pod)
+        if parts.memory(uid).prepared:
+            return
+        mounts = compute_filesystems(pod, parts.config.pod_directory(uid))
+        if not mounts:
+            return
+        operations = (make_pod_directory(pod, parts.config), *mounts.values())
+        try:
+            steps = await bounded(parts.runtime.perform(operations))
+        except RuntimeFailure as failure:
+            failed = (name for name, each in mounts.items() if each.summary() == failure.step)
+            raise mount_failure(next(failed, ""), _reason_of(failure)) from failure
+        parts.trace(pod, "filesystems", steps)
+        fault.point("node.filesystems.mounted")
 
     async def prepare(
         self, pod: Object, actions: PodActions, sandbox: Sandbox, references: References
@@ -111,8 +129,9 @@ class SandboxStep:
             operations += compute_files(parts, pod, address, memory.names, warn=True)
             directory = parts.config.pod_directory(uid_of(pod))
             memory.volumes = compute_volumes(pod, directory, references)
+            mounts = set(compute_filesystems(pod, directory).values())
             for volume in memory.volumes.values():
-                operations += volume.operations
+                operations += [each for each in volume.operations if each not in mounts]
             starts = [
                 (container["name"], next_attempt(container["name"], observed, pod.get("status")))
                 for _, container in containers_of(pod)

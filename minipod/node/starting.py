@@ -7,16 +7,16 @@ others for the one before. So what is slow happens at the same time, and what is
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from minipod import fault
 from minipod.client import Object
 from minipod.image.store import Image
 from minipod.node.actions import PodActions, Start
+from minipod.node.ahead import compute_ahead
 from minipod.node.bounded import bounded
-from minipod.node.env_files import EnvFiles, find_files, read_files
-from minipod.node.environment import References, compute_environment, refers_to_objects
+from minipod.node.environment import References
 from minipod.node.errors import StepError
 from minipod.node.hooks import Hooks
 from minipod.node.image_step import ImageStep
@@ -28,18 +28,15 @@ from minipod.node.image_volumes import (
     is_mounted,
 )
 from minipod.node.log_files import link_log
-from minipod.node.node_object import compute_allocatable
 from minipod.node.parts import Memory, Parts
-from minipod.node.pods import find_container, host_network, spec_grace, uid_of
-from minipod.node.propagation import check_propagation, passes_on
+from minipod.node.pods import find_container, spec_grace, uid_of
+from minipod.node.preparing import Place, Preparer
 from minipod.node.refreshing import Refresher
 from minipod.node.sandbox_step import Sandbox, SandboxStep
-from minipod.node.service_variables import compute_service_variables
 from minipod.node.status import Waiting
 from minipod.node.stopping import Stopper
-from minipod.node.translate import ContainerInputs, compute_container_spec
-from minipod.node.turns import Turn, TurnNeverCame, reached
-from minipod.node.volumes import PreparedVolume, VolumePlace, compute_places
+from minipod.node.turns import Turn, TurnNeverCame
+from minipod.node.volumes import PreparedVolume, VolumePlace
 from minipod.node.workers import Work
 from minipod.runtime.operations import Operation
 from minipod.runtime.service import PreparedContainer, RuntimeFailure
@@ -47,15 +44,6 @@ from minipod.runtime.spec import ContainerSpec, ContainerStatus
 
 _CREATE_ERRORS = ("CreateContainerError", "CreateContainerConfigError")
 START_ERROR_CODE = 128  # containerd's exit code of a program that could not be executed
-
-
-class _Place(NamedTuple):
-    """Where containers are started, and what they are told of the Pod's surroundings."""
-
-    sandbox: Sandbox
-    held: asyncio.Task[None]  # the images are leased
-    looked_up: asyncio.Task[References]
-    ready: asyncio.Task[None]  # all of it, and volumes and files; StepError when that will never be
 
 
 class Starter:
@@ -66,20 +54,24 @@ class Starter:
         self._images, self._sandboxes = ImageStep(parts), SandboxStep(parts)
         self._refresher = Refresher(parts)
         self._hooks, self._stopper = Hooks(parts), Stopper(parts)
-        self._passes_on = passes_on(parts.config.layout.pods)
+        self._preparer = Preparer(parts)
 
     async def start(self, work: Work, pod: Object, actions: PodActions) -> bool:
         """Do what `actions` wants started; return whether all of it was. StepError for what concerns the whole Pod."""
         memory = self._parts.memory(uid_of(pod))
-        images = self._images.find(pod, actions.starts, memory)
+        ahead = compute_ahead(pod, self._parts.observe(pod), actions.starts)
+        images = self._images.find(pod, (*actions.starts, *ahead), memory)
         prepared = memory.prepared and not actions.create_sandbox
         sandbox = self._sandboxes.begin(pod, actions, memory)
-        held = asyncio.create_task(self._sandboxes.hold_images(pod, images), name="image leases")
+        mounted = asyncio.create_task(self._sandboxes.mount(pod), name="filesystems")
+        leased = self._sandboxes.hold_images(pod, images)
+        held = asyncio.create_task(_all(leased, mounted), name="image leases")
         looked_up = asyncio.create_task(self._look_up(pod, memory, prepared), name="references")
-        furnished = self._furnish(pod, actions, sandbox, looked_up)
+        furnished = self._furnish(pod, actions, sandbox, mounted, looked_up)
         ready = asyncio.create_task(_all(sandbox.made, held, furnished), name="place")
-        place = _Place(sandbox, held, looked_up, ready)
-        started = await self._start_in_turn(work, pod, actions.starts, images, place)
+        place = Place(sandbox, held, looked_up, ready)
+        then = partial(self._preparer.prepare_ahead, pod, ahead, images, place)
+        started = await self._start_in_turn(work, pod, actions.starts, images, place, then)
         return work.stopping or (len(started) == len(actions.starts) and all(started))
 
     async def _look_up(self, pod: Object, memory: Memory, prepared: bool) -> References:
@@ -93,12 +85,15 @@ class Starter:
         pod: Object,
         actions: PodActions,
         sandbox: Sandbox,
+        mounted: asyncio.Task[None],
         looked_up: asyncio.Task[References],
     ) -> None:
         """Prepare volumes and files. StepError, which is remembered: the next time nothing is begun before them."""
         memory = self._parts.memory(uid_of(pod))
         try:
-            await self._sandboxes.prepare(pod, actions, sandbox, await looked_up)
+            references = await looked_up
+            await mounted
+            await self._sandboxes.prepare(pod, actions, sandbox, references)
         except StepError:
             memory.unfurnished = True
             raise
@@ -110,13 +105,19 @@ class Starter:
         pod: Object,
         starts: Sequence[Start],
         images: dict[str, Image],
-        place: _Place,
+        place: Place,
+        then: Callable[[], None],
     ) -> list[bool]:
-        """Start containers; return of each whose turn came whether it was started. StepError of the sandbox."""
+        """Start containers; return of each whose turn came whether it was started. StepError of the sandbox.
+
+        `then` is called when the last of them has been let go to its program.
+        """
         tasks: list[asyncio.Task[bool]] = []
         turn = Turn(place.ready)
         for start in starts:
             image = images.get(start.name)
+            if start is starts[-1]:
+                turn = turn._replace(then=then)
             starting = self._start_container(work, pod, start, image, place, turn)
             tasks.append(asyncio.create_task(starting, name=f"start {start.name}"))
             hooks = _container(pod, start.name).get("lifecycle") or {}
@@ -157,7 +158,7 @@ class Starter:
         pod: Object,
         start: Start,
         image: Image | None,
-        place: _Place,
+        place: Place,
         turn: Turn,
     ) -> bool:
         """Prepare one container and start it when its turn comes; return whether it was started.
@@ -165,51 +166,47 @@ class Starter:
         A failure becomes its waiting reason and Events, in its turn. Raises TurnNeverCame.
         """
         found, container = image is not None, _container(pod, start.name)
-        of_files, volumes = bool(find_files(container)), find_image_volumes(pod, container)
-        # what needs volumes from the beginning
-        later = (
-            of_files or volumes or _shares_mounts(container) or self._misses_mounts(pod, container)
-        )
+        preparer, volumes = self._preparer, find_image_volumes(pod, container)
         doubtful = self._parts.memory(uid_of(pod)).unfurnished or turn.slow
-        if image is None or later or doubtful:  # the shim shall hold none for long, or in vain
-            await turn.come(work)
+        if image is None or doubtful or preparer.needs_volumes(pod, container):
+            await turn.come(work)  # the shim shall hold none for long, or in vain
             image = image or await self._pull(work, pod, start)
             if image is None:
                 return False
+        spec = None
         try:
             for volume in volumes:
                 if not await self._mount_image(work, pod, start, volume):
                     return False
-            files = await self._read_files(pod, start) if of_files else None
-            await reached(place.held)
-            references = await self._references(pod, container, place)
-            spec = self._translate(pod, start, image, place.sandbox, references, files)
-            check_propagation(spec.mounts)
-            fault.point("node.container.planned")
-            prepared = await bounded(self._parts.runtime.prepare_container(spec))
+            spec = await preparer.compute_spec(pod, start, image, place)
+            prepared = await preparer.prepare(pod, start, spec)
         except (StepError, RuntimeFailure) as failure:
             await turn.come(work)
             self._tell_found(pod, start, found)
-            if isinstance(failure, StepError):
-                return self._fail(pod, start, failure.reason, failure.message)
-            started = self._start_failed(pod, start, spec, failure)
-            return started and await self._after_start(work, pod, start.name)
+            return await self._after_failure(work, pod, start, spec, failure)
         try:
             await turn.come(work)
         except BaseException:
             await prepared.abandon()
             raise
         self._tell_found(pod, start, found)
+        asyncio.get_running_loop().call_soon(turn.then)  # behind the request to let this one go
         started = await self._start_prepared(pod, start, spec, prepared)
         return started and await self._after_start(work, pod, start.name)
 
-    def _misses_mounts(self, pod: Object, container: Object) -> bool:
-        """Whether a container that is made before its volumes would not see what is mounted for them."""
-        if self._passes_on:
-            return False
-        places = compute_places(pod, self._parts.config.pod_directory(uid_of(pod)))
-        wanted = (places.get(each["name"]) for each in container.get("volumeMounts") or ())
-        return any(place is not None and place.mounted for place in wanted)
+    async def _after_failure(
+        self,
+        work: Work,
+        pod: Object,
+        start: Start,
+        spec: ContainerSpec | None,
+        failure: StepError | RuntimeFailure,
+    ) -> bool:
+        """Tell why a container could not be made; return whether its attempt counts as a start all the same."""
+        if isinstance(failure, StepError):
+            return self._fail(pod, start, failure.reason, failure.message)
+        started = self._start_failed(pod, start, spec, failure)
+        return started and await self._after_start(work, pod, start.name)
 
     def _tell_found(self, pod: Object, start: Start, found: bool) -> None:
         if found:
@@ -256,61 +253,12 @@ class Starter:
         memory.volumes[volume.name] = mounted
         return True
 
-    async def _read_files(self, pod: Object, start: Start) -> EnvFiles:
-        found = compute_places(pod, self._parts.config.pod_directory(uid_of(pod)))
-        places = {name: each.path for name, each in found.items()}
-        return await asyncio.to_thread(read_files, _container(pod, start.name), places)
-
-    async def _references(self, pod: Object, container: Object, place: _Place) -> References:
-        """Return what the container's environment is made from; a plain one waits for no objects. TurnNeverCame."""
-        if refers_to_objects(container):
-            return await reached(place.looked_up)
-        parts = self._parts
-        services = compute_service_variables(pod, parts.services)
-        return References(services=services, allocatable=compute_allocatable(parts.config))
-
-    def _translate(
-        self,
-        pod: Object,
-        start: Start,
-        image: Image,
-        sandbox: Sandbox,
-        references: References,
-        files: EnvFiles | None,
-    ) -> ContainerSpec:
-        parts, memory = self._parts, self._parts.memory(uid_of(pod))
-        container = _container(pod, start.name)
-        view = with_addresses(parts, pod, sandbox.address.partition("/")[0])
-        inputs = ContainerInputs(
-            kind=start.kind,
-            attempt=start.attempt,
-            image=image,
-            environment=compute_environment(view, container, image.config.env, references, files),
-            volumes=compute_places(pod, parts.config.pod_directory(uid_of(pod))),
-            hostname=memory.names.hostname if memory.names else "",
-            pid_target=self._find_target(pod, container),
-        )
-        return compute_container_spec(
-            pod, container, inputs, parts.config, sandbox.id, parts.profiles.compile
-        )
-
-    def _find_target(self, pod: Object, container: Object) -> str:
-        """Return the ID of the running container that an ephemeral one is to join, "" for none. StepError."""
-        name = container.get("targetContainerName")
-        if not name:
-            return ""
-        running = (each for each in self._parts.observe(pod).running() if each.name == name)
-        found = next(running, None)
-        if found is None:
-            raise StepError("CreateContainerConfigError", f"unable to find target container {name}")
-        return found.id
-
     def _start_failed(
-        self, pod: Object, start: Start, spec: ContainerSpec, failure: RuntimeFailure
+        self, pod: Object, start: Start, spec: ContainerSpec | None, failure: RuntimeFailure
     ) -> bool:
         """A program that cannot be executed is an attempt that has ended (128); anything else left none behind."""
         parts = self._parts
-        if failure.reason != "StartError":
+        if spec is None or failure.reason != "StartError":
             reason = failure.reason if failure.reason in _CREATE_ERRORS else "RunContainerError"
             return self._fail(pod, start, reason, str(failure))
         now = parts.clock.now()
@@ -339,25 +287,6 @@ class Starter:
         self._parts.memory(uid_of(pod)).waiting[start.name] = Waiting(reason, message)
         self._parts.event(pod, "Warning", "Failed", f"Error: {message}", start.name)
         return False
-
-
-def with_addresses(parts: Parts, pod: Object, own: str) -> Object:
-    """Return the Pod with the addresses that its containers may be told of: its own, or with hostNetwork the host's."""
-    address = parts.config.host_ip if host_network(pod) else own
-    status = {
-        **(pod.get("status") or {}),
-        "hostIP": parts.config.host_ip,
-        "hostIPs": [{"ip": parts.config.host_ip}],
-        "podIP": address,
-        "podIPs": [{"ip": address}] if address else [],
-    }
-    return {**pod, "status": status}
-
-
-def _shares_mounts(container: Object) -> bool:
-    """Whether mounts are passed on: the host's are looked at first, and some taken while they are still peers."""
-    mounts = container.get("volumeMounts") or ()
-    return any((each.get("mountPropagation") or "None") != "None" for each in mounts)
 
 
 async def _all(*parts: Awaitable[None]) -> None:

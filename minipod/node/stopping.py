@@ -62,6 +62,7 @@ class Stopper:
         turn has come (kuberuntime killContainersWithSyncResult).
         """
         begun = asyncio.get_running_loop().time()
+        await self._parts.ahead.give_up(uid_of(pod))
         running = self._running(pod)
         if announce:
             self._announce(pod, running)

@@ -162,13 +162,18 @@ def _pid_namespace(pod: Object) -> PidNamespace:
 # -- the Pod's own files ---------------------------------------------------------------------------
 
 
+def make_pod_directory(pod: Object, config: NodeConfig) -> Operation:
+    """Return the operation that makes the Pod's directory."""
+    return MakeDirectory(str(config.pod_directory(uid_of(pod))), 0o750)
+
+
 def compute_pod_files(
     pod: Object, config: NodeConfig, hosts: str, resolv_conf: str, names: Names
 ) -> tuple[Operation, ...]:
     """Return the operations that make the Pod's directory with its hosts, resolv.conf and hostname files."""
     directory = config.pod_directory(uid_of(pod))
     return (
-        MakeDirectory(str(directory), 0o750),
+        make_pod_directory(pod, config),
         WriteFile(str(directory / "etc-hosts"), hosts),
         WriteFile(str(directory / "resolv.conf"), resolv_conf),
         WriteFile(str(directory / "hostname"), f"{names.hostname}\n"),

@@ -1,6 +1,7 @@
 """Whose turn it is: containers are prepared side by side and started one after another."""
 
 import asyncio
+from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from minipod.node.workers import Work
@@ -26,6 +27,9 @@ class Turn(NamedTuple):
     before: "asyncio.Task[None] | asyncio.Task[bool]"
     must_succeed: bool = False  # an init container that was not started holds up all others
     slow: bool = False  # it may take minutes: it pulls an image, or runs a hook
+    then: Callable[[], None] = lambda: (
+        None
+    )  # to be called when the one whose turn it is has been let go
 
     async def come(self, work: Work) -> None:
         """Wait for the turn. Raises TurnNeverCame."""

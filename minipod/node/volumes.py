@@ -40,14 +40,12 @@ _CONFIG_ERROR = "CreateContainerConfigError"
 class VolumePlace:
     """Where a volume is, or will be, on the host, and whether containers can only read it.
 
-    A `device` is a node of the host's, asked for by its type. What is `mounted` for the Pod (a tmpfs) is seen by a
-    mount namespace that was made before it only where the host passes mounts on.
+    A `device` is a node of the host's, asked for by its type.
     """
 
     path: str
     read_only: bool = False
     device: bool = False
-    mounted: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,9 +85,23 @@ def _compute_place(volume: Object, directory: Path) -> VolumePlace:
     if kind == IMAGE:
         return VolumePlace(image_volume_place(directory, name), read_only=True)
     below = directory / "volumes" / f"kubernetes.io~{_directory_name(kind)}"
-    projected = kind in PROJECTED_KINDS
-    memory = kind == "emptyDir" and (volume.get(kind) or {}).get("medium") == "Memory"
-    return VolumePlace(str(below / name), projected, mounted=projected or memory)
+    return VolumePlace(str(below / name), read_only=kind in PROJECTED_KINDS)
+
+
+def compute_filesystems(pod: Object, directory: Path) -> dict[str, MountTmpfs]:
+    """Return what is mounted for the Pod's volumes, by name: known before anything of their contents is.
+
+    A container is made after these: where the host passes no mounts on, its mount namespace would never see them.
+    """
+    found = {}
+    for volume in pod["spec"].get("volumes") or ():
+        kind = kind_of(volume)
+        path = _compute_place(volume, directory).path
+        if kind in PROJECTED_KINDS:
+            found[volume["name"]] = _projection(pod, path)
+        elif kind == "emptyDir" and (volume.get(kind) or {}).get("medium") == "Memory":
+            found[volume["name"]] = _memory(pod, volume[kind], path)
+    return found
 
 
 def compute_volumes(
@@ -156,14 +168,29 @@ def _directory_name(kind: str) -> str:
 
 
 def _empty_dir(pod: Object, source: Object, path: str) -> Operation:
-    group = pod_context(pod).get("fsGroup")
-    mode = 0o777 if group is None else 0o2777
     if source.get("medium") not in ("Memory", "", None):
         raise StepError("FailedMount", f'unknown storage medium "{source["medium"]}"')
     if source.get("medium") == "Memory":
-        limit = value(source["sizeLimit"]) if source.get("sizeLimit") else _memory_limit(pod)
-        return MountTmpfs(path, limit or None, mode, gid=group or 0)
-    return MakeDirectory(path, mode, gid=group or 0)
+        return _memory(pod, source, path)
+    group, mode = _group_and_mode(pod)
+    return MakeDirectory(path, mode, gid=group)
+
+
+def _memory(pod: Object, source: Object, path: str) -> MountTmpfs:
+    limit = value(source["sizeLimit"]) if source.get("sizeLimit") else _memory_limit(pod)
+    group, mode = _group_and_mode(pod)
+    return MountTmpfs(path, limit or None, mode, gid=group)
+
+
+def _projection(pod: Object, path: str) -> MountTmpfs:
+    """Return the tmpfs of a volume of files: what is secret shall not reach a disk."""
+    group, mode = _group_and_mode(pod)
+    return MountTmpfs(path, None, mode, gid=group)
+
+
+def _group_and_mode(pod: Object) -> tuple[int, int]:
+    group = pod_context(pod).get("fsGroup")
+    return group or 0, 0o777 if group is None else 0o2777
 
 
 def _memory_limit(pod: Object) -> int:
@@ -177,11 +204,10 @@ def _memory_limit(pod: Object) -> int:
 
 
 def _projected(pod: Object, name: str, payload: Payload, place: VolumePlace) -> PreparedVolume:
-    """Return a volume of files: on a tmpfs of its own, since what is secret shall not reach a disk."""
+    """Return a volume of files, on a tmpfs of its own."""
     group = pod_context(pod).get("fsGroup")
-    mode = 0o777 if group is None else 0o2777
-    tmpfs = MountTmpfs(place.path, None, mode, gid=group or 0)
-    operations = (tmpfs, *compute_projection(payload, place.path, group))
+    files = compute_projection(payload, place.path, group)
+    operations = (_projection(pod, place.path), *files)
     return PreparedVolume(name, place, operations, compute_version(payload))
 
 

@@ -41,6 +41,11 @@ class PreparedContainer:
     ) -> None:
         self._runtime, self._spec, self._steps, self._answer = runtime, spec, steps, answer
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the shim has answered, or gone: before its release a container has nothing good to tell."""
+        return self._answer.done()
+
     async def start(self) -> tuple[ContainerStatus, list[TracedStep]]:
         """Have its program executed. RuntimeFailure as `start_container`."""
         self._runtime.release_container(self._spec.id)

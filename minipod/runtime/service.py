@@ -82,6 +82,10 @@ class Streams(Protocol):
 class PreparedContainer(Protocol):
     """A container that waits for its turn: it is started or abandoned, once."""
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it is known already that it cannot be started."""
+
     async def start(self) -> tuple[ContainerStatus, list[TracedStep]]:
         """Have its program executed. RuntimeFailure("StartError") when that cannot be."""
 

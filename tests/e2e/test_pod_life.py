@@ -2,10 +2,13 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
+from minipod.node.translate import container_id
 from tests.e2e.instance import Instance, wait_until
+from tests.e2e.leftovers import look
 from tests.e2e.pods import (
     IDLE,
     container,
@@ -142,6 +145,36 @@ def test_init_containers_run_in_order_before_the_app(shared: Instance) -> None:
     )
     assert inside(shared, "ordered", "cat /data/order").split() == ["first", "second", "app"]
     _delete(shared, "ordered")
+
+
+def test_the_app_is_made_ready_beside_an_init_container_and_given_up_when_that_takes_long(
+    shared: Instance,
+) -> None:
+    mount = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+    shared.apply(
+        pod(
+            "patient",
+            container("app", f"echo app >> /data/order; {IDLE}", **mount),
+            initContainers=[
+                container("slow", "until [ -e /data/go ]; do sleep 0.1; done", **mount)
+            ],
+            volumes=[{"name": "data", "emptyDir": {}}],
+        ),
+    )
+    wait_pod(shared, "patient", lambda p: p["status"].get("startTime"), "the Pod's begin")
+    app = container_id(shared.get("pod", "patient"), "app", 0)
+
+    def held() -> list[str]:
+        return [each for each in look(shared)["cgroups"] if Path(each, app).exists()]
+
+    wait_until(lambda: bool(held()), "the app, made ready")
+    wait_until(lambda: not held(), "nothing left of it")
+    assert not (shared.layout.containers / app).exists()
+    inside(shared, "patient", "touch /data/go", "slow")
+    found = wait_phase(shared, "patient", "Running")
+    assert status_of(found, "app")["restartCount"] == 0
+    assert inside(shared, "patient", "cat /data/order", "app") == "app"
+    _delete(shared, "patient")
 
 
 def test_a_failing_init_container_with_never_fails_the_pod(shared: Instance) -> None:

@@ -260,6 +260,10 @@ class FakePrepared:
     def __init__(self, runtime: "FakeRuntime", spec: ContainerSpec) -> None:
         self._runtime, self._spec = runtime, spec
 
+    @property
+    def has_failed(self) -> bool:
+        return False
+
     async def start(self) -> tuple[ContainerStatus, list[TracedStep]]:
         return await self._runtime.start_container(self._spec)
 

@@ -113,6 +113,7 @@ class Containers:
         """Let a held container go on to its program; nothing when it has failed meanwhile."""
         container = self.all.get(identifier(request.arguments, "id"))
         if container and container.launch:
+            container.record.created_at = time.time()  # it may have been ready for a while
             container.launch.release()
         request.reply({})
 

@@ -2,31 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from minipod.client import Object
 from tests.fakes.runtime import FakeStreams
-from tests.unit.node.pods import World, container, make_pod, world
+from tests.unit.node.pods import World, container, make_pod
 
 Scene = Callable[[World], Coroutine[Any, Any, None]]
 EXEC = {"exec": {"command": ["/bin/check", "it"]}}
-
-
-@pytest.fixture
-def play(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Scene], None]:
-    root = Path(tmp_path_factory.mktemp("mp"))
-
-    def run(scene: Scene) -> None:
-        async def whole() -> None:
-            async with world(root) as made:
-                await scene(made)
-
-        asyncio.run(whole())
-
-    return run
 
 
 def hooked(name: str = "app", **hooks: Object) -> Object:

@@ -1,37 +1,14 @@
 """A Pod's life with everything around the kubelet faked: what is asked of the runtime, what the API is told."""
 
-import asyncio
 import os
-from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from minipod.api.errors import status_error
 from minipod.client import Object
 from minipod.clock import format_time
-from minipod.linux.mounts import parse
 from minipod.runtime.operations import WriteFile
 from minipod.runtime.service import RuntimeFailure
-from tests.unit.node.pods import World, container, make_image, make_pod, world
-
-Scene = Callable[[World], Coroutine[Any, Any, None]]
-
-
-@pytest.fixture
-def play(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Scene], None]:
-    """Play a scene in a fresh world."""
-    root = Path(tmp_path_factory.mktemp("mp"))
-
-    def run(scene: Scene) -> None:
-        async def whole() -> None:
-            async with world(root) as made:
-                await scene(made)
-
-        asyncio.run(whole())
-
-    return run
+from tests.unit.node.pods import World, container, make_image, make_pod
 
 
 def names(world: World, call: str) -> list[str]:
@@ -498,26 +475,25 @@ def test_containers_prepare_themselves_beside_their_volumes(play):
     play(scene)
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_what_is_mounted_for_a_pod_is_there_before_a_container_that_cannot_see_it_come(
-    play, monkeypatch, shared
-):
-    """A mount namespace sees what is mounted after it was made only where the host passes mounts on."""
-    table = parse(f"20 1 8:1 / / rw {'shared:1 ' if shared else ''}- ext4 /dev/a rw")
-    monkeypatch.setattr("minipod.node.propagation.mounts", lambda: table)
+def test_what_is_mounted_for_a_pod_is_there_before_its_containers_are_prepared(play):
+    """A mount namespace may never see what is mounted after it was made; what is written there it does see."""
 
     async def scene(world: World) -> None:
-        reached, go = world.runtime.gate("perform")
+        mounting, mounted = world.runtime.gate("perform")
         mounts = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
         volumes = [{"name": "v", "emptyDir": {"medium": "Memory"}}]
-        await world.create(
-            make_pod("web", container(**mounts), container("plain"), volumes=volumes)
-        )
-        assert reached.is_set()
-        assert world.runtime.prepared == (["app", "plain"] if shared else ["plain"])
-        go.set()
+        await world.create(make_pod("web", container(**mounts), volumes=volumes))
+        assert mounting.is_set()
+        assert world.runtime.prepared == []
+        writing, written = world.runtime.gate("perform")
+        mounted.set()
         await world.settle()
-        assert world.runtime.running() == ["app", "plain"]
+        assert writing.is_set()
+        assert world.runtime.prepared == ["app"]
+        assert world.runtime.running() == []
+        written.set()
+        await world.settle()
+        assert world.runtime.running() == ["app"]
 
     play(scene)
 

@@ -17,20 +17,6 @@ FAILS = CommandResult(1, "no\n")
 WORKS = CommandResult(0, "")
 
 
-@pytest.fixture
-def play(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Scene], None]:
-    root = Path(tmp_path_factory.mktemp("mp"))
-
-    def run(scene: Scene) -> None:
-        async def whole() -> None:
-            async with world(root) as made:
-                await scene(made)
-
-        asyncio.run(whole())
-
-    return run
-
-
 def probe(name: str, **numbers: Any) -> Object:
     return {"exec": {"command": [name]}, "periodSeconds": 10, "failureThreshold": 1, **numbers}
 
