@@ -19,6 +19,7 @@ import socket
 import sys
 import time
 from collections.abc import Coroutine
+from functools import partial
 
 from minipod.daemon.control_plane import (
     audit_options,
@@ -99,9 +100,11 @@ async def _start(
     for key, reason in store.damaged.items():
         logger.error("%s", Damaged(key, reason))
     state = _Readiness()
+    parts.callback(bridge.release_ranges, place)
     cidr = bridge.choose_cidr(place, options.pod_cidr or None)
-    barred_by = bridge.barred_by(place)
-    services = choose_service_range(store, place.instance, options.service_cidr, cidr, barred_by)
+    services = bridge.reserve_services(
+        place, partial(choose_service_range, store, place.instance, options.service_cidr, cidr)
+    )
     signer, credentials = make_credentials(place, options)
     serving = make_serving(place, options, cidr, services)
     server = ApiServer(

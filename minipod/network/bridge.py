@@ -2,8 +2,8 @@
 
 Everything is named from the layout: bridge `minipod0` or `mp-XXXXXXXX`, nft tables `inet` and `bridge INSTANCE`
 (their maps and sets, and what a Pod adds to them, are described in `network.rules`; `linux.nft.port_elements` and
-`guard_elements` build them), an `unreachable` route with the instance's own metric for the time when the bridge
-is gone.
+`guard_elements` build them), an `unreachable` route with the instance's own metric, which reserves the range before
+there is a bridge and keeps what is sent there at home when the bridge is gone.
 
 Functions block (a few milliseconds of netlink); call them from a worker thread. Each converges to the same state
 however often it is called and wherever it was interrupted; two instances on one host take turns on a lock.
@@ -12,6 +12,7 @@ however often it is called and wherever it was interrupted; two instances on one
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +28,9 @@ from minipod.network.addresses import AddressPool
 from minipod.network.rules import compute_ruleset
 from minipod.paths import Layout
 
+logger = logging.getLogger(__name__)
+
+REMEMBERED = "cidr"  # the file that holds the Pods' range
 SYSTEM_RANGE = IPv4Network("10.85.0.0/16")
 # Apart from every root's range for Services (server.service_range).
 FIRST_SPARE, LAST_SPARE = IPv4Network("10.86.0.0/20"), IPv4Network("10.95.240.0/20")
@@ -60,28 +64,83 @@ def open_pool(layout: Layout, cidr: str) -> AddressPool:
 
 
 def choose_cidr(layout: Layout, wanted: str | None = None) -> str:
-    """Return the Pods' range and remember it: the wanted one, the remembered one, the system's, or a free /20.
+    """Return the Pods' range, remembered and reserved: the wanted one, the remembered one, the system's, or a free /20.
 
     What is remembered is given up when the host has come to route it elsewhere (another root has it, a new LAN),
     unless Pods still have addresses in it. Raises ValueError for a range that is none, is too small, that the host
     already routes elsewhere, or that leaves out an address still in use.
     """
-    remembered, taken = _directory(layout) / "cidr", _foreign_routes(layout)
-    if wanted is None and remembered.exists():
-        former = remembered.read_text().strip()
-        if not any(route.bars(IPv4Network(former)) for route in taken) or _is_used(layout, former):
-            return former
-    chosen = _free_range(layout, taken) if wanted is None else _checked(wanted, taken)
-    open_pool(layout, str(chosen)).close()
-    fresh = remembered.with_suffix(".new")
-    fresh.write_text(f"{chosen}\n")
-    os.replace(fresh, remembered)
+    with _host_lock():
+        taken = _foreign_routes(layout)
+        former = _remembered(layout) if wanted is None else None
+        if former is not None and _is_kept(layout, former, taken):
+            chosen = former
+        else:
+            chosen = _free_range(layout, taken) if wanted is None else _checked(wanted, taken)
+            open_pool(layout, str(chosen)).close()
+            _remember(layout, chosen)
+        netlink.ensure_unreachable_route(str(chosen), _metric(layout))
     return str(chosen)
 
 
-def _is_used(layout: Layout, cidr: str) -> bool:
-    with contextlib.closing(open_pool(layout, cidr)) as pool:
-        return bool(pool.owners())
+def reserve_services(layout: Layout, choose: Callable[[Callable[[IPv4Network], str]], str]) -> str:
+    """Have `choose` pick the Services' range and reserve it.
+
+    `choose` is given what names the host's route that bars Services from a range, or nothing.
+    """
+    with _host_lock():
+        taken = _foreign_routes(layout)
+        chosen = choose(lambda net: next((str(each) for each in taken if each.bars(net)), ""))
+        netlink.ensure_unreachable_route(chosen, _service_metric(layout))
+    return chosen
+
+
+def release_ranges(layout: Layout) -> None:
+    """Let others have the ranges that were reserved, unless there is a bridge, which needs them."""
+    with _host_lock():
+        if netlink.link(layout.bridge) is None:
+            _remove_unreachable_routes(layout)
+
+
+def _remembered(layout: Layout) -> IPv4Network | None:
+    path = _directory(layout) / REMEMBERED
+    try:
+        return IPv4Network(path.read_text().strip())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ValueError(
+            f'"{path}" is damaged, it holds no Pod range: {error}; remove it, or name the range with --pod-cidr'
+        ) from error
+
+
+def _remember(layout: Layout, chosen: IPv4Network) -> None:
+    path = _directory(layout) / REMEMBERED
+    fresh = path.with_suffix(".new")
+    with fresh.open("w") as stream:
+        stream.write(f"{chosen}\n")
+        stream.flush()
+        os.fsync(
+            stream.fileno()
+        )  # after a power cut: the former range or this one, never an empty file
+    os.replace(fresh, path)
+
+
+def _is_kept(layout: Layout, former: IPv4Network, taken: "list[_Taken]") -> bool:
+    route = next((each for each in taken if each.bars(former)), None)
+    if route is None:
+        return True
+    with contextlib.closing(open_pool(layout, str(former))) as pool:
+        count = len(pool.owners())
+    if count:
+        logger.warning(
+            "Pod range %s overlaps %s, but is kept for %d Pods with addresses in it: they may not be reached; "
+            "remove the route, or delete these Pods and start the daemon again, which then has another range",
+            former,
+            route,
+            count,
+        )
+    return count > 0
 
 
 @dataclass(frozen=True)
@@ -117,12 +176,6 @@ def _checked(wanted: str, taken: list[_Taken]) -> IPv4Network:
         if route.bars(network):
             raise ValueError(f'Pod range "{wanted}" overlaps {route}; choose another --pod-cidr')
     return network
-
-
-def barred_by(layout: Layout) -> Callable[[IPv4Network], str]:
-    """Look at the host's routes once; return what names the one that bars Services from a range, or nothing."""
-    taken = _foreign_routes(layout)
-    return lambda network: next((str(each) for each in taken if each.bars(network)), "")
 
 
 def _free_range(layout: Layout, taken: list[_Taken]) -> IPv4Network:
@@ -268,13 +321,17 @@ def remove_network(layout: Layout) -> None:
         _restore_forwarding(layout)
         fault.point("network-restored")
         _remove_rules(layout)
-        for metric in (_metric(layout), _service_metric(layout)):
-            for each in _own_routes(metric):
-                netlink.delete_unreachable_route(str(each), metric)
+        _remove_unreachable_routes(layout)
         fault.point("network-unrouted")
         found = netlink.link(layout.bridge)
         if found is not None and found.kind == "bridge":
             netlink.delete_link(layout.bridge)
+
+
+def _remove_unreachable_routes(layout: Layout) -> None:
+    for metric in (_metric(layout), _service_metric(layout)):
+        for each in _own_routes(metric):
+            netlink.delete_unreachable_route(str(each), metric)
 
 
 def _restore_forwarding(layout: Layout) -> None:

@@ -3,6 +3,7 @@
 It is recorded in the store, as the ServiceCIDR `kubernetes`, when the cluster is made, and never changes after.
 """
 
+import logging
 import zlib
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network
@@ -10,6 +11,8 @@ from ipaddress import IPv4Address, IPv4Network
 from minipod.api import kinds
 from minipod.server import keys, wire
 from minipod.store import Store
+
+logger = logging.getLogger(__name__)
 
 USUAL = "10.96.0.0/16"
 _OTHERS = int(
@@ -35,6 +38,13 @@ def choose_service_range(
             raise ValueError(
                 f'--service-cidr "{wanted}" is not the range of this root, {recorded}, which never changes; '
                 "leave it out, or choose another --root"
+            )
+        if route := barred_by(IPv4Network(recorded)):
+            logger.warning(
+                "Service range %s overlaps %s, but never changes: Services may not be reached from this host; "
+                "remove the route, or choose another --root",
+                recorded,
+                route,
             )
         return recorded
     if wanted:

@@ -4,7 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 
 from minipod.linux import conntrack, netlink, nft
 from minipod.network import bridge
-from minipod.paths import layout
+from minipod.paths import Layout, layout
 
 from .topology import (
     HOST,
@@ -306,7 +306,7 @@ def test_a_table_of_another_shape_is_made_anew(network: Instance) -> None:
 SCRIPT = """
 import sys
 from minipod.network import bridge
-from minipod.paths import layout
+from minipod.paths import Layout, layout
 made = layout(sys.argv[2])
 getattr(bridge, sys.argv[1])(made, *sys.argv[3:])
 """
@@ -389,7 +389,7 @@ def test_the_chosen_range_is_free_and_remembered(tmp_path: Path) -> None:
 
 
 def test_a_remembered_range_that_another_took_is_given_up_unless_pods_use_it(
-    network: Instance, tmp_path: Path
+    network: Instance, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = layout(tmp_path / "other")
     (other.state / "network").mkdir(parents=True)
@@ -397,6 +397,9 @@ def test_a_remembered_range_that_another_took_is_given_up_unless_pods_use_it(
     with contextlib.closing(bridge.open_pool(other, network.cidr)) as pool:
         pool.allocate("pod")
     assert bridge.choose_cidr(other) == network.cidr
+    [warning] = caplog.messages
+    assert f"Pod range {network.cidr} overlaps" in warning
+    assert f"through {network.facts.bridge}, but is kept for 1 Pods" in warning
     with contextlib.closing(bridge.open_pool(other, network.cidr)) as pool:
         pool.release("pod")
     assert bridge.choose_cidr(other) != network.cidr
@@ -414,14 +417,53 @@ def test_services_never_take_a_route_of_another_instance(network: Instance, tmp_
 def test_a_range_that_the_host_routes_elsewhere_bars_services_and_says_by_what(
     network: Instance, tmp_path: Path
 ) -> None:
-    barred_by = bridge.barred_by(layout(tmp_path / "other"))
     inside = next(IPv4Network(network.cidr).subnets(new_prefix=24))
-    assert (
-        barred_by(inside)
-        == f"{network.cidr}, which this host routes through {network.facts.bridge}"
-    )
-    assert barred_by(IPv4Network("10.77.0.0/24")) == ""
-    assert bridge.barred_by(network.layout)(inside) == ""
+    said = barring(layout(tmp_path / "other"), inside)
+    assert said == f"{network.cidr}, which this host routes through {network.facts.bridge}"
+    assert barring(layout(tmp_path / "other"), IPv4Network("10.77.0.0/24")) == ""
+    assert barring(network.layout, inside) == ""
+
+
+def barring(root: Layout, wanted: IPv4Network) -> str:
+    """What bars a root's Services from a range, while it takes another."""
+    said: list[str] = []
+
+    def choose(barred_by: Callable[[IPv4Network], str]) -> str:
+        said.append(barred_by(wanted))
+        return "10.78.0.0/24"
+
+    bridge.reserve_services(root, choose)
+    bridge.release_ranges(root)
+    return said[0]
+
+
+def test_ranges_are_reserved_before_there_is_a_bridge(tmp_path: Path) -> None:
+    first, second = layout(tmp_path / "a"), layout(tmp_path / "b")
+    pods = bridge.choose_cidr(first)
+    services = bridge.reserve_services(first, lambda barred_by: "10.77.0.0/24")
+    with pytest.raises(ValueError, match="an unreachable route; choose another"):
+        bridge.choose_cidr(second, pods)
+    assert barring(second, IPv4Network(services)).startswith(f"{services}, which this host routes")
+    bridge.release_ranges(first)
+    assert netlink.routes() == []
+    assert bridge.choose_cidr(second, pods) == pods
+
+
+def test_ranges_of_a_bridge_are_not_released(network: Instance) -> None:
+    before = netlink.routes()
+    bridge.release_ranges(network.layout)
+    assert netlink.routes() == before != []
+
+
+def test_a_damaged_memory_of_the_range_is_named(tmp_path: Path) -> None:
+    made = layout(tmp_path / "a")
+    bridge.choose_cidr(made)
+    kept = made.state / "network" / "cidr"
+    kept.write_bytes(b"10.8\xff")
+    with pytest.raises(ValueError, match=f'"{kept}" is damaged.*--pod-cidr'):
+        bridge.choose_cidr(made)
+    assert bridge.choose_cidr(made, "10.77.0.0/24") == "10.77.0.0/24"
+    assert bridge.choose_cidr(made) == "10.77.0.0/24"
 
 
 @pytest.mark.usefixtures("outside")
