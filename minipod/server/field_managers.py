@@ -3,7 +3,7 @@
 The name is the request's `fieldManager`, or what the client's User-Agent begins with.
 """
 
-from minipod.api import schema
+from minipod.api import kinds, schema
 from minipod.api.errors import bad_request, conflict, not_decodable
 from minipod.api.kind import Kind
 from minipod.api.managed import managers
@@ -32,7 +32,18 @@ def track(request: Request, kind: Kind, new: Object, old: Object | None) -> None
     Before anybody but the caller has a hand in the object, as upstream does: what admission sets is nobody's.
     """
     if request.patch_type != "apply":
-        _keep(new, managers.update(writer_of(request, kind), old, new))
+        writer = writer_of(request, _spoken(request, kind))
+        _keep(new, managers.update(writer, old, new, kind))
+
+
+def _spoken(request: Request, kind: Kind) -> Kind:
+    """Return the version by which a request writes an object of a stored kind."""
+    try:
+        plural, _, group = request.resource.partition(".")
+        asked = kinds.by_path(group, request.version, plural)
+    except kinds.UnknownKind:  # callers in this process name no version
+        return kind
+    return asked if kinds.stored_kind(asked) == kind else kind
 
 
 def _keep(obj: Object, managed: list[Object]) -> None:

@@ -7,6 +7,7 @@ no more, and nobody else holds.
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -17,7 +18,6 @@ from minipod.api.managed import fieldset
 from minipod.api.managed.fieldset import Fields
 from minipod.api.managed.shape import Shape, empty_object, shape_of
 from minipod.api.managed.typed import (
-    Comparison,
     MergeError,
     compare,
     field_set,
@@ -25,6 +25,7 @@ from minipod.api.managed.typed import (
     remove,
     with_named,
 )
+from minipod.api.managed.versions import Change
 
 Object = dict[str, Any]
 
@@ -186,15 +187,19 @@ def _timeless(entries: list[Object]) -> list[Object]:
 # ---- update ----
 
 
-def update(writer: Writer, old: Object | None, new: Object) -> list[Object]:
-    """Return the managedFields of `new`, which replaces `old` (None: a new object)."""
+def update(
+    writer: Writer, old: Object | None, new: Object, form: Kind | None = None
+) -> list[Object]:
+    """Return the managedFields of `new`, which replaces `old` (None: a new object).
+
+    `form` is the kind that both are written as, where that is not the version that the writer speaks.
+    """
     managers = _live_or_new(old, new, writer.subresource)
-    live = {**empty_object(writer.kind.schema_name), **(old or {})}
-    try:
-        changes = compare(shape_of(writer.kind.schema_name), live, new)
-    except MergeError:  # a list whose elements lack their keys: validation has more to say of it
-        return encode(managers)
-    take_over(managers, writer, _tracked(writer, changes))
+    change = Change(form or writer.kind, old, new, _ignored_by(writer), whole=True)
+    with suppress(
+        MergeError
+    ):  # a list's elements may lack their keys: validation has more to say of it
+        take_over(managers, writer, change)
     return encode(managers)
 
 
@@ -209,12 +214,12 @@ def _live_or_new(old: Object | None, new: Object, subresource: str) -> Managers:
     return decode(given) or decode(live)
 
 
-def take_over(managers: Managers, writer: Writer, changes: Comparison) -> None:
-    """Give a writer the fields that it changed, in place; everybody else loses them."""
-    taken = fieldset.union(changes.added, changes.modified)
+def take_over(managers: Managers, writer: Writer, change: Change) -> None:
+    """Give a writer the fields that it changed, in place; everybody else loses them. Raises MergeError."""
+    mine = change.by(writer.kind.api_version)
+    taken = fieldset.union(mine.added, mine.modified)
     for key, entry in list(managers.items()):
-        entry.fields = fieldset.difference(entry.fields, taken)
-        entry.fields = fieldset.difference(entry.fields, changes.removed)
+        _lose(entry, change)
         if not entry.fields:
             del managers[key]
     if not taken:
@@ -227,22 +232,15 @@ def take_over(managers: Managers, writer: Writer, changes: Comparison) -> None:
         _cap(managers)
 
 
-def _tracked(writer: Writer, changes: Comparison) -> Comparison:
-    ignored = _ignored(writer.kind.has_status, writer.subresource)
-    return Comparison(
-        fieldset.without_all(_leaves_of_metadata(changes.added), ignored),
-        fieldset.without_all(_leaves_of_metadata(changes.modified), ignored),
-        changes.removed,
-    )
+def _lose(entry: Entry, change: Change) -> None:
+    """Take what changed from an entry, as its own version has it."""
+    changes = change.by(entry.api_version)
+    for fields in (changes.added, changes.modified, changes.removed):
+        entry.fields = fieldset.difference(entry.fields, fields)
 
 
-def _leaves_of_metadata(fields: Fields) -> Fields:
-    """Return the set without `metadata` itself, which nobody owns."""
-    below = fields.get("f:metadata")
-    if below is None or fieldset.SELF not in below:
-        return fields
-    rest = {key: node for key, node in below.items() if key != fieldset.SELF}
-    return {**fields, "f:metadata": rest}
+def _ignored_by(writer: Writer) -> Fields:
+    return _ignored(writer.kind.has_status, writer.subresource)
 
 
 @cache
@@ -298,18 +296,19 @@ def apply(writer: Writer, live: Object | None, config: Object, *, force: bool) -
 def _apply(writer: Writer, shape: Shape, live: Object, config: Object, *, force: bool) -> Applied:
     managers, key = decode(live.get("metadata", {}).get("managedFields")), writer.key("Apply")
     if not managers:
-        managers = _before_first_apply(writer, shape, live)
+        managers = _before_first_apply(writer, live)
     last = managers.get(key)
     bare = {**live, "metadata": _unmanaged(live.get("metadata") or {})}
     merged = merge(shape, bare, config)
-    ignored = _ignored(writer.kind.has_status, writer.subresource)
+    ignored = _ignored_by(writer)
     mine = fieldset.without_all(field_set(shape, config), ignored)
     time = last.time if last else writer.time
     managers[key] = Entry(mine, writer.kind.api_version, time)
     if last is not None:
         merged = _prune(shape, merged, last.fields, managers)
-    changes = compare(shape, bare, merged)
-    _take_applied(managers, key, _tracked(writer, changes), force=force)
+    change = Change(writer.kind, bare, merged, _ignored_by(writer), whole=False)
+    _take_applied(managers, key, change, force=force)
+    changes = change.by(writer.kind.api_version)
     if key in managers and (changes.added or changes.modified or changes.removed):
         managers[key].time = writer.time
     return Applied(merged, encode(managers))
@@ -319,13 +318,14 @@ def _unmanaged(metadata: Object) -> Object:
     return {name: value for name, value in metadata.items() if name != "managedFields"}
 
 
-def _before_first_apply(writer: Writer, shape: Shape, live: Object) -> Managers:
+def _before_first_apply(writer: Writer, live: Object) -> Managers:
     """What was there before anybody was tracked belongs to a manager of its own."""
     managers: Managers = {}
     empty = empty_object(writer.kind.schema_name)
     if live is not empty:
         before = Writer(BEFORE_FIRST_APPLY, writer.kind, writer.subresource, writer.time)
-        take_over(managers, before, _tracked(before, compare(shape, empty, live)))
+        change = Change(before.kind, None, live, _ignored_by(before), whole=True)
+        take_over(managers, before, change)
     return managers
 
 
@@ -346,21 +346,24 @@ def _prune(shape: Shape, merged: Object, last: Fields, managers: Managers) -> Ob
     return kept
 
 
-def _take_applied(managers: Managers, mine: Key, changes: Comparison, *, force: bool) -> None:
-    changed = fieldset.union(changes.added, changes.modified)
+def _take_applied(managers: Managers, mine: Key, change: Change, *, force: bool) -> None:
     conflicts = {
         key: common
         for key, entry in managers.items()
-        if key != mine and (common := fieldset.intersection(entry.fields, changed))
+        if key != mine and (common := fieldset.intersection(entry.fields, _set_by(change, entry)))
     }
     if conflicts and not force:
         raise Conflicts(conflicts)
     for key, entry in list(managers.items()):
         if key != mine:
-            entry.fields = fieldset.difference(entry.fields, changed)
-            entry.fields = fieldset.difference(entry.fields, changes.removed)
+            _lose(entry, change)
         if not entry.fields:
             del managers[key]
+
+
+def _set_by(change: Change, entry: Entry) -> Fields:
+    changes = change.by(entry.api_version)
+    return fieldset.union(changes.added, changes.modified)
 
 
 def _all_allowed(shape: Shape, live: Object, conflicts: Conflicts) -> bool:

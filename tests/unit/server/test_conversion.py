@@ -1,6 +1,7 @@
 """One stored object, seen through two versions over HTTP."""
 
 from pathlib import Path
+from typing import Any
 
 from .harness import Api, serve
 
@@ -8,12 +9,28 @@ V1 = "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers"
 V2 = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers"
 CORE = "/api/v1/namespaces/default/events"
 EVENTS = "/apis/events.k8s.io/v1/namespaces/default/events"
-WEB = {
+WEB: dict[str, Any] = {
     "metadata": {"name": "web"},
     "spec": {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
         "maxReplicas": 3,
         "targetCPUUtilizationPercentage": 70,
+    },
+}
+V2_WEB = {
+    "metadata": {"name": "web"},
+    "spec": {
+        "scaleTargetRef": WEB["spec"]["scaleTargetRef"],
+        "maxReplicas": 3,
+        "metrics": [
+            {
+                "type": "Resource",
+                "resource": {
+                    "name": "cpu",
+                    "target": {"type": "Utilization", "averageUtilization": 50},
+                },
+            }
+        ],
     },
 }
 
@@ -113,5 +130,75 @@ def test_a_binding_puts_its_pod_on_a_node(tmp_path: Path) -> None:
         assert answer.status == 201
         assert (await api("GET", f"{pods}/web")).body["spec"]["nodeName"] == "one"
         assert (await api("POST", "/api/v1/namespaces/default/bindings", binding)).status == 409
+
+    serve(tmp_path, body)
+
+
+def managers_of(obj: Any) -> list[tuple[str, str, str]]:
+    found = obj["metadata"]["managedFields"]
+    return sorted((each["manager"], each["operation"], each["apiVersion"]) for each in found)
+
+
+def test_each_manager_is_known_by_the_version_that_it_wrote_by(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        first = await api.make(f"{V1}?fieldManager=old", WEB)
+        assert managers_of(first) == [("old", "Update", "autoscaling/v1")]
+        [entry] = first["metadata"]["managedFields"]
+        assert "f:targetCPUUtilizationPercentage" in entry["fieldsV1"]["f:spec"]
+        newer = (await api("GET", f"{V2}/web")).body
+        newer["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] = 50
+        changed = (await api("PUT", f"{V2}/web?fieldManager=new", newer)).body
+        assert managers_of(changed) == [
+            ("new", "Update", "autoscaling/v2"),
+            ("old", "Update", "autoscaling/v1"),
+        ]
+        new, old = sorted(changed["metadata"]["managedFields"], key=lambda each: each["manager"])
+        assert new["fieldsV1"] == {"f:spec": {"f:metrics": {}}}
+        assert "f:targetCPUUtilizationPercentage" not in old["fieldsV1"]["f:spec"]
+        assert "f:maxReplicas" in old["fieldsV1"]["f:spec"]
+
+    serve(tmp_path, body)
+
+
+def test_an_apply_meets_what_was_written_by_another_version(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        await api.make(f"{V2}?fieldManager=new", V2_WEB)
+        wanted = {"apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler", **WEB}
+        apply = {"Content_Type": "application/apply-patch+yaml"}
+        refused = await api("PATCH", f"{V1}/web?fieldManager=me", wanted, **apply)
+        assert refused.status == 409
+        assert refused.body["message"] == (
+            'Apply failed with 1 conflict: conflict with "new" using autoscaling/v2: .spec.metrics'
+        )
+        forced = await api("PATCH", f"{V1}/web?fieldManager=me&force=true", wanted, **apply)
+        assert managers_of(forced.body) == [
+            ("me", "Apply", "autoscaling/v1"),
+            ("new", "Update", "autoscaling/v2"),
+        ]
+        again = await api("PATCH", f"{V1}/web?fieldManager=me", wanted, **apply)
+        version = again.body["metadata"]["resourceVersion"]
+        assert version == forced.body["metadata"]["resourceVersion"]
+
+    serve(tmp_path, body)
+
+
+def test_events_keep_the_group_that_they_were_written_by(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        event = {
+            "metadata": {"name": "e"},
+            "eventTime": "2026-01-01T00:00:00.000000Z",
+            "regarding": {"kind": "Pod", "name": "web", "namespace": "default"},
+            "note": "so it is",
+            "reason": "Because",
+            "action": "Telling",
+            "type": "Normal",
+            "reportingController": "x.io/y",
+            "reportingInstance": "one",
+        }
+        made = await api.make(f"{EVENTS}?fieldManager=me", event)
+        assert managers_of(made) == [("me", "Update", "events.k8s.io/v1")]
+        [entry] = made["metadata"]["managedFields"]
+        assert {"f:note", "f:regarding"} <= set(entry["fieldsV1"])
+        assert "f:message" not in entry["fieldsV1"]
 
     serve(tmp_path, body)
