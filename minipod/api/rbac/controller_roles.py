@@ -22,6 +22,7 @@ PREFIX = "system:controller:"
 _READ = "get list watch"
 _BOTH = "apps extensions"
 _STORAGE, _LEASES = "storage.k8s.io", "coordination.k8s.io"
+_DEVICES = "resource.k8s.io"
 _CERTIFICATES, _NETWORKING = "certificates.k8s.io", "networking.k8s.io"
 _SIGNERS = (
     "kubernetes.io/legacy-unknown kubernetes.io/kube-apiserver-client "
@@ -89,6 +90,7 @@ CONTROLLERS: dict[str, tuple[Object, ...]] = {
         rule(_READ, "core", "nodes pods services"),
         rule("update", "core", "services/finalizers"),
         rule("create delete get list update watch", "discovery.k8s.io", "endpointslices"),
+        rule("create", "discovery.k8s.io", "endpointslices/restricted"),
         EVENTS,
     ),
     "endpointslicemirroring-controller": (
@@ -96,6 +98,7 @@ CONTROLLERS: dict[str, tuple[Object, ...]] = {
         rule("update", "core", "services/finalizers"),
         rule("update", "core", "endpoints/finalizers"),
         rule("create delete get list update watch", "discovery.k8s.io", "endpointslices"),
+        rule("create", "discovery.k8s.io", "endpointslices/restricted"),
         EVENTS,
     ),
     "expand-controller": (
@@ -103,7 +106,6 @@ CONTROLLERS: dict[str, tuple[Object, ...]] = {
         rule("patch update", "core", "persistentvolumeclaims/status"),
         rule(_READ, "core", "persistentvolumeclaims"),
         EVENTS,
-        rule("get", "core", "services"),
     ),
     "ephemeral-volume-controller": (
         rule(_READ, "core", "pods"),
@@ -154,7 +156,6 @@ CONTROLLERS: dict[str, tuple[Object, ...]] = {
         rule("list watch", "core", "nodes"),
         EVENTS,
         rule("watch", "core", "events"),
-        rule("get", "core", "services"),
     ),
     "pod-garbage-collector": (
         rule("delete list watch", "core", "pods"),
@@ -231,6 +232,7 @@ CONTROLLERS: dict[str, tuple[Object, ...]] = {
     ),
     "pvc-protection-controller": (
         rule("get list update watch", "core", "persistentvolumeclaims"),
+        rule("update", "core", "persistentvolumeclaims/status"),
         rule(_READ, "core", "pods"),
         EVENTS,
     ),
@@ -264,7 +266,35 @@ CONTROLLERS: dict[str, tuple[Object, ...]] = {
         ),
         rule("delete patch", "core", "secrets"),
     ),
+    "resource-claim-controller": (
+        rule(_READ, "core", "pods"),
+        rule("update", "core", "pods/finalizers"),
+        rule("create delete get list watch", _DEVICES, "resourceclaims"),
+        rule("patch update", _DEVICES, "resourceclaims resourceclaims/status"),
+        rule("patch update", "core", "pods/status"),
+        EVENTS,
+        rule("patch update", _DEVICES, "resourceclaims/binding"),
+    ),
+    "device-taint-eviction-controller": (
+        rule("delete get list watch", "core", "pods"),
+        rule("patch update", "core", "pods/status"),
+        rule(_READ, _DEVICES, "resourceclaims"),
+        rule(_READ, _DEVICES, "resourceslices"),
+        rule(_READ, _DEVICES, "deviceclasses"),
+        EVENTS,
+    ),
+    "selinux-warning-controller": (
+        EVENTS,
+        rule(_READ, "core", "persistentvolumes"),
+        rule(_READ, "core", "persistentvolumeclaims"),
+        rule(_READ, "core", "pods"),
+        rule(_READ, _STORAGE, "csidrivers"),
+    ),
 }
+_LEADER_LOCKING = tuple(
+    rule("create get list update watch", _LEASES, resource)
+    for resource in ("leases", "leasecandidates")
+)
 
 _ROLES: tuple[tuple[str, str, tuple[Object, ...]], ...] = (
     (
@@ -283,22 +313,8 @@ _ROLES: tuple[tuple[str, str, tuple[Object, ...]], ...] = (
         f"{PREFIX}token-cleaner",
         (rule("delete get list watch", "core", "secrets"), EVENTS),
     ),
-    (
-        "kube-system",
-        "system::leader-locking-kube-controller-manager",
-        (
-            rule("watch", "core", "configmaps"),
-            rule("get update", "core", "configmaps", names="kube-controller-manager"),
-        ),
-    ),
-    (
-        "kube-system",
-        "system::leader-locking-kube-scheduler",
-        (
-            rule("watch", "core", "configmaps"),
-            rule("get update", "core", "configmaps", names="kube-scheduler"),
-        ),
-    ),
+    ("kube-system", "system::leader-locking-kube-controller-manager", _LEADER_LOCKING),
+    ("kube-system", "system::leader-locking-kube-scheduler", _LEADER_LOCKING),
     (
         "kube-public",
         f"{PREFIX}bootstrap-signer",
@@ -329,7 +345,14 @@ _BINDINGS: tuple[tuple[str, str, str, list[Object]], ...] = (
             subjects,
         )
         for name, subjects in (
-            ("kube-controller-manager", [_MANAGER, account("kube-controller-manager")]),
+            (
+                "kube-controller-manager",
+                [
+                    _MANAGER,
+                    account("kube-controller-manager"),
+                    account("leader-election-controller"),
+                ],
+            ),
             ("kube-scheduler", [_SCHEDULER, account("kube-scheduler")]),
         )
     ),

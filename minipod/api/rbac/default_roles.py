@@ -17,6 +17,7 @@ _WRITE = "create delete deletecollection patch update"
 _AUTHENTICATION, _AUTHORIZATION = "authentication.k8s.io", "authorization.k8s.io"
 _CERTIFICATES, _NETWORKING = "certificates.k8s.io", "networking.k8s.io"
 _DISCOVERY, _STORAGE, _LEASES = "discovery.k8s.io", "storage.k8s.io", "coordination.k8s.io"
+_DEVICES = "resource.k8s.io"
 _PUBLIC = "/healthz /livez /readyz /version /version/"
 _WORKLOADS = "daemonsets deployments deployments/scale replicasets replicasets/scale"
 
@@ -51,7 +52,7 @@ NODE_RULES = (
     rule("create get list watch", "core", "nodes"),
     rule("patch update", "core", "nodes/status"),
     rule("patch update", "core", "nodes"),
-    rule("create patch update", "core", "events"),
+    EVENTS,
     rule(_READ, "core", "pods"),
     rule("create delete", "core", "pods"),
     rule("patch update", "core", "pods/status"),
@@ -69,6 +70,12 @@ NODE_RULES = (
     rule(_READ, "node.k8s.io", "runtimeclasses"),
     rule(_READ, _CERTIFICATES, "clustertrustbundles"),
 )
+# What the role has beside: there is no dynamic allocation here, and no credential provider that wants an account.
+_MORE_OF_NODES = (
+    rule("get", _DEVICES, "resourceclaims"),
+    rule("deletecollection", _DEVICES, "resourceslices"),
+    rule("get", "core", "serviceaccounts"),
+)
 
 _EDIT = (
     rule(_READ, "core", "pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy"),
@@ -78,9 +85,10 @@ _EDIT = (
     rule(
         _WRITE,
         "core",
-        "configmaps events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale "
+        "configmaps persistentvolumeclaims replicationcontrollers replicationcontrollers/scale "
         "secrets serviceaccounts services services/proxy",
     ),
+    rule(_WRITE, "core events.k8s.io", "events"),
     rule("create", "core", "serviceaccounts/token"),
     rule(_WRITE, "apps", f"{_WORKLOADS} deployments/rollback statefulsets statefulsets/scale"),
     rule(_WRITE, "autoscaling", "horizontalpodautoscalers"),
@@ -93,6 +101,7 @@ _EDIT = (
     rule(_WRITE, "policy", "poddisruptionbudgets"),
     rule(_WRITE, _NETWORKING, "ingresses networkpolicies"),
     rule(f"{_READ} {_WRITE}", _LEASES, "leases"),
+    rule(_WRITE, _DEVICES, "resourceclaims resourceclaimtemplates"),
 )
 
 _VIEW = (
@@ -105,9 +114,10 @@ _VIEW = (
     rule(
         _READ,
         "core",
-        "bindings events limitranges namespaces/status pods/log pods/status replicationcontrollers/status "
+        "bindings limitranges namespaces/status pods/log pods/status replicationcontrollers/status "
         "resourcequotas resourcequotas/status",
     ),
+    rule(_READ, "core events.k8s.io", "events"),
     rule(_READ, "core", "namespaces"),
     rule(_READ, _DISCOVERY, "endpointslices"),
     rule(
@@ -126,6 +136,7 @@ _VIEW = (
     ),
     rule(_READ, "policy", "poddisruptionbudgets poddisruptionbudgets/status"),
     rule(_READ, _NETWORKING, "ingresses ingresses/status networkpolicies"),
+    rule(_READ, _DEVICES, "resourceclaims resourceclaims/status resourceclaimtemplates"),
 )
 
 _CONTROLLER_MANAGER = (
@@ -145,6 +156,7 @@ _SCHEDULER = (
     EVENTS,
     rule("create", _LEASES, "leases"),
     rule("get list update watch", _LEASES, "leases", names="kube-scheduler"),
+    rule(f"{_READ} {_WRITE}", _LEASES, "leasecandidates"),
     rule(_READ, "core", "nodes"),
     rule("delete get list watch", "core", "pods"),
     rule("create", "core", "bindings pods/binding"),
@@ -156,9 +168,17 @@ _SCHEDULER = (
     rule(_READ, "core", "persistentvolumeclaims persistentvolumes"),
     *_REVIEWS,
     rule(_READ, _STORAGE, "csinodes"),
+    rule(_READ, _STORAGE, "volumeattachments"),
     rule(_READ, "core", "namespaces"),
     rule(_READ, _STORAGE, "csidrivers"),
     rule(_READ, _STORAGE, "csistoragecapacities"),
+    rule(_READ, _DEVICES, "deviceclasses"),
+    rule("get list patch update watch", _DEVICES, "resourceclaims"),
+    rule("get list patch update watch", _DEVICES, "resourceclaims/status"),
+    rule("update", "core", "pods/finalizers"),
+    rule(_READ, _DEVICES, "resourceslices"),
+    rule("create delete", _DEVICES, "resourceclaims"),
+    rule("patch update", _DEVICES, "resourceclaims/binding"),
 )
 
 _PROVISIONER = (
@@ -184,7 +204,10 @@ _RULES: dict[str, tuple[Object, ...]] = {
     ),
     "system:public-info-viewer": (paths(_PUBLIC),),
     "system:monitoring": (
-        paths("/healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*"),
+        paths(
+            "/flagz /healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/* /statusz"
+        ),
+        rule("get", "core", "nodes/metrics"),
     ),
     "system:basic-user": (
         rule("create", _AUTHORIZATION, "selfsubjectaccessreviews selfsubjectrulesreviews"),
@@ -194,7 +217,7 @@ _RULES: dict[str, tuple[Object, ...]] = {
         rule(_READ, "core", "events namespaces nodes pods"),
         rule(_READ, "extensions", "deployments"),
     ),
-    "system:node": NODE_RULES,
+    "system:node": (*NODE_RULES, *_MORE_OF_NODES),
     "system:node-problem-detector": (
         rule("get", "core", "nodes"),
         rule("patch", "core", "nodes/status"),
@@ -204,6 +227,7 @@ _RULES: dict[str, tuple[Object, ...]] = {
         rule(_READ, "core", "nodes"),
         rule("proxy", "core", "nodes"),
         rule("*", "core", "nodes/log nodes/metrics nodes/proxy nodes/stats"),
+        rule("*", "core", "nodes/configz nodes/healthz nodes/pods"),
     ),
     "system:node-bootstrapper": (
         rule("create get list watch", _CERTIFICATES, "certificatesigningrequests"),
@@ -226,7 +250,9 @@ _RULES: dict[str, tuple[Object, ...]] = {
         rule("get list patch update watch", "core", "persistentvolumeclaims"),
     ),
     "system:service-account-issuer-discovery": (
-        paths("/.well-known/openid-configuration /openid/v1/jwks"),
+        paths(
+            "/.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/"
+        ),
     ),
     "system:node-proxier": (
         rule("list watch", "core", "endpoints services"),

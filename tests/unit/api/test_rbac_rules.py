@@ -190,6 +190,32 @@ def test_every_default_binding_refers_to_a_default_role() -> None:
             assert (reference["kind"], where, reference["name"]) in roles
 
 
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("system:monitoring", Attributes("get", "", "v1", "nodes", "metrics", "", "n")),
+        ("system:aggregate-to-view", Attributes("list", "events.k8s.io", "v1", "events", "", "d")),
+        ("system:aggregate-to-edit", Attributes("patch", "events.k8s.io", "v1", "events", "", "d")),
+        ("system:node", Attributes("create", "events.k8s.io", "v1", "events", "", "d")),
+        (
+            "system::leader-locking-kube-scheduler",
+            Attributes("update", "coordination.k8s.io", "v1", "leases", "", "kube-system", "any"),
+        ),
+        (
+            "system:controller:endpointslice-controller",
+            Attributes("create", "discovery.k8s.io", "v1", "endpointslices", "restricted", "d"),
+        ),
+        (
+            "system:controller:pvc-protection-controller",
+            Attributes("update", "", "v1", "persistentvolumeclaims", "status", "d", "c"),
+        ),
+    ],
+)
+def test_default_roles_allow_what_upstreams_do(name: str, asked: Attributes) -> None:
+    [role] = [obj for obj in everything() if obj["metadata"]["name"] == name and "rules" in obj]
+    assert any(allows(each, asked) for each in role["rules"])
+
+
 def test_reconciling_adds_what_is_missing_and_takes_nothing_away() -> None:
     wanted = default_roles.cluster_role("r", [rule("get list", "core", "pods")])
     found = default_roles.cluster_role("r", [rule("delete", "core", "nodes")], labels={"mine": "1"})
