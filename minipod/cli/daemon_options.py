@@ -96,6 +96,13 @@ _NODE = (
         "cpu, memory and ephemeral-storage that Pods cannot ask for [default: none]",
     ),
     _Flag(
+        "--eviction-hard",
+        "SIGNAL<AMOUNT,...",
+        "How much is to stay free; below it the node tells of pressure and takes no more Pods [default: "
+        "memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%,imagefs.available<15%,"
+        "imagefs.inodesFree<5%; memory.available<0% for none]",
+    ),
+    _Flag(
         "--pod-max-pids",
         "N",
         "How many processes one Pod may have [default: as many as the host]",
@@ -136,6 +143,7 @@ def daemon_arguments(given: dict[str, Any]) -> list[str]:
             "memory_throttling_factor",
             "token_auth_file",
             "system_reserved",
+            "eviction_hard",
         ),
         *("audit_policy_file", "audit_log_path", "audit_log_maxsize"),
         "encryption_provider_config",

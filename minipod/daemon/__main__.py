@@ -73,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
         help="cpu, memory and ephemeral-storage that Pods cannot ask for",
     )
     parser.add_argument(
+        "--eviction-hard",
+        default=None,
+        metavar="SIGNAL<AMOUNT,...",
+        help="how much is to stay free of memory and disk",
+    )
+    parser.add_argument(
         "--secure-port",
         type=int,
         default=None,

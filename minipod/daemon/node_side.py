@@ -88,6 +88,7 @@ async def make_kubelet(
     from minipod.node.config import NetworkPlace, NodeConfig
     from minipod.node.kubelet import Kubelet
     from minipod.node.node_object import parse_reserved, parse_throttling_factor
+    from minipod.node.pressure import DEFAULT_THRESHOLDS, parse_thresholds
     from minipod.node.pulling import ProcessPuller
 
     config = NodeConfig(
@@ -103,6 +104,9 @@ async def make_kubelet(
         cluster_dns=resolvers,
         max_pods=options.max_pods,
         reserved=parse_reserved(options.system_reserved),
+        eviction=parse_thresholds(
+            DEFAULT_THRESHOLDS if options.eviction_hard is None else options.eviction_hard
+        ),
         pod_pids_limit=options.pod_max_pids,
         memory_throttling_factor=parse_throttling_factor(options.memory_throttling_factor),
     )

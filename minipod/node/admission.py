@@ -13,8 +13,11 @@ from minipod.api.pod_resources import compute_granted
 from minipod.api.quantity import parse
 from minipod.client import Object
 from minipod.node.pods import containers_of, uid_of
+from minipod.node.pressure import MEMORY, conditions_of
+from minipod.node.qos import compute_qos
 from minipod.node.security import effective, pod_context
 
+EVICTED = "Evicted"  # the kubelet has one word for who must go and who must not come
 SYSCTL_FORBIDDEN = "SysctlForbidden"
 APP_ARMOR = "AppArmor"
 
@@ -64,6 +67,8 @@ def _wants_profile(pod: Object, container: Object) -> bool:
 Refusal = tuple[str, str]  # reason and message
 _COUNTED = {"cpu": 1000, "memory": 1, "ephemeral-storage": 1}  # in these parts of a unit
 _OS_LABEL = "kubernetes.io/os"
+_MEMORY_TAINT = {"key": "node.kubernetes.io/memory-pressure", "effect": "NoSchedule"}
+CRITICAL_PRIORITY = 2_000_000_000  # and above: system-cluster-critical, system-node-critical
 
 
 @dataclass(frozen=True)
@@ -95,9 +100,13 @@ class Room:
 
     def find_misfit(self, pod: Object, node: Object) -> Refusal | None:
         """Return why a Pod cannot be admitted, None when it can: the first of upstream's reasons."""
-        return next(
-            chain(_other_system(pod, node), self._shortages(pod, node), _shunned(pod, node)), None
+        reasons = chain(
+            _pressed(pod, node),
+            _other_system(pod, node),
+            self._shortages(pod, node),
+            _shunned(pod, node),
         )
+        return next(reasons, None)
 
     def _shortages(self, pod: Object, node: Object) -> Iterator[Refusal]:
         """Yield what there is not enough of, then (upstream's order) a selector that does not match, then ports."""
@@ -117,6 +126,16 @@ class Room:
         taken = chain.from_iterable(each.ports for each in shares.values())
         if ports_taken(host_ports(pod), taken):
             yield _failed("NodePorts", "node(s) didn't have free ports for the requested pod ports")
+
+
+def _pressed(pod: Object, node: Object) -> Iterator[Refusal]:
+    """A node that runs out of something takes critical Pods alone; out of memory, also those that ask for some."""
+    pressures = conditions_of(node)
+    if not pressures or int(pod["spec"].get("priority") or 0) >= CRITICAL_PRIORITY:
+        return
+    bearable = compute_qos(pod) != "BestEffort" or tolerates(pod, _MEMORY_TAINT)
+    if pressures != [MEMORY] or not bearable:
+        yield EVICTED, f"The node had condition: [{' '.join(pressures)}]. "
 
 
 def _other_system(pod: Object, node: Object) -> Iterator[Refusal]:

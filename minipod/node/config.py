@@ -1,10 +1,11 @@
 """What a node is told when it starts."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from minipod.node.pressure import Threshold
 from minipod.paths import Layout
 
 
@@ -39,6 +40,9 @@ class NodeConfig:
     memory_throttling_factor: float | None = None  # kubelet memoryThrottlingFactor
     max_pods: int = 250
     reserved: Mapping[str, str] = field(default_factory=dict)  # kept from Pods (--system-reserved)
+    eviction: Sequence[
+        Threshold
+    ] = ()  # below which the node is short of something (--eviction-hard)
     log_max_bytes: int = 10 * 1024 * 1024  # kubelet containerLogMaxSize
     log_max_files: int = 5
     memory_bytes: int = field(default_factory=_memory_bytes)

@@ -65,7 +65,7 @@ class Kubelet:
         self._parts.node_pods = self.pods
         self._limits = SizeLimits(self._parts, self._workers)
         self._prober = Prober(self._parts, self._on_probe)
-        self._registration = Registration(client, config, clock)
+        self._registration = Registration(client, config, clock, self._parts.recorder)
         self._server = KubeletServer(self, config.layout.kubelet_socket)
         self._selector = f"spec.nodeName={config.node_name}"
         # a binding that is not on disk yet will do to make a sandbox; all else waits for it (`Client.watch`)

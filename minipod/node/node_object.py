@@ -4,6 +4,7 @@ import contextlib
 import os
 import platform
 import socket
+from collections.abc import Set
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -13,16 +14,13 @@ from minipod.api.quantity import in_binary, in_decimal, is_quantity, parse, valu
 from minipod.client import Object
 from minipod.clock import format_time
 from minipod.node.config import NodeConfig
+from minipod.node.pressure import DISK, MEMORY, PIDS, describe, kept_back
 from minipod.node.resources import MemoryThrottling
 
 KUBERNETES_VERSION = "v1.36.0"  # whose API and behaviour this node follows
 RESERVABLE = ("cpu", "memory", "ephemeral-storage")
+_KEPT_FREE = {"memory": "memory.available", "ephemeral-storage": "nodefs.available"}
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
-_FINE = (
-    ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-    ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-    ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-)
 
 
 def detect_host_ip() -> str:
@@ -35,7 +33,9 @@ def detect_host_ip() -> str:
         return str(probe.getsockname()[0])
 
 
-def compute_node(config: NodeConfig, now: float, ready: bool) -> Object:
+def compute_node(
+    config: NodeConfig, now: float, ready: bool, pressed: Set[str] = frozenset()
+) -> Object:
     """Return the Node object as it should be now."""
     name = config.node_name
     labels = {
@@ -48,16 +48,22 @@ def compute_node(config: NodeConfig, now: float, ready: bool) -> Object:
         "kind": "Node",
         "metadata": {"name": name, "labels": labels},
         "spec": {},
-        "status": compute_status(config, now, ready, {}),
+        "status": compute_status(config, now, ready, {}, pressed),
     }
 
 
-def compute_status(config: NodeConfig, now: float, ready: bool, previous: Object) -> Object:
-    """Return the Node's status; transition times are kept from `previous`."""
+def compute_status(
+    config: NodeConfig,
+    now: float,
+    ready: bool,
+    previous: Object,
+    pressed: Set[str] = frozenset(),
+) -> Object:
+    """Return the Node's status; `pressed`: the pressures that hold. Transition times are kept from `previous`."""
     return {
         "capacity": compute_capacity(config),
         "allocatable": compute_allocatable(config),
-        "conditions": _conditions(now, ready, previous),
+        "conditions": _conditions(now, ready, previous, pressed),
         "addresses": [
             {"type": "InternalIP", "address": config.host_ip},
             {"type": "Hostname", "address": config.node_name},
@@ -75,11 +81,19 @@ def architecture() -> str:
 
 
 def compute_allocatable(config: NodeConfig) -> Object:
-    """Return what Pods may ask for: what the node has, less what is reserved for the host (node allocatable)."""
+    """Return what Pods may ask for (node allocatable): what the node has, less what is to stay free.
+
+    That is what is reserved for the host, and what would mean pressure if it were taken.
+    """
     amounts = compute_capacity(config)
-    for name, kept in config.reserved.items():
-        left = max(parse(amounts[name]) - parse(kept), Fraction())
-        amounts[name] = in_binary(left) if name != "cpu" else in_decimal(left)
+    kept = {name: parse(amount) for name, amount in config.reserved.items()}
+    for name, signal in _KEPT_FREE.items():
+        free = kept_back(config.eviction, signal, value(amounts[name]))
+        kept[name] = kept.get(name, Fraction()) + free
+    for name, amount in kept.items():
+        left = max(parse(amounts[name]) - amount, Fraction())
+        if amount:
+            amounts[name] = in_binary(left) if name != "cpu" else in_decimal(left)
     return amounts
 
 
@@ -132,9 +146,12 @@ def _disk_bytes(path: Path) -> int:
     return found.f_blocks * found.f_frsize
 
 
-def _conditions(now: float, ready: bool, previous: Object) -> list[Object]:
+def _conditions(now: float, ready: bool, previous: Object, pressed: Set[str]) -> list[Object]:
     known = {each["type"]: each for each in previous.get("conditions") or ()}
-    wanted = [(kind, "False", reason, message) for kind, reason, message in _FINE]
+    wanted = [
+        (kind, "True" if kind in pressed else "False", *describe(kind, kind in pressed))
+        for kind in (MEMORY, DISK, PIDS)
+    ]
     if ready:
         wanted.append(("Ready", "True", "KubeletReady", "kubelet is posting ready status"))
     else:

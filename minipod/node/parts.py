@@ -73,6 +73,7 @@ class Memory:
     enforced: Object | None = None  # resources of the whole Pod, since they were changed
     resize: Resize | None = None  # one that waits or has failed
     failure: tuple[str, str] | None = None  # (reason, message): the node has failed the Pod
+    rejected: bool = False  # ... before anything of it was made
 
 
 class Parts:
@@ -154,6 +155,7 @@ class Parts:
             terminal=terminal,
             may_run=not terminal,
             failure=memory.failure,
+            rejected=memory.rejected,
             granted=dict(memory.granted),
             enforced=memory.enforced,
             resize=memory.resize,

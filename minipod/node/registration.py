@@ -1,7 +1,7 @@
 """Keeps the Node object, and the Lease that says that somebody is there (KEP-589).
 
-The Lease is renewed every ten seconds; the Node's status is written when it has changed, or when another has turned it,
-and every five minutes in any case.
+The Lease is renewed every ten seconds, when the node also looks whether it runs out of something. Its status is written
+when it has changed, or when another has turned it, and every five minutes in any case.
 """
 
 import asyncio
@@ -10,8 +10,10 @@ import logging
 from minipod.api.errors import StatusError
 from minipod.client import Client, Object
 from minipod.clock import Clock, Timer, format_micro_time
+from minipod.eventing import Recorder
 from minipod.node.config import NodeConfig
 from minipod.node.node_object import compute_node, compute_status
+from minipod.node.pressure import Pressure, conditions_of, event_reason, measure
 
 logger = logging.getLogger(__name__)
 
@@ -20,15 +22,20 @@ LEASES, LEASES_NAMESPACE = "leases.coordination.k8s.io", "kube-node-lease"
 LEASE_SECONDS = 40  # kubelet nodeLeaseDurationSeconds
 RENEWAL = LEASE_SECONDS * 0.25
 _RETRY = 5.0
+_NODE = {"apiVersion": "v1", "kind": "Node"}
 
 
 class Registration:
     """This host's Node object in the API."""
 
-    def __init__(self, client: Client, config: NodeConfig, clock: Clock) -> None:
+    def __init__(
+        self, client: Client, config: NodeConfig, clock: Clock, recorder: Recorder
+    ) -> None:
         self._client = client
         self._config = config
         self._clock = clock
+        self._recorder = recorder
+        self._pressure = Pressure(config.eviction)
         self._ready = True
         self._reported = 0.0  # when the status was last written
         self._timer: Timer | None = None
@@ -45,7 +52,8 @@ class Registration:
         self._set_timer(0.0)  # the first Lease: nothing waits for it
 
     async def _register(self) -> None:
-        node = compute_node(self._config, self._clock.now(), self._ready)
+        now = self._clock.now()
+        node = compute_node(self._config, now, self._ready, self._measure(now))
         try:
             made = await self._client.create("nodes", "", node)
         except StatusError as error:
@@ -119,11 +127,26 @@ class Registration:
         if labels:
             await self._client.patch("nodes", "", name, {"metadata": {"labels": labels}})
         previous = found.get("status") or {}
-        status = compute_status(self._config, now, self._ready, previous)
+        pressed = self._measure(now)
+        status = compute_status(self._config, now, self._ready, previous, pressed)
         if now < self._reported + HEARTBEAT and _without_beats(status) == _without_beats(previous):
             return
         await self._client.patch("nodes", "", name, {"status": status}, subresource="status")
         self._reported = now
+        self._tell(found, pressed)
+
+    def _measure(self, now: float) -> frozenset[str]:
+        """Return the pressures that hold; nothing is read where nothing is asked for."""
+        levels = measure(self._config.layout) if self._config.eviction else {}
+        return self._pressure.update(levels, now)
+
+    def _tell(self, node: Object, pressed: frozenset[str]) -> None:
+        """Record what the Node's conditions have turned to."""
+        name, before = self._config.node_name, {*conditions_of(node)}
+        for condition in sorted(before ^ pressed):
+            reason = event_reason(condition, condition in pressed)
+            message = f"Node {name} status is now: {reason}"
+            self._recorder.record({**_NODE, **node}, "Normal", reason, message)
 
     async def _renew_lease(self) -> None:
         name, renewed = self._config.node_name, format_micro_time(self._clock.now())

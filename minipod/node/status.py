@@ -58,6 +58,7 @@ class NodeFacts:
     failure: tuple[str, str] | None = (
         None  # (reason, message): the node has failed the Pod (evicted, rejected)
     )
+    rejected: bool = False  # what was never admitted is not disrupted either
 
 
 _NOTHING = NodeFacts()
@@ -154,7 +155,9 @@ def _resize(facts: NodeFacts) -> tuple[str, str, str] | None:
 
 
 def _disruption(facts: NodeFacts) -> str:
-    return facts.failure[1] if facts.failure and facts.failure[0] == EVICTED else ""
+    if facts.failure is None or facts.rejected or facts.failure[0] != EVICTED:
+        return ""
+    return facts.failure[1]
 
 
 def _phase(

@@ -22,6 +22,8 @@ class Instance:
         self.root = root
         self.layout = layout(root)
         self.options = (*options, *(("--pod-cidr", pod_cidr) if pod_cidr else ()))
+        if "--eviction-hard" not in options:  # how full the host's disk is decides no test
+            self.options += ("--eviction-hard", "memory.available<0%")
         self.environment = {**os.environ, "MINIPOD_ROOT": str(root), "NO_COLOR": "1"}
         self.environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 

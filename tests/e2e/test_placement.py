@@ -1,7 +1,7 @@
 """Where a Pod may run, on the one node there is: what keeps it away, what drives it away, and how it comes back."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -107,3 +107,32 @@ def test_a_pod_that_is_put_here_past_the_scheduler_must_fit(shared: Instance, no
     wait_until(lambda: ("NodeAffinity", why) in events(shared, "squeezed"), "its event")
     assert "NodeAffinity" in shared.out("get", "pod", "squeezed")
     shared.run("delete", "pod", "squeezed", "--now")
+
+
+def test_a_node_that_is_short_of_memory_says_so_and_takes_no_best_effort_pods(
+    make_instance: Callable[..., Instance],
+) -> None:
+    instance = make_instance(options=("--eviction-hard", "memory.available<100Ti"))
+    instance.up()
+    name = instance.get("nodes")["items"][0]["metadata"]["name"]
+    taint = "node.kubernetes.io/memory-pressure"
+
+    def tainted() -> bool:
+        taints = instance.get("node", name)["spec"].get("taints") or ()
+        return [(each["key"], each["effect"]) for each in taints] == [(taint, "NoSchedule")]
+
+    wait_until(tainted, "the taint")
+    told = condition(instance.get("node", name), "MemoryPressure")
+    assert (told["status"], told["reason"]) == ("True", "KubeletHasInsufficientMemory")
+    instance.apply(pod("waits"), pod("pushed", nodeName=name), pod("needed", **_NEEDED))
+    pending(instance, "waits", f"node(s) had untolerated taint {{{taint}: }}")
+    status = wait_phase(instance, "pushed", "Failed")["status"]
+    why = "The node had condition: [MemoryPressure]. "
+    assert (status["reason"], status["message"]) == ("Evicted", f"Pod was rejected: {why}")
+    assert "DisruptionTarget" not in {each["type"] for each in status["conditions"]}
+    wait_phase(instance, "needed", "Running")
+    instance.run("delete", "pod", "waits", "pushed", "needed", "--now")
+    instance.down()
+
+
+_NEEDED = {"tolerations": [{"key": "node.kubernetes.io/memory-pressure", "operator": "Exists"}]}

@@ -24,6 +24,18 @@ def node(*taints: Object, pods: str = "3", **labels: str) -> Object:
     }
 
 
+def pressed(*conditions: str) -> Object:
+    made = node()
+    told = [{"type": each, "status": "True"} for each in conditions]
+    made["status"]["conditions"] = [{"type": "Ready", "status": "True"}, *told]
+    return made
+
+
+def rejected(condition: str) -> tuple[str, str]:
+    return "Evicted", f"The node had condition: [{condition}]. "
+
+
+SHORT = {"key": "node.kubernetes.io/memory-pressure", "operator": "Exists"}
 PORT = {"containerPort": 80, "hostPort": 8080}
 GONE = {"key": "gone", "effect": "NoExecute"}
 
@@ -56,6 +68,11 @@ GONE = {"key": "gone", "effect": "NoExecute"}
                 "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
             ),
         ),
+        (make_pod("a", asks()), pressed("MemoryPressure"), rejected("MemoryPressure")),
+        (make_pod("a", asks("1m")), pressed("MemoryPressure"), None),
+        (make_pod("a", asks(), tolerations=[SHORT]), pressed("MemoryPressure"), None),
+        (make_pod("a", asks("1m")), pressed("DiskPressure"), rejected("DiskPressure")),
+        (make_pod("a", asks(), priority=2_000_000_000), pressed("DiskPressure"), None),
         (make_pod("a", asks(), nodeSelector={"disk": "ssd"}), node(disk="ssd"), None),
         (
             make_pod("a", asks(ports=[PORT])),

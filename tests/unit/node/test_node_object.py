@@ -13,6 +13,7 @@ from minipod.node.node_object import (
     parse_reserved,
     parse_throttling_factor,
 )
+from minipod.node.pressure import DEFAULT_THRESHOLDS, parse_thresholds
 from minipod.node.resources import MemoryThrottling
 from tests.unit.node.pods import make_config
 
@@ -24,6 +25,19 @@ def test_what_is_reserved_is_not_allocatable(tmp_path: Path) -> None:
     assert parse(capacity["cpu"]) - parse(allocatable["cpu"]) == parse("100m")
     assert parse(capacity["memory"]) - parse(allocatable["memory"]) == parse("200Mi")
     assert allocatable["pods"] == capacity["pods"]
+
+
+def test_what_is_to_stay_free_is_not_allocatable(tmp_path: Path) -> None:
+    config = dataclasses.replace(
+        make_config(tmp_path),
+        reserved=parse_reserved("memory=200Mi"),
+        eviction=parse_thresholds(DEFAULT_THRESHOLDS),
+    )
+    capacity, allocatable = compute_capacity(config), compute_allocatable(config)
+    assert parse(capacity["memory"]) - parse(allocatable["memory"]) == parse("300Mi")
+    disk = "ephemeral-storage"
+    assert parse(allocatable[disk]) / parse(capacity[disk]) == pytest.approx(0.9)
+    assert allocatable["cpu"] == capacity["cpu"]
 
 
 def test_without_reservation_all_is_allocatable(tmp_path: Path) -> None:

@@ -1,11 +1,17 @@
 """The Node and its Lease: made once, renewed in time, and put right when another has turned them."""
 
 import asyncio
+import dataclasses
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from minipod.api.errors import status_error
 from minipod.client import Object, Request
+from minipod.eventing import Recorder
+from minipod.node import registration
+from minipod.node.pressure import HOLD, Level, parse_thresholds
 from minipod.node.registration import HEARTBEAT, LEASES, LEASES_NAMESPACE, RENEWAL, Registration
 from tests.fakes.api import FakeApi
 from tests.fakes.clock import FakeClock
@@ -14,10 +20,13 @@ from .pods import NODE, make_config
 
 
 class Scene:
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, thresholds: str = "") -> None:
         self.clock = FakeClock()
         self.api = FakeApi(self.clock)
-        self.registration = Registration(self.api.client(), make_config(root), self.clock)
+        config = dataclasses.replace(make_config(root), eviction=parse_thresholds(thresholds))
+        client = self.api.client()
+        self.recorder = Recorder(client, self.clock, "kubelet", NODE)
+        self.registration = Registration(client, config, self.clock, self.recorder)
 
     async def pass_time(self, seconds: float) -> None:
         self.clock.advance(seconds)
@@ -28,8 +37,11 @@ class Scene:
         return self.api.objects[LEASES, LEASES_NAMESPACE, NODE]
 
     def ready(self) -> Object:
+        return self.condition("Ready")
+
+    def condition(self, name: str) -> Object:
         known = self.api.objects["nodes", "", NODE]["status"]["conditions"]
-        found: Object = next(each for each in known if each["type"] == "Ready")
+        found: Object = next(each for each in known if each["type"] == name)
         return found
 
     def writes(self) -> int:
@@ -38,9 +50,9 @@ class Scene:
         return sum(each.resource == "nodes" and each.subresource == "status" for each in asked)
 
 
-def play(root: Path, steps: Any) -> None:
+def play(root: Path, steps: Any, **given: Any) -> None:
     async def whole() -> None:
-        scene = Scene(root)
+        scene = Scene(root, **given)
         await scene.registration.start()
         await scene.pass_time(0)
         await steps(scene)
@@ -115,3 +127,31 @@ def test_a_lease_that_has_no_namespace_is_no_node_that_has_gone(tmp_path: Path) 
         assert scene.lease()["spec"]["holderIdentity"] == NODE
 
     play(tmp_path, steps)
+
+
+def test_a_pressure_is_told_with_an_event_and_stays_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = {"memory.available": Level(1000, 2000)}
+    monkeypatch.setattr(registration, "measure", lambda layout: dict(left))
+
+    async def steps(scene: Scene) -> None:
+        assert scene.condition("MemoryPressure")["status"] == "False"
+        left["memory.available"] = Level(99, 2000)
+        await scene.pass_time(RENEWAL)
+        told = scene.condition("MemoryPressure")
+        assert (told["status"], told["reason"]) == ("True", "KubeletHasInsufficientMemory")
+        assert scene.condition("DiskPressure")["status"] == "False"
+        left["memory.available"] = Level(1000, 2000)
+        await scene.pass_time(HOLD - 1)
+        assert scene.condition("MemoryPressure")["status"] == "True"
+        await scene.pass_time(RENEWAL)
+        told = scene.condition("MemoryPressure")
+        assert (told["status"], told["reason"]) == ("False", "KubeletHasSufficientMemory")
+        await scene.recorder.flush()
+        assert scene.api.events() == [
+            (reason, f"Node {NODE} status is now: {reason}")
+            for reason in ("NodeHasInsufficientMemory", "NodeHasSufficientMemory")
+        ]
+
+    play(tmp_path, steps, thresholds="memory.available<100,nodefs.available<10%")
