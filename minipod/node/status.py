@@ -110,7 +110,8 @@ def compute_pod_status(
         status["reason"] = reason
     _set_addresses(status, pod, observed, previous, facts.host_ips)
     status["startTime"] = started
-    if not (facts.failure and _never_begun((*inits, *apps))):
+    silent = phase in TERMINAL and previous.get("phase") in TERMINAL and not _tells(previous)
+    if not (silent or (facts.failure and _never_begun((*inits, *apps)))):
         if inits:
             status["initContainerStatuses"] = inits
         status["containerStatuses"] = apps
@@ -121,6 +122,11 @@ def compute_pod_status(
     status["qosClass"] = compute_qos(pod)
     _set_resources(status, pod, previous, facts)
     return status
+
+
+def _tells(status: Object) -> bool:
+    """Whether a status tells of containers; one of a Pod that was rejected does not, then and later."""
+    return bool(status.get("containerStatuses") or status.get("initContainerStatuses"))
 
 
 def _never_begun(statuses: Sequence[Object]) -> bool:

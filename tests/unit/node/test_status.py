@@ -104,6 +104,12 @@ def test_containers_share_what_a_pod_may_have_of_termination_messages() -> None:
     assert apps[0].message == said["message"]
 
 
+def test_a_pod_that_was_rejected_by_an_earlier_daemon_still_tells_nothing_of_containers() -> None:
+    first = status_of(make_pod(), NOTHING, failure=("OutOfcpu", "no room"), rejected=True)
+    assert "containerStatuses" not in first
+    assert status_of(make_pod(), NOTHING, first, terminal=True) == first
+
+
 def test_a_crash_loop_shows_the_back_off_and_the_last_end() -> None:
     waiting = {"app": Waiting("CrashLoopBackOff", "back-off 10s restarting failed container=app")}
     status = status_of(make_pod(), seen(attempt("app", 1, 3)), waiting=waiting)
