@@ -99,23 +99,26 @@ class TokenAuthenticator:
             raise BadToken("service account token is not valid yet")
 
     def _check_account(self, claims: Claims) -> None:
-        self._check_object(
-            "serviceaccounts",
-            claims.namespace,
-            (claims.account, claims.account_uid),
-            "service account",
-        )
+        namespace, name, uid = claims.namespace, claims.account, claims.account_uid
+        found = self._find("serviceaccounts", namespace, name)
+        if found is None:
+            raise BadToken(f'serviceaccounts "{name}" not found')
+        if uid and found["metadata"]["uid"] != uid:
+            given = found["metadata"]["uid"]
+            raise BadToken(f"service account UID ({given}) does not match claim ({uid})")
+        if self._is_gone(found):
+            raise BadToken(f"service account {namespace}/{name} has been deleted")
 
     def _check_bound(self, claims: Claims, token: str) -> None:
         if claims.secret is not None:
-            secret = self._check_object("secrets", claims.namespace, claims.secret, "secret")
+            secret = self._check_object("secrets", claims.namespace, claims.secret)
             if claims.legacy:
                 _check_legacy(secret, token)
                 self._use_legacy(claims, secret)
         if claims.pod is not None:
-            self._check_object("pods", claims.namespace, claims.pod, "pod")
+            self._check_object("pods", claims.namespace, claims.pod)
         elif claims.node is not None:
-            self._check_object("nodes", "", claims.node, "node")
+            self._check_object("nodes", "", claims.node)
 
     def _use_legacy(self, claims: Claims, secret: Object) -> None:
         """Tell that a token of a Secret is used, once a day. Raises BadToken for one that was marked invalid."""
@@ -131,17 +134,22 @@ class TokenAuthenticator:
                 "temporarily allow use of this token"
             )
 
-    def _check_object(
-        self, resource: str, namespace: str, wanted: tuple[str, str], what: str
-    ) -> Object:
+    def _check_object(self, resource: str, namespace: str, wanted: tuple[str, str]) -> Object:
+        """Return what a token is bound to. Raises BadToken when that is gone."""
         name, uid = wanted
         found = self._find(resource, namespace, name)
-        if found is None or (uid and found["metadata"]["uid"] != uid):
-            raise BadToken(f"{what} {name} has been deleted")
-        deleted = found["metadata"].get("deletionTimestamp")
-        if deleted and parse_time(deleted) + DELETION_LEEWAY < self._clock.now():
-            raise BadToken(f"{what} {name} has been deleted")
+        if found is None or self._is_gone(found):
+            raise BadToken("service account token has been invalidated")
+        if uid and found["metadata"]["uid"] != uid:
+            given, what = found["metadata"]["uid"], resource.removesuffix("s")
+            why = f"{what} UID ({given}) does not match service account {what} ref claim ({uid})"
+            raise BadToken(why)
         return found
+
+    def _is_gone(self, found: Object) -> bool:
+        """Whether an object's deletion is longer ago than its tokens count."""
+        deleted = found["metadata"].get("deletionTimestamp")
+        return bool(deleted) and parse_time(deleted) + DELETION_LEEWAY < self._clock.now()
 
 
 def read_static_tokens(path: Path) -> dict[str, Identity]:
