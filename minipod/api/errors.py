@@ -150,8 +150,12 @@ def header_too_large(limit: int) -> StatusError:
 
 def not_acceptable(accepted: Iterable[str]) -> StatusError:
     """406: none of the media types asked for can be produced."""
-    message = f"only the following media types are accepted: {', '.join(accepted)}"
-    return status_error(406, "NotAcceptable", message)
+    return unacceptable(f"only the following media types are accepted: {', '.join(accepted)}")
+
+
+def unacceptable(why: str) -> StatusError:
+    """406: what was asked for cannot be made of this answer."""
+    return status_error(406, "NotAcceptable", why)
 
 
 def unsupported_media_type(accepted: Iterable[str]) -> StatusError:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from minipod.api import columns
-from minipod.api.errors import bad_request, not_acceptable
+from minipod.api.errors import bad_request, not_acceptable, unacceptable
 from minipod.api.kind import Kind
 from minipod.client import Object
 from minipod.server import wire
@@ -21,18 +21,24 @@ from minipod.server.answers import Answer, Many
 
 JSON = "application/json"
 YAML = "application/yaml"
-_META = "meta.k8s.io/v1"
+_META, _VERSIONS = "meta.k8s.io", ("v1", "v1beta1")
 _TRANSFORMS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
 _INCLUDE: dict[str, columns.Include] = {"None": "None", "Metadata": "Metadata", "Object": "Object"}
 
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """A media type and ("" for none) a transformation; `include` says what a Table's rows carry."""
+    """A media type and ("" for none) a transformation of meta.k8s.io; `include` says what a Table's rows carry."""
 
     media_type: str = JSON
     transform: str = ""
     include: columns.Include = "Metadata"
+    version: str = "v1"
+
+    @property
+    def api_version(self) -> str:
+        """The apiVersion of what the transformation makes."""
+        return f"{_META}/{self.version}"
 
 
 PLAIN = Representation()
@@ -56,7 +62,8 @@ def negotiate(
             continue
         if transform == "Table" and not tables:
             continue
-        return Representation(chosen, transform.removesuffix("List"), include)
+        version = given["v"] if transform else "v1"
+        return Representation(chosen, transform, include, version)
     raise not_acceptable((JSON,) if streaming else (JSON, YAML))
 
 
@@ -69,12 +76,12 @@ def _media_type(media_type: str, streaming: bool) -> str | None:
 
 
 def _known(transform: str, given: Mapping[str, str]) -> bool:
-    named = given.get("g") == "meta.k8s.io" and given.get("v") == "v1"
+    named = given.get("g") == _META and given.get("v") in _VERSIONS
     return transform in _TRANSFORMS and named
 
 
 def render(answer: Answer, wanted: Representation) -> bytes:
-    """Return the body of an answer."""
+    """Return the body of an answer. Raises NotAcceptable."""
     value = (
         answer.value
         if not wanted.transform or answer.kind is None
@@ -89,15 +96,29 @@ def render(answer: Answer, wanted: Representation) -> bytes:
 
 def _transformed(answer: Answer, wanted: Representation) -> bytes:
     assert answer.kind is not None
+    _check_shape(answer, wanted.transform, answer.kind.kind)
     if not isinstance(answer, Many):
         return render_object(answer.kind, answer.value, wanted)
     head = json.loads(Many(answer.kind, [], answer.revision, answer.token, answer.remaining).value)
     objects = [wire.decode(item) for item in answer.items]
     if wanted.transform == "Table":
         return wire.encode(_table(answer.kind, objects, wanted) | {"metadata": head["metadata"]})
-    items = [_metadata_only(obj) for obj in objects]
-    found = {"kind": "PartialObjectMetadataList", "apiVersion": _META, "metadata": head["metadata"]}
-    return wire.encode({**found, "items": items})
+    return wire.encode(
+        {
+            "kind": "PartialObjectMetadataList",
+            "apiVersion": wanted.api_version,
+            "metadata": head["metadata"],
+            "items": [_metadata_only(obj, wanted) for obj in objects],
+        }
+    )
+
+
+def _check_shape(answer: Answer, transform: str, kind: str) -> None:
+    """Refuse to show one as many, or many as one. Raises NotAcceptable."""
+    many = isinstance(answer, Many)
+    if transform != "Table" and transform.endswith("List") != many:
+        found = f"a list ({kind}List)" if many else f"not a list ({kind})"
+        raise unacceptable(f"you requested {transform}, but the requested object is {found}")
 
 
 def render_object(
@@ -108,7 +129,7 @@ def render_object(
         return value
     obj = wire.decode(value)
     if wanted.transform != "Table":
-        return wire.encode(_metadata_only(obj))
+        return wire.encode(_metadata_only(obj, wanted))
     version = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
     table = _table(kind, [obj], wanted) | {"metadata": version}
     if not headers:
@@ -129,8 +150,15 @@ def render_bookmark(
 
 
 def _table(kind: Kind, objects: list[Object], wanted: Representation) -> Object:
-    return columns.table(kind, objects, True, datetime.now(UTC), wanted.include)
+    made = columns.table(kind, objects, True, datetime.now(UTC), wanted.include)
+    if wanted.version != "v1":  # the very same in all but name
+        made["apiVersion"] = wanted.api_version
+        for row in made["rows"]:
+            if wanted.include == "Metadata":
+                row["object"]["apiVersion"] = wanted.api_version
+    return made
 
 
-def _metadata_only(obj: Any) -> Object:
-    return {"kind": "PartialObjectMetadata", "apiVersion": _META, "metadata": obj["metadata"]}
+def _metadata_only(obj: Any, wanted: Representation) -> Object:
+    version = wanted.api_version
+    return {"kind": "PartialObjectMetadata", "apiVersion": version, "metadata": obj["metadata"]}

@@ -183,7 +183,7 @@ def _is_websocket(request: web.Request) -> bool:
 
 def _require_spdy(request: web.Request) -> None:
     if not wants_upgrade(request) or request.headers["Upgrade"].lower() != SPDY.lower():
-        raise bad_request("you must upgrade the connection: to WebSocket, or to SPDY/3.1")
+        raise bad_request("Upgrade request required: to WebSocket, or to SPDY/3.1")
 
 
 def _negotiate(request: web.Request, known: Sequence[str]) -> str:

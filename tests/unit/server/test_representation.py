@@ -23,9 +23,13 @@ PARTIAL_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1
         ("*/*", PLAIN),
         ("application/json", PLAIN),
         ("application/vnd.kubernetes.protobuf,application/json", PLAIN),
-        ("application/json;as=Table;g=meta.k8s.io;v=v1beta1,application/json", PLAIN),
+        (
+            "application/json;as=Table;g=meta.k8s.io;v=v1beta1,application/json",
+            Representation(transform="Table", version="v1beta1"),
+        ),
+        ("application/json;as=Table;g=meta.k8s.io;v=v2,application/json", PLAIN),
         (f"{TABLE},application/json", Representation(transform="Table")),
-        (PARTIAL_LIST, Representation(transform="PartialObjectMetadata")),
+        (PARTIAL_LIST, Representation(transform="PartialObjectMetadataList")),
         ("application/yaml", Representation("application/yaml")),
         ("text/html, */*;q=0.8", PLAIN),
     ],
@@ -93,6 +97,34 @@ def test_metadata_alone(tmp_path: Path) -> None:
         many = (await api("GET", PODS, Accept=PARTIAL_LIST)).body
         assert many["kind"] == "PartialObjectMetadataList"
         assert many["items"] == [one]
+        wrong = await api("GET", PODS, Accept=PARTIAL)
+        assert (wrong.status, wrong.body["message"]) == (
+            406,
+            "you requested PartialObjectMetadata, but the requested object is a list (PodList)",
+        )
+        wrong = await api("GET", f"{PODS}/nginx", Accept=PARTIAL_LIST)
+        assert (wrong.status, wrong.body["message"]) == (
+            406,
+            "you requested PartialObjectMetadataList, but the requested object is not a list (Pod)",
+        )
+
+    serve(tmp_path, body)
+
+
+def test_both_versions_of_tables_and_metadata(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        await api.make(PODS, pod())
+        older = "meta.k8s.io/v1beta1"
+        table = (await api("GET", PODS, Accept=TABLE.replace("v=v1", "v=v1beta1"))).body
+        assert (table["kind"], table["apiVersion"]) == ("Table", older)
+        assert table["rows"][0]["object"]["apiVersion"] == older
+        many = (await api("GET", PODS, Accept=PARTIAL_LIST.replace("v=v1", "v=v1beta1"))).body
+        assert {many["apiVersion"], many["items"][0]["apiVersion"]} == {older}
+        accept = {"Accept": PARTIAL.replace("v=v1", "v=v1beta1")}
+        async with api.watch(f"{PODS}?watch=1", **accept) as events:
+            first = await events.next()
+            assert first is not None
+            assert first["object"]["apiVersion"] == older
 
     serve(tmp_path, body)
 

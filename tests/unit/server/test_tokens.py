@@ -98,7 +98,7 @@ def test_a_token_ends_with_its_account_and_another_of_that_name_is_another(tmp_p
         token = await t.token("robot")
         assert (await t.review(token))["authenticated"]
         await t.api("DELETE", f"{ACCOUNTS}/robot")
-        assert 'serviceaccounts "robot" not found' == (await t.review(token))["error"]
+        assert (await t.review(token))["error"] == 'serviceaccounts "robot" not found'
         await t.api.make(ACCOUNTS, {"metadata": {"name": "robot"}})
         assert "does not match claim" in (await t.review(token))["error"]
 
