@@ -3,6 +3,7 @@
 Sources: pkg/apis/core/v1/defaults.go; the admission plugins ServiceAccount and DefaultTolerationSeconds.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,6 +38,13 @@ _VOLUMES: dict[str, Object] = {
     },
     "scaleIO": {"storageMode": "ThinProvisioned", "fsType": "xfs"},
 }
+# an image reference, as the grammar of the distribution project has it
+_PATH = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_REFERENCE = re.compile(
+    rf"(?:(?:[\w.-]+|\[[a-fA-F0-9:]+\])(?::\d+)?/)?{_PATH}(?:/{_PATH})*"
+    r"(?::(?P<tag>\w[\w.-]{0,127}))?(?:@(?P<digest>sha256:[a-f0-9]{64}))?",
+    re.ASCII,
+)
 
 
 def default_pod(pod: Object) -> None:
@@ -83,12 +91,13 @@ def all_containers(spec: Object) -> Iterator[Object]:
 
 
 def default_pull_policy(image: str) -> str:
-    """Return the policy of an image reference: Always for `latest`, said or meant, otherwise IfNotPresent."""
-    name, _, digest = image.partition("@")
-    if digest:
-        return "IfNotPresent"
-    tag = name.rpartition("/")[2].partition(":")[2]
-    return "Always" if tag in ("", "latest") else "IfNotPresent"
+    """Return the policy of an image reference: Always for `latest`, said or meant, otherwise IfNotPresent.
+
+    As upstream, also a digest beside it changes nothing of what a tag says, and what is no reference has no tag.
+    """
+    found = _REFERENCE.fullmatch(image)
+    tag = found and (found["tag"] or ("" if found["digest"] else "latest"))
+    return "Always" if tag == "latest" else "IfNotPresent"
 
 
 def _fill(obj: Object, values: Object) -> None:

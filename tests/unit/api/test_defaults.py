@@ -67,6 +67,9 @@ def test_defaulting_twice_changes_nothing_and_what_is_said_stays():
     assert once["spec"]["volumes"][1]["configMap"]["defaultMode"] == 0
 
 
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+
 @pytest.mark.parametrize(
     ("image", "policy"),
     [
@@ -75,8 +78,13 @@ def test_defaulting_twice_changes_nothing_and_what_is_said_stays():
         ("nginx:1.9", "IfNotPresent"),
         ("host:5000/nginx", "Always"),
         ("host:5000/a/nginx:2", "IfNotPresent"),
-        ("nginx@sha256:ab", "IfNotPresent"),
-        ("nginx:latest@sha256:ab", "IfNotPresent"),
+        ("[fd00::1]:5000/nginx", "Always"),
+        (f"nginx@{DIGEST}", "IfNotPresent"),
+        (f"nginx:1.9@{DIGEST}", "IfNotPresent"),
+        (f"nginx:latest@{DIGEST}", "Always"),
+        ("nginx:latest@sha256:ab", "IfNotPresent"),  # of what is no reference nothing is meant
+        ("a/Nginx", "IfNotPresent"),
+        ("nginx\n", "IfNotPresent"),
     ],
 )
 def test_pull_policy_goes_by_the_tag(image, policy):
