@@ -29,6 +29,7 @@ from minipod.daemon.control_plane import (
     make_network_controllers,
     make_serving,
 )
+from minipod.daemon.loading import import_aiohttp, import_parts
 from minipod.daemon.node_side import (
     make_kubelet,
     make_network,
@@ -47,6 +48,7 @@ SWITCH_SECONDS = 0.0005  # how long a thread that is back from the kernel waits 
 async def run(place: Layout, options: argparse.Namespace) -> None:
     """Be the daemon of a root, until a signal comes."""
     limit_arenas(1)  # a dozen threads would keep several megabytes more
+    gc.disable()  # until `_settle_memory`: what a start makes is here to stay
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -83,6 +85,10 @@ async def _start(
     place: Layout, options: argparse.Namespace, parts: contextlib.AsyncExitStack
 ) -> None:
     """Start every part; `parts` stops them in reverse."""
+    import_aiohttp()
+    loaded = asyncio.create_task(asyncio.to_thread(import_parts), name="imports")
+    runtime = await parts.enter_async_context(open_runtime(place))
+    await loaded  # it went on while the shim came up
     from minipod.client import Client
     from minipod.network import bridge
     from minipod.server.app import ApiServer, ServerOptions
@@ -91,7 +97,6 @@ async def _start(
     from minipod.server.wire import find_damage
     from minipod.store import Damaged, Store
 
-    runtime = await parts.enter_async_context(open_runtime(place))
     store = await Store.open(
         place.database, seal=seal_of(options.encryption_provider_config), find_damage=find_damage
     )
@@ -156,6 +161,7 @@ def _settle_memory() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(20_000, 20, 50)
 
 
