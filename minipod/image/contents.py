@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from .. import fault
+from ..linux.trees import remove_tree
 from . import model
-from .durable import remove_tree, sync_directory, sync_file_system
+from .durable import sync_directory, sync_file_system
 from .errors import ImageError
 from .lower import LowerLayers
 from .model import Descriptor, Json

@@ -53,16 +53,6 @@ def sync_file_system(path: Path) -> None:
     subprocess.run(["sync", "-f", path], check=True)
 
 
-def remove_tree(path: Path) -> None:
-    """Remove a file or a directory tree, links not followed; nothing there is fine."""
-    if path.is_dir() and not path.is_symlink():
-        import shutil  # brings four compression modules into a starting daemon
-
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
 @contextmanager
 def locked(path: Path, operation: int = fcntl.LOCK_EX) -> Iterator[int]:
     """Hold flock(2) on `path` (made when missing); yields the descriptor.

@@ -24,8 +24,9 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from .. import fault
+from ..linux.trees import remove_tree
 from . import model
-from .durable import locked, remove_tree, write_file
+from .durable import locked, write_file
 from .errors import ImageError
 from .model import Descriptor, Image, ImageConfig, Json
 from .names import Reference, parse_reference

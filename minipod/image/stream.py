@@ -22,6 +22,7 @@ class Limits:
 
     layer_bytes: int = 16 * 1024**3  # uncompressed, archive and written files alike
     members: int = 1_000_000  # per layer
+    levels: int = 256  # of directories within directories; costs grow with its square
     header_bytes: int = 1024**2  # of one member: names, extended attributes
     archive_bytes: int = 64 * 1024**3  # a whole `docker save` or OCI archive, uncompressed
     document_bytes: int = 8 * 1024**2  # an index, a manifest or a configuration

@@ -13,7 +13,7 @@ followed, so that nothing is ever touched outside the target; whatever has no pl
 import os
 import stat
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -196,6 +196,7 @@ class _Unpacker:
             found = None if here in self._directories else self._find_below(here)
             if found is None or not found.is_link:
                 done.append(part)
+                self._check_depth(done)
                 continue
             hops += 1
             if hops > LINK_LIMIT:
@@ -326,7 +327,12 @@ class _Unpacker:
             raise self._refused(f'"{path}" leads out of the image')
         if "\0" in path:
             raise self._refused("its name has a NUL character")
+        self._check_depth(parts)
         return parts
+
+    def _check_depth(self, parts: Sequence[str]) -> None:
+        if len(parts) > self._stream.limits.levels:
+            raise self._refused(f"it lies deeper than {self._stream.limits.levels} directories")
 
     def _metadata(self, member: tarfile.TarInfo) -> Metadata:
         xattrs: dict[str, bytes] = {}

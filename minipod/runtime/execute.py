@@ -18,6 +18,7 @@ from typing import Any
 from minipod.linux import cgroup, devices
 from minipod.linux.mount import MS_NODEV, MS_NOSUID, MS_RDONLY, UMOUNT_NOFOLLOW, mount, umount2
 from minipod.linux.mounts import mounts_below
+from minipod.linux.trees import remove_tree
 from minipod.runtime.operations import (
     AddNftElements,
     AddVeth,
@@ -158,72 +159,12 @@ def _make_symlink(operation: MakeSymlink, _: References) -> None:
 
 
 def _remove_tree(operation: RemoveTree, _: References) -> None:
-    parent, name = os.path.split(operation.path.rstrip("/"))
-    try:
-        holder = os.open(parent or "/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    try:
-        if _is_directory_left(holder, name):
-            _remove_directory(holder, name, operation.path)
-    finally:
-        os.close(holder)
+    remove_tree(operation.path)
 
 
 def _keep_only(operation: KeepOnly, _: References) -> None:
     for name in set(os.listdir(operation.path)) - set(operation.names):
         _remove_tree(RemoveTree(f"{operation.path}/{name}"), {})
-
-
-def _is_directory_left(holder: int, name: str) -> bool:
-    """Remove a file or a link; True when `name` is a directory, which stays."""
-    try:
-        os.unlink(name, dir_fd=holder)
-    except FileNotFoundError:
-        return False
-    except IsADirectoryError:
-        return True
-    return False
-
-
-def _remove_directory(holder: int, name: str, path: str) -> None:
-    """Empty a directory level by level and remove it.
-
-    A container may have nested its directories deeper than any recursion goes, so each is moved up to the top first.
-    """
-    top = _open_directory(holder, name, os.fstat(holder).st_dev, path)
-    try:
-        device = os.fstat(top).st_dev
-        while entries := os.listdir(top):
-            for entry in entries:
-                if _is_directory_left(top, entry):
-                    _lift_subdirectories(top, entry, device, f"{path}/{entry}")
-                    os.rmdir(entry, dir_fd=top)
-    finally:
-        os.close(top)
-    os.rmdir(name, dir_fd=holder)
-
-
-def _lift_subdirectories(top: int, name: str, device: int, path: str) -> None:
-    """Remove the files of `top`/`name` and move its directories into `top`."""
-    directory = _open_directory(top, name, device, path)
-    try:
-        for entry in os.listdir(directory):
-            if _is_directory_left(directory, entry):
-                lifted = f".removing-{secrets.token_hex(8)}"
-                os.rename(entry, lifted, src_dir_fd=directory, dst_dir_fd=top)
-    finally:
-        os.close(directory)
-
-
-def _open_directory(holder: int, name: str, device: int, path: str) -> int:
-    """Open a directory, but not through a link and not on another filesystem (EBUSY)."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    directory = os.open(name, flags, dir_fd=holder)
-    if os.fstat(directory).st_dev != device:
-        os.close(directory)
-        raise OSError(errno.EBUSY, "a filesystem is mounted here, not removing", path)
-    return directory
 
 
 # --- volumes ------------------------------------------------------------------------------------------------------

@@ -257,6 +257,19 @@ def test_a_hostile_layer_leaves_nothing(store: ImageStore, tmp_path: Path) -> No
     assert list(store.scratch.iterdir()) == []
 
 
+def test_what_a_killed_load_left_is_removed_however_deep(store: ImageStore, tmp_path: Path) -> None:
+    left = store.scratch / "layer-left"
+    left.mkdir()
+    here = os.open(left, os.O_PATH)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=here)
+        here, above = os.open("d", os.O_PATH, dir_fd=here), here
+        os.close(above)
+    os.close(here)
+    load(store, docker_archive(tmp_path / "a.tar", LAYERS, ["x"]), QUIET)
+    assert list(store.scratch.iterdir()) == []
+
+
 MANIFEST = b'[{"Config": "c", "RepoTags": ["x"], "Layers": ["l"]}]'
 
 

@@ -244,6 +244,8 @@ HOSTILE = {
     "time that is none": ([file("a", b"", pax_headers={"mtime": "nan"})], "modification time"),
     "time without end": ([file("a", b"", pax_headers={"mtime": "1e400"})], "modification time"),
     "unknown type": ([other("a", b"Z")], "unknown"),
+    "too deep": ([file("d/" * 256 + "f", b"")], "deeper than 256"),
+    "hard link to what is too deep": ([hard_link("a", "d/" * 256 + "f")], "deeper than 256"),
     "name too long": ([file("n" * 300, b"")], "too long"),
 }  # fmt: skip
 
@@ -270,6 +272,12 @@ def test_a_lower_layers_link_leads_nowhere_outside(unpack: Unpack, tmp_path: Pat
     assert (top / str(outside).lstrip("/") / "file").read_text() == "x"
     with pytest.raises(ImageError, match="too many links"):
         unpack(file("loop/file", b"x"))
+
+
+def test_a_lower_layers_link_leads_no_deeper_than_a_path(unpack: Unpack) -> None:
+    unpack(folder("d/" * 200), link("l", "d/" * 200))
+    with pytest.raises(ImageError, match="deeper than 256"):
+        unpack(file("l/" + "d/" * 200 + "f", b""))
 
 
 def test_too_many_members_are_refused(unpack: Unpack) -> None:
