@@ -47,12 +47,14 @@ class Hooks:
     async def post_start(self, work: Work, pod: Object, name: str) -> ContainerStatus | None:
         """Run a started container's postStart; return the container if it must not live.
 
-        A Pod that must go does not wait for it.
+        A Pod that must go does not wait for it. Until then the container is not said to run, one that fails not at all.
         """
         container, running = self._find(pod, name)
         handler = (container.get("lifecycle") or {}).get("postStart")
         if not handler or running is None:
             return None
+        hooked = self._parts.memory(uid_of(pod)).hooked
+        hooked.add(running.id)
         hook = asyncio.create_task(self._run(pod, container, running, handler))
         killed = asyncio.create_task(work.killed.wait())
         try:
@@ -66,6 +68,7 @@ class Hooks:
             return running
         finally:
             await _end(hook, killed)
+        hooked.discard(running.id)
         return None
 
     async def pre_stop(self, pod: Object, status: ContainerStatus) -> None:

@@ -5,7 +5,8 @@ Everything here comes from the runtime. Attempts count from 0: a container's att
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 from minipod.client import Object
 from minipod.runtime.service import RuntimeState
@@ -78,6 +79,11 @@ class ObservedPod:
     def next_sandbox_attempt(self) -> int:
         """The attempt number of the next sandbox."""
         return max((each.attempt + 1 for each in self.sandboxes), default=0)
+
+    def without(self, identifiers: Collection[str]) -> "ObservedPod":
+        """Return the same without some containers."""
+        kept = tuple(each for each in self.containers if each.id not in identifiers)
+        return self if len(kept) == len(self.containers) else replace(self, containers=kept)
 
     def attempts(self, name: str) -> tuple[ObservedContainer, ...]:
         """Return the known attempts of a container, the newest first."""

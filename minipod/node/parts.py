@@ -73,6 +73,7 @@ class Memory:
     enforced: Object | None = None  # resources of the whole Pod, since they were changed
     resize: Resize | None = None  # one that waits or has failed
     failure: tuple[str, str] | None = None  # (reason, message): the node has failed the Pod
+    hooked: set[str] = field(default_factory=set)  # containers whose postStart has not returned
     rejected: bool = False  # ... before anything of it was made
 
 
@@ -145,7 +146,10 @@ class Parts:
         return compute_probe_results(pod, self.observe(pod), self.probe_results)
 
     def report(self, pod: Object, *, urgent: bool = True, terminal: bool = False) -> Object:
-        """Compute the Pod's status and hand it to the writer; return it."""
+        """Compute the Pod's status and hand it to the writer; return it.
+
+        A container is not said to run before its postStart has returned.
+        """
         memory = self.memory(uid_of(pod))
         current = self.current(pod)
         facts = NodeFacts(
@@ -160,7 +164,8 @@ class Parts:
             enforced=memory.enforced,
             resize=memory.resize,
         )
-        status = compute_pod_status(current, self.observe(pod), self.clock.now(), facts=facts)
+        seen = self.observe(pod).without(memory.hooked)
+        status = compute_pod_status(current, seen, self.clock.now(), facts=facts)
         self.statuses.set(pod, status, urgent=urgent)
         return status
 

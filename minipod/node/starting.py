@@ -140,7 +140,10 @@ class Starter:
         if failed is None:
             return True
         self._parts.event(pod, "Normal", "Killing", "FailedPostStartHook", name)
-        await self._stopper.stop_politely(pod, failed.id, spec_grace(pod))
+        try:
+            await self._stopper.stop_politely(pod, failed.id, spec_grace(pod))
+        finally:
+            self._parts.memory(uid_of(pod)).hooked.discard(failed.id)
         return False
 
     # -- containers ------------------------------------------------------------------------------

@@ -27,6 +27,9 @@ def test_a_later_container_waits_for_post_start(shared: Instance) -> None:
     wait_until(lambda: _running(shared, "hooked") == ["c0"], "the first container")
     for _ in range(5):  # each look takes a command's time; the second container would have come
         assert _running(shared, "hooked") == ["c0"]
+    found = wait_pod(shared, "hooked", lambda p: p["status"].get("podIP"), "word of its beginning")
+    assert status_of(found, "c0")["state"] == {"waiting": {"reason": "ContainerCreating"}}
+    assert (found["status"]["phase"], status_of(found, "c0")["ready"]) == ("Pending", False)
     pid = next(c["pid"] for c in inspect(shared, "hooked")["containers"] if c["name"] == "c0")
     Path(f"/proc/{pid}/root/tmp/go").touch()
     wait_pod(shared, "hooked", lambda p: status_of(p, "c1")["ready"], "the second container")
