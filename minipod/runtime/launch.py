@@ -212,10 +212,13 @@ def _is_handed_over(descriptor: int, identity: Identity | None) -> bool:
 
 def _devices(directory: str, below: str) -> Iterator[tuple[str, int, int]]:
     """List the nodes and directories of the host's /dev."""
-    for entry in os.scandir(directory):
+    for entry in list(os.scandir(directory)):
         if entry.name in _NOT_COPIED:
             continue
-        found = entry.stat(follow_symlinks=False)
+        try:
+            found = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            continue  # unplugged just now
         mode, path = found.st_mode, below + entry.name
         if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
             yield path, mode, found.st_rdev

@@ -13,6 +13,7 @@ from minipod.linux import capabilities, cgroup, seccomp
 from minipod.linux.mounts import mounts
 from minipod.runtime import execute
 from minipod.runtime.launch import Stdio, launch
+from minipod.runtime.launch import _devices as devices_below
 from minipod.runtime.launched import LaunchError
 from minipod.runtime.operations import Operation, Step
 from minipod.runtime.plan import SandboxRef, compute_exec_plan
@@ -233,6 +234,15 @@ def some_disk() -> str:
     ]
     number = found[0].stat().st_rdev if found else os.makedev(8, 0)
     return f"{os.major(number)} {os.minor(number)}"
+
+
+def test_a_device_that_is_unplugged_while_they_are_listed_is_left_out(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        os.mknod(tmp_path / name, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    listed = devices_below(str(tmp_path), "")
+    first, *_ = next(listed)
+    (tmp_path / ("two" if first == "one" else "one")).unlink()
+    assert list(listed) == []
 
 
 @pytest.mark.parametrize("mixed", [False, True])
