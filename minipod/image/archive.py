@@ -178,8 +178,10 @@ def _read_docker(
     limits: Limits,
 ) -> Iterator[_Found]:
     for entry in _docker_entries(source, limits):
-        tags = [str(tag) for tag in entry.get("RepoTags") or ()]
-        names = _named(tags, given, source.what)
+        tags = entry.get("RepoTags") or []
+        if not isinstance(tags, list):
+            raise ImageError(f'{source.what}: "RepoTags" in manifest.json is not a list')
+        names = _named([str(tag) for tag in tags], given, source.what)
         yield _Found(_read_docker_image(store, source, entry, progress, limits), names)
 
 

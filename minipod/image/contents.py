@@ -99,6 +99,8 @@ def ensure_layers(
         raise ImageError(
             f"the manifest has {len(layers)} layers, the configuration {len(diff_ids)}"
         )
+    for layer in layers:
+        _check_size(store, layer)
     below: list[Path] = []
     for number, (layer, diff_id, chain_id) in enumerate(
         zip(layers, diff_ids, model.compute_chain_ids(diff_ids), strict=True), 1
@@ -109,6 +111,15 @@ def ensure_layers(
             lower = LowerLayers(below[::-1])
             _unpack(store, layer, diff_id, target, lower, limits, progress)
         below.append(target)
+
+
+def _check_size(store: ImageStore, layer: Descriptor) -> None:
+    """Hold a blob that was here before against what this manifest says of it."""
+    size = store.blob_path(layer.digest).stat().st_size
+    if size != layer.size:
+        raise ImageError(
+            f'layer "{layer.digest[:19]}" has {size} bytes, the manifest announces {layer.size}'
+        )
 
 
 def _unpack(

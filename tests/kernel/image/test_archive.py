@@ -70,8 +70,13 @@ def docker_archive(
     return path
 
 
-def oci_layout(path: Path, layers: list[bytes], name: str | None, **changed: object) -> Path:
-    """Write an OCI layout folder with gzipped layers, through an index of two platforms."""
+def oci_layout(
+    path: Path, layers: list[bytes], name: str | None, excess: int = 0, **changed: object
+) -> Path:
+    """Write an OCI layout folder with gzipped layers, through an index of two platforms.
+
+    The manifest announces `excess` bytes of each layer that are not there.
+    """
     blobs = path / "blobs" / "sha256"
     blobs.mkdir(parents=True)
 
@@ -79,7 +84,9 @@ def oci_layout(path: Path, layers: list[bytes], name: str | None, **changed: obj
         (blobs / digest(data).partition(":")[2]).write_bytes(data)
         return {"mediaType": kind, "digest": digest(data), "size": len(data)}
 
-    parts = [add(gzip.compress(layer), model.LAYER_TYPE + "+gzip") for layer in layers]
+    packed = [gzip.compress(layer, mtime=0) for layer in layers]
+    kind = model.LAYER_TYPE + "+gzip"
+    parts = [{**add(data, kind), "size": len(data) + excess} for data in packed]
     described = add(config(layers, **changed), model.CONFIG_TYPE)
     manifest = add(
         json.dumps({"schemaVersion": 2, "config": described, "layers": parts}).encode(),
@@ -249,6 +256,16 @@ def test_a_changed_blob_is_refused(store: ImageStore, tmp_path: Path) -> None:
     check_content(load(store, layout, QUIET)[0])
 
 
+@pytest.mark.parametrize("excess", [-1, 10**30])
+def test_a_layer_that_is_here_already_has_the_size_that_is_announced(
+    store: ImageStore, tmp_path: Path, excess: int
+) -> None:
+    load(store, oci_layout(tmp_path / "good", LAYERS, "app:1"), QUIET)
+    with pytest.raises(ImageError, match="the manifest announces"):
+        load(store, oci_layout(tmp_path / "bad", LAYERS, "app:2", excess), QUIET)
+    assert [image.reference for image in store.list()] == ["docker.io/library/app:1"]
+
+
 def test_a_hostile_layer_leaves_nothing(store: ImageStore, tmp_path: Path) -> None:
     layers = [LAYERS[0], tar(file("../escape", b"x"))]
     with pytest.raises(ImageError, match=r'member "\.\./escape" is refused'):
@@ -282,6 +299,7 @@ MANIFEST = b'[{"Config": "c", "RepoTags": ["x"], "Layers": ["l"]}]'
         (tar(file("manifest.json", b"{}")), "not a list of images"),
         (tar(file("manifest.json", b"[]")), "no images"),
         (tar(file("manifest.json", b"[{}]"), file("x", b"")), "no name"),
+        (tar(file("manifest.json", b'[{"RepoTags": 7}]')), "not a list"),
         (tar(file("manifest.json", MANIFEST)), '"c" is missing'),
         (tar(file("manifest.json", MANIFEST), file("c", b"[]")), "not a JSON object"),
         (tar(file("manifest.json", MANIFEST), file("c", b"[" * 100_000)), "not JSON"),
