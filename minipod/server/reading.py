@@ -196,16 +196,14 @@ def _list_expired(request: Request) -> StatusError:
 
 
 def check_list_options(given: Mapping[str, str]) -> None:
-    """Refuse versions and matches that do not go together (upstream's ValidateListOptions). Raises Invalid."""
+    """Refuse versions and matches that do not go together (upstream's ValidateListOptions). Raises Invalid, BadRequest."""
     version, match = given.get("resourceVersion", ""), given.get("resourceVersionMatch", "")
     causes: list[Cause] = []
-    if given.get("continue") and version not in ("", "0"):
-        raise bad_request("specifying resource version is not allowed when using continue")
-    if match and given.get("continue"):
-        causes.append(_forbidden("resourceVersionMatch", "is forbidden when continue is provided"))
-    elif match and not version:
+    if match and not version:
         why = "is forbidden unless resourceVersion is provided"
         causes.append(_forbidden("resourceVersionMatch", why))
+    if match and given.get("continue"):
+        causes.append(_forbidden("resourceVersionMatch", "is forbidden when continue is provided"))
     if match and match not in _MATCHES:
         causes.append(field.not_supported("resourceVersionMatch", match, _MATCHES))
     if match == "Exact" and version == "0":
@@ -215,6 +213,8 @@ def check_list_options(given: Mapping[str, str]) -> None:
         causes.append(_forbidden("sendInitialEvents", "is forbidden for list"))
     if causes:
         raise invalid(_LIST_OPTIONS, "", causes)
+    if given.get("continue") and version not in ("", "0"):
+        raise bad_request("specifying resource version is not allowed when using continue")
 
 
 _MATCHES = ("Exact", "NotOlderThan", "")
@@ -228,17 +228,16 @@ def check_watch_options(given: Mapping[str, str]) -> None:
     """Refuse what makes no sense for a watch (KEP-3157). Raises Invalid."""
     match, initial = given.get("resourceVersionMatch", ""), given.get("sendInitialEvents", "")
     causes: list[Cause] = []
+    if initial and match != "NotOlderThan":
+        why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+        causes.append(field.forbidden("resourceVersionMatch", why))
     if match and not initial:
         why = "is forbidden for watch unless sendInitialEvents is provided"
         causes.append(_forbidden("resourceVersionMatch", why))
-    if initial and match != "NotOlderThan":
-        if match:
-            causes.append(field.not_supported("resourceVersionMatch", match, ("NotOlderThan",)))
-        else:
-            why = 'sendInitialEvents requires setting resourceVersionMatch to "NotOlderThan"'
-            causes.append(field.forbidden("resourceVersionMatch", why))
-    if initial and given.get("continue"):
-        causes.append(_forbidden("continue", "is forbidden for watch"))
+    if match and match != "NotOlderThan":
+        causes.append(field.not_supported("resourceVersionMatch", match, ("NotOlderThan",)))
+    if match and given.get("continue"):
+        causes.append(_forbidden("resourceVersionMatch", "is forbidden when continue is provided"))
     if causes:
         raise invalid(_LIST_OPTIONS, "", causes)
 

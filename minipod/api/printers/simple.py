@@ -25,11 +25,7 @@ CONFIG_MAP_COLUMNS = (
     Column("Data", type="string", description="How many keys it has."),
     AGE,
 )
-SERVICE_ACCOUNT_COLUMNS = (
-    NAME,
-    Column("Secrets", type="string", description="How many Secrets it refers to."),
-    AGE,
-)
+SERVICE_ACCOUNT_COLUMNS = (NAME, AGE)
 # Of kinds that declare no columns.
 DEFAULT_COLUMNS = (NAME, Column("Created At", type="date", description="When it was made."))
 
@@ -52,7 +48,7 @@ def config_map_cells(config_map: Object, now: datetime) -> list[Any]:
 
 def service_account_cells(account: Object, now: datetime) -> list[Any]:
     """Return the cells of a ServiceAccount's row."""
-    return row(account, now, len(account.get("secrets") or ()))
+    return row(account, now)
 
 
 def scale_cells(scale: Object, now: datetime) -> list[Any]:

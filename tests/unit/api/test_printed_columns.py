@@ -99,7 +99,7 @@ COLUMNS = {
     "roles.rbac.authorization.k8s.io": "Name, Created At:date",
     "runtimeclasses.node.k8s.io": "Name, Handler, Age",
     "secrets": "Name, Type, Data, Age",
-    "serviceaccounts": "Name, Secrets, Age",
+    "serviceaccounts": "Name, Age",
     "servicecidrs.networking.k8s.io": "Name, CIDRs, Age",
     "services": "Name, Type, Cluster-IP, External-IP, Port(s), Age, Selector+",
     "statefulsets.apps": f"Name, Ready, Age, {POD_PARTS}",

@@ -201,3 +201,42 @@ def test_many_watchers_see_every_version_in_order(tmp_path: Path) -> None:
             assert seen == versions
 
     serve(tmp_path, body, limits=Limits(ring_events=10))
+
+
+@pytest.mark.parametrize(
+    ("query", "causes"),
+    [
+        (
+            "watch=1&sendInitialEvents=true",
+            ["sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"],
+        ),
+        (
+            "watch=1&sendInitialEvents=true&resourceVersionMatch=Exact",
+            [
+                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+                'Unsupported value: "Exact": supported values: "NotOlderThan"',
+            ],
+        ),
+        (
+            "watch=1&resourceVersionMatch=NotOlderThan&continue=x",
+            [
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+                "resourceVersionMatch is forbidden when continue is provided",
+            ],
+        ),
+        (
+            "resourceVersion=5&resourceVersionMatch=Exact&continue=x",
+            ["resourceVersionMatch is forbidden when continue is provided"],
+        ),
+    ],
+)
+def test_options_that_do_not_go_together_are_all_told(
+    tmp_path: Path, query: str, causes: list[str]
+) -> None:
+    async def body(api: Api) -> None:
+        answer = await api("GET", f"{CONFIG_MAPS}?{query}")
+        assert answer.status == 422
+        told = [each["message"] for each in answer.body["details"]["causes"]]
+        assert [each.removeprefix("Forbidden: ") for each in told] == causes
+
+    serve(tmp_path, body)
