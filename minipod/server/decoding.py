@@ -37,6 +37,7 @@ def decode_object(kind: Kind, body: Any, request: Request, warnings: list[str]) 
     kept = schema.normalize(kind.schema_name, given.value)
     obj = {**kept, "kind": kind.kind, "apiVersion": kind.api_version}
     obj["metadata"] = _without_empty(kept.get("metadata") or {})
+    _drop_repeated_owners(obj["metadata"], request, warnings)
     _check_identity(kind, obj["metadata"], request)
     return {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": obj["metadata"], **obj}
 
@@ -47,6 +48,26 @@ _EMPTY_IS_NONE = ("labels", "annotations", "finalizers", "ownerReferences")
 def _without_empty(metadata: Object) -> Object:
     """Return metadata as upstream keeps it: a list or map of nothing is not there."""
     return {name: value for name, value in metadata.items() if value or name not in _EMPTY_IS_NONE}
+
+
+def _drop_repeated_owners(metadata: Object, request: Request, warnings: list[str]) -> None:
+    """Keep each owner once, in place, and say so; a patch's result has been through upstream's admission by then."""
+    kept: list[Object] = []
+    repeated = []
+    for owner in metadata.get("ownerReferences") or ():
+        if owner in kept:
+            repeated.append(owner.get("uid") or "")
+        else:
+            kept.append(owner)
+    if not repeated:
+        return
+    metadata["ownerReferences"] = kept
+    when = " after mutating admission happens" if request.verb == "patch" else ""
+    warnings.append(
+        f".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, "
+        "and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: "
+        + ", ".join(repeated)
+    )
 
 
 def _check_type(kind: Kind, body: Object) -> None:

@@ -59,17 +59,21 @@ class Deleter:
         return One(presented(kind, value), kind)
 
     async def delete_collection(self, request: Request, kind: Kind) -> Many:
-        """Delete every selected object; those that go meanwhile are no failure. Answers what was there."""
+        """Delete every selected object, with a `limit` the first ones; answers what was there.
+
+        Those that go meanwhile are no failure.
+        """
         wanted = _wanted(request)
-        entries = self._reader.matching(request, kind)
-        revision = self._store.revision
-        for entry in entries:
+        found = self._reader.list_objects(request, kind)
+        for item in found.items:
+            name = wire.decode(item)["metadata"]["name"]
+            key = keys.object_key(kind, request.namespace, name)
             try:
-                await self._delete(kind, entry.key, entry.key.rpartition("/")[2], wanted)
+                await self._delete(kind, key, name, wanted)
             except StatusError as error:
                 if error.reason != "NotFound":
                     raise
-        return Many(kind, [presented(kind, entry.value) for entry in entries], revision)
+        return found
 
     async def _delete(
         self, kind: Kind, key: str, name: str, wanted: DeleteOptions

@@ -4,6 +4,7 @@ import os
 import secrets
 import time
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -139,14 +140,21 @@ def anew(kind: Kind, given: Object) -> Object:
 def check_preconditions(kind: Kind, uid: str, resource_version: str, old: Object) -> None:
     """Refuse to delete another object, or another version, than the caller means. Raises Conflict."""
     found = old["metadata"]
+    why = ""
     if uid and uid != found["uid"]:
-        raise uid_conflict(kind, found["name"], uid, found["uid"])
-    if resource_version and resource_version != found["resourceVersion"]:
         why = (
-            f"Precondition failed: ResourceVersion in precondition: {resource_version}, "
-            f"ResourceVersion in object meta: {found['resourceVersion']}"
+            f"the UID in the precondition ({uid}) does not match the UID in record ({found['uid']}). "
+            "The object might have been deleted and then recreated"
         )
-        raise conflict(kind, found["name"], why)
+    elif resource_version and resource_version != found["resourceVersion"]:
+        why = (
+            f"the ResourceVersion in the precondition ({resource_version}) does not match the ResourceVersion "
+            f"in record ({found['resourceVersion']}). The object might have been modified"
+        )
+    if why:
+        raise conflict(
+            replace(kind, plural=kind.kind), found["name"], why
+        )  # upstream names the kind
 
 
 def uid_conflict(kind: Kind, name: str, wanted: str, found: str) -> Exception:

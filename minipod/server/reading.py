@@ -196,7 +196,7 @@ def _list_expired(request: Request) -> StatusError:
 
 
 def check_list_options(given: Mapping[str, str]) -> None:
-    """Refuse versions and matches that do not go together (upstream's ValidateListOptions). Raises Invalid, BadRequest."""
+    """Refuse versions and matches that do not go together (ValidateListOptions). Raises Invalid, BadRequest."""
     version, match = given.get("resourceVersion", ""), given.get("resourceVersionMatch", "")
     causes: list[Cause] = []
     if match and not version:

@@ -140,6 +140,58 @@ def test_a_collection_is_deleted_as_selected(tmp_path: Path) -> None:
     serve(tmp_path, body)
 
 
+def test_a_limit_holds_for_a_collection_that_is_deleted(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        for name in "abcd":
+            await api.make(CONFIG_MAPS, config_map(name))
+        first = (await api("DELETE", f"{CONFIG_MAPS}?limit=3")).body
+        assert [each["metadata"]["name"] for each in first["items"]] == ["a", "b", "c"]
+        assert first["metadata"]["continue"]
+        left = (await api("GET", CONFIG_MAPS)).body["items"]
+        assert [each["metadata"]["name"] for each in left] == ["d"]
+
+    serve(tmp_path, body)
+
+
+def test_what_does_not_meet_its_preconditions_is_told_as_upstream_does(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        found = (await api.make(CONFIG_MAPS, config_map("a")))["metadata"]
+        other = await api("DELETE", f"{CONFIG_MAPS}/a", {"preconditions": {"uid": "u"}})
+        assert (other.status, other.body["message"]) == (
+            409,
+            'Operation cannot be fulfilled on ConfigMap "a": the UID in the precondition (u) does not match the UID '
+            f"in record ({found['uid']}). The object might have been deleted and then recreated",
+        )
+        older = await api("DELETE", f"{CONFIG_MAPS}/a", {"preconditions": {"resourceVersion": "1"}})
+        assert (older.status, older.body["message"]) == (
+            409,
+            'Operation cannot be fulfilled on ConfigMap "a": the ResourceVersion in the precondition (1) does not '
+            f"match the ResourceVersion in record ({found['resourceVersion']}). The object might have been modified",
+        )
+
+    serve(tmp_path, body)
+
+
+def test_an_owner_that_is_given_twice_is_kept_once(tmp_path: Path) -> None:
+    async def body(api: Api) -> None:
+        owner = {"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "u"}
+        twice = config_map("a")
+        twice["metadata"]["ownerReferences"] = [owner, {**owner, "uid": "v"}, owner]
+        made = await api("POST", CONFIG_MAPS, twice)
+        owners = made.body["metadata"]["ownerReferences"]
+        assert [each["uid"] for each in owners] == ["u", "v"]
+        [warning] = made.warnings
+        assert ".metadata.ownerReferences contains duplicate entries; API server dedups" in warning
+        assert warning.endswith('duplicate UID(s) observed: u"')
+        merge = "application/merge-patch+json"
+        patch = {"metadata": {"ownerReferences": [owner, owner]}}
+        changed = await api("PATCH", f"{CONFIG_MAPS}/a", patch, Content_Type=merge)
+        assert len(changed.body["metadata"]["ownerReferences"]) == 1
+        assert "duplicate entries after mutating admission happens" in changed.warnings[0]
+
+    serve(tmp_path, body)
+
+
 def test_a_namespace_goes_once_its_finalizers_are_gone(tmp_path: Path) -> None:
     async def body(api: Api) -> None:
         await api.make("/api/v1/namespaces", {"metadata": {"name": "lab"}})
