@@ -23,6 +23,9 @@ def main() -> None:
         stream=sys.stderr,
     )
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    logging.raiseExceptions = (
+        False  # a full disk has no room for a record, nor for a traceback instead of it
+    )
     try:
         place = layout(options.root)
         if options.shutdown_shim:

@@ -141,7 +141,7 @@ class Containers:
         if failure.reason == "StartError":
             container.record.started_at = time.time()
             container.record.finish(time.time(), START_ERROR_CODE, "StartError", str(failure))
-            self._core.files.write(container.record)
+            self._core.files.follow(container.record)
         else:
             self.forget(container)
             CgroupRemoval(self._core, container.record.cgroup, lambda _problem: None)
@@ -198,7 +198,7 @@ class Containers:
         record.signal = ended.signal
         reason = compute_reason(ended.code, record.oom_killed)
         record.finish(container.ended_at, ended.code, reason)
-        self._core.files.write(record)
+        self._core.files.follow(record)
         point("shim.container.finished")
         self._release(container)
         self._core.publish({"event": "container-exited", "container": record.status()})

@@ -5,11 +5,11 @@ served per turn: control traffic never waits behind a flood, and the kernel's re
 descriptor to its end, shares the turns fairly among floods.
 """
 
+import contextlib
 import heapq
 import os
 import select
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -120,9 +120,15 @@ class Loop:
                 handler()
 
 
+def report(problem: str) -> None:
+    """Say something on standard error, a file: that its disk is full must not end the shim, and every container."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"minipod shim: {problem}\n".encode())
+
+
 def guarded(callback: Callable[..., None], *arguments: object) -> None:
     """Call, and report what it raises to standard error: one bad turn must not end every container."""
     try:
         callback(*arguments)
     except Exception:  # noqa: BLE001
-        print(f"minipod shim: {traceback.format_exc()}", file=sys.stderr, flush=True)
+        report(traceback.format_exc())

@@ -120,10 +120,20 @@ class RecordFiles:
         """Ensure the record's file, with the whole spec while something may still run by it. Raises OSError."""
         path = self._path(record)
         temporary = path + ".new"
-        # An environment may hold what a Secret holds: nobody else's to read.
-        with open(temporary, "w", opener=_private) as file:
-            file.write(json.dumps({"record": plain(record), "spec": spec}))
-        os.rename(temporary, path)
+        try:
+            # An environment may hold what a Secret holds: nobody else's to read.
+            with open(temporary, "w", opener=_private) as file:
+                file.write(json.dumps({"record": plain(record), "spec": spec}))
+            os.rename(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+    def follow(self, record: SandboxRecord | ContainerRecord) -> None:
+        """Write what has happened already. Where a full disk leaves the former file, memory alone has the truth."""
+        with contextlib.suppress(OSError):
+            self.write(record)
 
     def read_spec(self, record: SandboxRecord | ContainerRecord) -> Plain | None:
         """Return the whole spec. Raises OSError or ValueError."""

@@ -4,6 +4,7 @@ A container whose parent is gone cannot be adopted: its exit code and its output
 cgroup and listed as exited, "ContainerStatusUnknown", 137, as the kubelet has it, and the node restarts it by policy.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Iterable
@@ -44,10 +45,10 @@ def recover(
     for container in containers:
         if container.state != "exited":
             container.finish(time.time(), UNKNOWN_EXIT_CODE, UNKNOWN_REASON, message)
-            files.write(container)
+            files.follow(container)
     for sandbox in sandboxes:
         sandbox.pid = 0
-        files.write(sandbox)
+        files.follow(sandbox)
     return sandboxes, containers, problems
 
 
@@ -58,7 +59,10 @@ def _explain(run: Path) -> str:
         rebooted = noted.read_text() != current
     except FileNotFoundError:
         rebooted = False
-    noted.write_text(current)
+    with contextlib.suppress(
+        OSError
+    ):  # a full disk: the next one may explain it wrongly, but starts
+        noted.write_text(current)
     if rebooted:
         return "the host was restarted while the container ran"
     return "the shim ended while the container ran, so its exit code is not known"

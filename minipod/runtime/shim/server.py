@@ -8,7 +8,6 @@ import select
 import signal
 import socket
 import struct
-import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from minipod.runtime.shim.commands import Commands
 from minipod.runtime.shim.connection import Connection, Request
 from minipod.runtime.shim.containers import Containers
 from minipod.runtime.shim.core import Core, Refusal
-from minipod.runtime.shim.loop import Loop, Timer
+from minipod.runtime.shim.loop import Loop, Timer, report
 from minipod.runtime.shim.records import Plain, RecordFiles
 from minipod.runtime.shim.recovery import recover
 from minipod.runtime.shim.sandboxes import Sandboxes
@@ -89,7 +88,10 @@ class Server:
         sandboxes, containers, problems = recover(
             self.core.files, self.layout.run, self._former_pod_cgroups(), self.core.cgroups
         )
-        self._pod_cgroups_file.write_text(self.pod_cgroups)
+        with contextlib.suppress(
+            OSError
+        ):  # a full disk: only a successor in another scope needs it
+            self._pod_cgroups_file.write_text(self.pod_cgroups)
         for sandbox in sandboxes:
             self.sandboxes.adopt(sandbox)
         for container in containers:
@@ -183,7 +185,7 @@ class Server:
         except Refusal as refusal:
             request.fail(refusal.reason, str(refusal), refusal.step)
         except Exception as error:  # noqa: BLE001
-            print(f"minipod shim: {traceback.format_exc()}", file=sys.stderr, flush=True)
+            report(traceback.format_exc())
             request.fail("InternalError", f"{type(error).__name__}: {error}")
         finally:
             for descriptor in request.descriptors:
@@ -256,7 +258,7 @@ class Server:
     def _terminate(self) -> None:
         """End on SIGTERM when nothing runs; a service manager's stop must not take the Pods along."""
         if any(sandbox.pid for sandbox in self.sandboxes.all.values()):
-            print("minipod shim: Pods are running, staying with them", file=sys.stderr, flush=True)
+            report("Pods are running, staying with them")
         else:
             self._end()
 

@@ -21,6 +21,7 @@ from minipod.runtime.protocol import Decoder
 from minipod.runtime.shim.connection import Connection, Request
 from minipod.runtime.shim.containers import Container
 from minipod.runtime.shim.logs import LineStream, LogFile
+from minipod.runtime.shim.loop import report
 from minipod.runtime.shim.output import ClientPipe
 from minipod.runtime.shim.processes import Exit
 from minipod.runtime.shim.records import ContainerRecord, Plain, SandboxRecord, from_fields
@@ -61,7 +62,7 @@ class Upgrade:
             self._replace(request)
             return
         problem = f"the new program refuses this shim's state (exit code {ended.code})"
-        print(f"minipod shim: upgrade abandoned: {problem}", file=sys.stderr, flush=True)
+        report(f"upgrade abandoned: {problem}")
         if request:
             request.fail("UpgradeRefused", problem)
 

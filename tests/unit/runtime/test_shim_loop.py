@@ -56,7 +56,7 @@ def test_timers_come_in_order_and_can_be_cancelled() -> None:
     assert seen == ["first", "second"]
 
 
-def test_a_failing_handler_does_not_end_the_loop(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failing_handler_does_not_end_the_loop(capfd: pytest.CaptureFixture[str]) -> None:
     loop = Loop()
 
     def fail() -> None:
@@ -68,7 +68,7 @@ def test_a_failing_handler_does_not_end_the_loop(capsys: pytest.CaptureFixture[s
     loop.call_at(0, fail)
     loop.call_at(1, stop)
     loop.run()
-    assert "ZeroDivisionError" in capsys.readouterr().err
+    assert "ZeroDivisionError" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
