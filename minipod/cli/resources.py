@@ -75,7 +75,8 @@ def quote(part: str) -> str:
     """Return one path segment, percent-encoded."""
     from urllib.parse import quote as percent
 
-    return part if part.replace("-", "").replace(".", "").isalnum() else percent(part, safe="")
+    plain = part.isascii() and part.replace("-", "").replace(".", "").isalnum()
+    return part if plain else percent(part, safe="")
 
 
 def find(api: "Api", word: str) -> list[Resource]:
