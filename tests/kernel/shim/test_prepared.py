@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,9 @@ async def test_a_container_prepares_itself_and_runs_when_its_turn_comes(shim: Sh
     first, _, one = await prepared(shim, "sleep", "1000")
     second, _, two = await prepared(shim, "sleep", "2000")
     assert (await shim.runtime.state()).containers == ()  # not before they are started
+    released = time.time()
     status, _ = await second.start()
+    assert status.created_at >= released  # it may have been ready for a while
     assert Path(f"/proc/{two}/cmdline").read_bytes() == b"sleep\x002000\0"
     assert (status.pid, status.state) == (two, "running")
     assert is_waiting(one)
