@@ -59,7 +59,8 @@ def to_v1(autoscaler: Object) -> Object:
     _put(annotations, CURRENT_METRICS, current)
     _put(annotations, CONDITIONS, status.get("conditions"))
     _put(annotations, BEHAVIOR, spec.get("behavior"))
-    told = {name: status[name] for name in _PLAIN_STATUS if name in status}
+    told = {"currentReplicas": 0, "desiredReplicas": 0}  # which v1 always shows
+    told |= {name: status[name] for name in _PLAIN_STATUS if name in status}
     for each in status.get("currentMetrics") or ():
         share = _cpu_share(each, "current")
         if share is not None:

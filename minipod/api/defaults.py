@@ -1,6 +1,7 @@
 """Defaulting: what an object that leaves fields open means. Pods have a file of their own (`pod_defaults`)."""
 
 import base64
+from copy import deepcopy
 from typing import Any
 
 from minipod.api.kind import Kind
@@ -14,6 +15,13 @@ def apply_defaults(kind: Kind, obj: Object) -> None:
     if obj.get("metadata") is None:
         obj["metadata"] = {}
     kind.hooks.defaults(obj)
+    complete_status(kind, obj)
+
+
+def complete_status(kind: Kind, obj: Object) -> None:
+    """Give an object the status that upstream's has at least, in place: clients look into it unasked."""
+    if kind.has_status:
+        obj["status"] = {**deepcopy(kind.zero_status), **(obj.get("status") or {})}
 
 
 def default_secret(secret: Object) -> None:

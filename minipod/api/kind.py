@@ -143,7 +143,8 @@ class Kind:
     """One kind of object that the API serves.
 
     `schema_name` names its definition in `schema` ("" for none: any content is accepted). `has_status` says that
-    status is a subresource, which create and update leave alone. `generation` says that metadata.generation counts
+    status is a subresource, which create and update leave alone, and `zero_status` what a status has at least: the
+    fields that upstream's always show. `generation` says that metadata.generation counts
     changes of the spec. `name_rule` names the function of `names` that a name must satisfy. `orphans_dependents`
     says that a delete that does not say what becomes of the dependents sets them free, as of old.
     `create_on_update` says that an update makes an object that is not there, `unconditional_update` that it need
@@ -175,6 +176,7 @@ class Kind:
     stored_as: tuple[str, str, str] | None = None
     computed: bool = False
     deprecation: str = ""
+    zero_status: Object = field(default_factory=dict, compare=False, repr=False)
     hooks: Hooks = field(default_factory=Hooks, compare=False, repr=False)
 
     @property

@@ -60,6 +60,12 @@ POD_DISRUPTION_BUDGET = Kind(
     subresources=(Subresource("status", "PodDisruptionBudget", _STATUS_VERBS),),
     schema_name="io.k8s.api.policy.v1.PodDisruptionBudget",
     has_status=True,
+    zero_status={
+        "disruptionsAllowed": 0,
+        "currentHealthy": 0,
+        "desiredHealthy": 0,
+        "expectedPods": 0,
+    },
     generation=True,
     unconditional_update=False,
     name_rule="path_segment",
@@ -107,6 +113,7 @@ HORIZONTAL_POD_AUTOSCALER = Kind(
     subresources=(Subresource("status", "HorizontalPodAutoscaler", _STATUS_VERBS),),
     schema_name="io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler",
     has_status=True,
+    zero_status={"desiredReplicas": 0},
     hooks=hooks_in(_AUTOSCALING, "HORIZONTAL_POD_AUTOSCALER"),
 )
 HORIZONTAL_POD_AUTOSCALER_V1 = Kind(
@@ -119,6 +126,7 @@ HORIZONTAL_POD_AUTOSCALER_V1 = Kind(
     subresources=(Subresource("status", "HorizontalPodAutoscaler", _STATUS_VERBS),),
     schema_name="io.k8s.api.autoscaling.v1.HorizontalPodAutoscaler",
     has_status=True,
+    zero_status={"currentReplicas": 0, "desiredReplicas": 0},
     stored_as=_AUTOSCALERS,
     hooks=hooks_in(_AUTOSCALING, "HORIZONTAL_POD_AUTOSCALER_V1"),
 )

@@ -19,6 +19,7 @@ SERVICE = Kind(
     ),
     schema_name="io.k8s.api.core.v1.Service",
     has_status=True,
+    zero_status={"loadBalancer": {}},
     name_rule="dns1123_label",
     create_on_update=True,
     hooks=hooks_in(_SERVICES, "SERVICE"),
@@ -52,6 +53,7 @@ INGRESS = Kind(
     subresources=(Subresource("status", "Ingress", _STATUS_VERBS),),
     schema_name="io.k8s.api.networking.v1.Ingress",
     has_status=True,
+    zero_status={"loadBalancer": {}},
     generation=True,
     hooks=hooks_in(_NETWORKING, "INGRESS"),
 )

@@ -49,6 +49,7 @@ VOLUME_ATTACHMENT = Kind(
     subresources=(Subresource("status", "VolumeAttachment", _STATUS_VERBS),),
     schema_name=f"{_V1}.VolumeAttachment",
     has_status=True,
+    zero_status={"attached": False},
     unconditional_update=False,
     hooks=hooks_in(_STORAGE, "VOLUME_ATTACHMENT"),
 )

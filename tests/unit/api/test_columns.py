@@ -387,7 +387,7 @@ def test_kinds_with_little_to_show():
         "Name": "x", "Type": "Opaque", "Data": 2, "Age": "60m",
     }  # fmt: skip
     assert cells("configmaps", data={"a": ""}, binaryData={"b": ""})["Data"] == 2
-    assert cells("serviceaccounts")["Secrets"] == 0
+    assert cells("serviceaccounts") == {"Name": "x", "Age": "60m"}
     widget = Kind("example.com", "v1", "Widget", "widgets")
     [found] = table(widget, [{"metadata": {"name": "w"}}], True, NOW)["rows"]
     assert found["cells"] == ["w", ""]

@@ -198,3 +198,37 @@ def test_all_of_a_nodes_capacity_is_allocatable_unless_it_says_what_is(said):
 def test_a_negative_grace_period_is_one_second():
     assert defaulted_spec(terminationGracePeriodSeconds=-5)["terminationGracePeriodSeconds"] == 1
     assert defaulted_spec(terminationGracePeriodSeconds=0)["terminationGracePeriodSeconds"] == 0
+
+
+@pytest.mark.parametrize(
+    ("resource", "status"),
+    [
+        ("deployments.apps", {}),
+        ("replicasets.apps", {"replicas": 0}),
+        ("statefulsets.apps", {"replicas": 0, "availableReplicas": 0}),
+        ("services", {"loadBalancer": {}}),
+        ("ingresses.networking.k8s.io", {"loadBalancer": {}}),
+        ("volumeattachments.storage.k8s.io", {"attached": False}),
+        ("cronjobs.batch", {}),
+    ],
+)
+def test_clients_find_a_status_before_anybody_has_told_one(resource: str, status: dict) -> None:
+    kind, obj = kinds.by_resource(resource), {"metadata": {"name": "x"}, "spec": {}}
+    apply_defaults(kind, obj)
+    assert obj["status"] == status
+    obj["status"]["loadBalancer"] = {"ingress": []}
+    other = {"metadata": {"name": "y"}, "spec": {}}
+    apply_defaults(kind, other)
+    assert other["status"] == status
+
+
+def test_what_is_told_of_a_status_is_completed() -> None:
+    kind = kinds.by_resource("poddisruptionbudgets.policy")
+    obj = {"metadata": {"name": "x"}, "spec": {}, "status": {"currentHealthy": 3}}
+    apply_defaults(kind, obj)
+    assert obj["status"] == {
+        "disruptionsAllowed": 0,
+        "currentHealthy": 3,
+        "desiredHealthy": 0,
+        "expectedPods": 0,
+    }
