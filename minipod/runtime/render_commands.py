@@ -283,8 +283,9 @@ def _write_sysctl(operation: WriteSysctl, _: Context) -> list[str]:
 
 
 def _set_oom_score_adj(operation: SetOomScoreAdj, _: Context) -> list[str]:
+    # /proc is the host's here: a shell that is PID 1 of its namespace would find the host's first process at /proc/$$.
     return [
-        f"(echo {operation.value} >/proc/$$/oom_score_adj) 2>/dev/null || :  # lowering needs CAP_SYS_RESOURCE"
+        f"{{ echo {operation.value} >/proc/self/oom_score_adj; }} 2>/dev/null || :  # lowering needs CAP_SYS_RESOURCE"
     ]
 
 

@@ -12,7 +12,7 @@ from minipod.runtime.operations import Step
 from minipod.runtime.plan import compute_sandbox_plan
 from minipod.runtime.render import render
 from minipod.runtime.spec import ContainerSpec, Mount, User
-from tests.kernel.runtime.world import World, end
+from tests.kernel.runtime.world import SECURITY, World, end
 
 pytestmark = pytest.mark.kernel
 
@@ -42,6 +42,10 @@ def powers(pid: int) -> list[str]:
     wanted = ("Uid", "Gid", "Groups", "NoNewPrivs", "CapInh", "CapBnd", "CapAmb", "CapPrm")
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return [line.strip() for line in lines if line.partition(":")[0] in wanted]
+
+
+def oom_score(pid: int | str) -> str:
+    return Path(f"/proc/{pid}/oom_score_adj").read_text()
 
 
 def program(pid: int) -> tuple[bytes, bytes, str]:
@@ -78,6 +82,7 @@ def run_script(world: World, spec: ContainerSpec) -> tuple[int, int]:
 CASES = {
     "ordinary": {},
     "user": {"user": User(name="app", supplementary=(50,))},
+    "oom score": {"security": replace(SECURITY, oom_score_adj=345)},
     "directory": {"cwd": "/made/here", "env": ("A=it's $HOME", "B=")},
 }
 
@@ -115,6 +120,8 @@ def test_script_makes_what_launch_makes(
         namespaces(world.pause.pid, world.pause.pid),
         powers(world.pause.pid),
         mount_table(world.pause.pid),
+        oom_score(launched.pid),
+        oom_score(1),  # the host's first process, which the script must not take for its own
     )
     end(launched)
 
@@ -131,6 +138,8 @@ def test_script_makes_what_launch_makes(
             namespaces(pause, pause),
             powers(pause),
             mount_table(pause),
+            oom_score(container),
+            oom_score(1),
         )
         for got, wanted in zip(made, expected, strict=True):
             assert got == wanted
