@@ -99,7 +99,7 @@ _NODE = (
         "--eviction-hard",
         "SIGNAL<AMOUNT,...",
         "How much is to stay free; below it the node tells of pressure and takes no more Pods [default: "
-        "memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%,imagefs.available<15%,"
+        "memory.available<100Mi,nodefs.available<5%,nodefs.inodesFree<5%,imagefs.available<5%,"
         "imagefs.inodesFree<5%; memory.available<0% for none]",
     ),
     _Flag(

@@ -1,6 +1,6 @@
 """Whether the node runs out of something: the eviction signals, their thresholds, and the Node's pressure conditions.
 
-Names, defaults and wordings are the kubelet's (eviction manager). A condition stays for five minutes after its cause is
+Names and wordings are the kubelet's (eviction manager). A condition stays for five minutes after its cause is
 gone, so that Pods do not come and go with it. What it leads to: the Node is tainted (`controllers.node_lifecycle`) and
 takes no more Pods (`node.admission`). Nobody is evicted for it.
 """
@@ -14,9 +14,11 @@ from minipod.api.quantity import is_quantity, value
 from minipod.client import Object
 from minipod.paths import Layout
 
+# The kubelet's, but for the disks (10% and 15% there): it deletes images before it turns Pods away, and a machine that
+# is somebody's own is often as full. k3s has the same.
 DEFAULT_THRESHOLDS = (
-    "memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%,"
-    "imagefs.available<15%,imagefs.inodesFree<5%"
+    "memory.available<100Mi,nodefs.available<5%,nodefs.inodesFree<5%,"
+    "imagefs.available<5%,imagefs.inodesFree<5%"
 )
 HOLD = 300.0  # seconds (kubelet evictionPressureTransitionPeriod)
 MEMORY, DISK, PIDS = "MemoryPressure", "DiskPressure", "PIDPressure"
