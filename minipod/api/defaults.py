@@ -2,8 +2,10 @@
 
 import base64
 from copy import deepcopy
+from functools import cache
 from typing import Any
 
+from minipod.api.definitions import field_type
 from minipod.api.kind import Kind
 
 Object = dict[str, Any]
@@ -14,8 +16,15 @@ def apply_defaults(kind: Kind, obj: Object) -> None:
     obj["apiVersion"], obj["kind"] = kind.api_version, kind.kind
     if obj.get("metadata") is None:
         obj["metadata"] = {}
+    if obj.get("spec") is None and _has_spec(kind.schema_name):
+        obj["spec"] = {}  # a struct of upstream's, and no pointer
     kind.hooks.defaults(obj)
     complete_status(kind, obj)
+
+
+@cache
+def _has_spec(definition: str) -> bool:
+    return field_type(definition, "spec") is not None
 
 
 def complete_status(kind: Kind, obj: Object) -> None:
