@@ -67,6 +67,10 @@ class LaunchError(Exception):
         self.reason = reason
 
 
+class EndedEarly(LaunchError):
+    """A process has ended, or was killed, without a word on whether its program ran."""
+
+
 def failed(step: Step, number: int, message: str, reason: str = "") -> LaunchError:
     """Return the failure of a step."""
     summary = step.operation.summary()
@@ -315,7 +319,7 @@ class Launching:
         """The channel's other end is closed: by executing the program, or by the child's end."""
         if self.spawns or not self._prepared:
             code = self._close()
-            raise LaunchError("clone", 0, f"the child ended before its program ran ({code})", "")
+            raise EndedEarly("clone", 0, f"the child ended before its program ran ({code})", "")
         self._let_go()
         return Launched(self.pid, self.pidfd, tuple(self._times), self._terminal, self._identity)
 

@@ -22,7 +22,7 @@ from minipod.runtime.shim.launching import (
     open_combined,
 )
 from minipod.runtime.shim.loop import Timer
-from minipod.runtime.shim.processes import Exit
+from minipod.runtime.shim.processes import KILLED, Exit
 
 CHUNK_BYTES = 64 * 1024
 DRAIN_CHUNKS = 16  # at its end: no more than the largest pipe holds
@@ -69,7 +69,15 @@ class Commands:
         try:
             pipes = open_combined()
             references = {"container_pid": container.record.pid}
-            Launch(self._core, steps, pipes, references, done, place=container.place)
+            Launch(
+                self._core,
+                steps,
+                pipes,
+                references,
+                done,
+                place=container.place,
+                has_lost_container=lambda: container.ended is not None,
+            )
         except LaunchFailure as failure:
             done(failure)
 
@@ -84,7 +92,7 @@ class Commands:
         self._core.loop.watch_bulk(source, partial(self._on_readable, command))
         command.timer = self._core.loop.call_at(deadline, partial(self._time_out, command))
         on_exit = partial(self._on_exit, command)
-        if ended := self._core.processes.watch(pid, on_exit):
+        if ended := self._core.processes.watch(pid, on_exit) if pid else KILLED:
             on_exit(ended)
         elif request.connection.closed:
             self._kill(command)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from minipod.linux.passwd import Identity
 from minipod.runtime.codec import step_from_json
 from minipod.runtime.launch import Stdio, start
-from minipod.runtime.launched import Launched, LaunchError, Time
+from minipod.runtime.launched import EndedEarly, Launched, LaunchError, Time
 from minipod.runtime.shim.core import Core
 from minipod.runtime.shim.holding import Hold, is_stopped
 from minipod.runtime.shim.loop import Timer
@@ -36,7 +36,11 @@ class LaunchFailure(Exception):
 
 
 class Started(NamedTuple):
-    """A process that executes its program, when it did each of the steps that led there, and as whom."""
+    """A process that executes its program, when it did each of the steps that led there, and as whom.
+
+    `pid` is 0 when it was killed with its container before it could be told of: whether its program ran (perhaps it is
+    what ended the container) nobody knows, but what it has written is there.
+    """
 
     pid: int
     times: tuple[Time, ...]
@@ -153,16 +157,19 @@ class Launch:
         *,
         place: Place = NOWHERE,
         held: bool = False,
+        has_lost_container: Callable[[], bool] = lambda: False,
     ) -> None:
         """Clone the process. Raises LaunchFailure when it comes to nothing at once; the pipes are closed then.
 
-        One that is `held` prepares itself, but does not go past the plan's `AwaitTurn` before `release`.
+        One that is `held` prepares itself, but does not go past the plan's `AwaitTurn` before `release`. Where
+        `has_lost_container`, one that has ended without a word was killed with its container: it has not failed.
         """
         self._core = core
         self._pipes = pipes
         self._done = done
         self._killed = False
         self.held = held
+        self._has_lost_container = has_lost_container
         try:
             planned = [step_from_json(step) for step in steps]
             stdio = Stdio(*pipes.child)
@@ -204,9 +211,14 @@ class Launch:
         self._core.loop.unwatch(self._descriptor)  # before it is closed
         try:
             launched = self._launching.advance()
+        except EndedEarly as error:
+            if self._has_lost_container():
+                self._end_with_container()
+            else:
+                self._fail_by(error)
+            return
         except LaunchError as error:
-            reason = "CreateContainerError" if self._killed else error.reason or "StartError"
-            self._fail(LaunchFailure(reason, error.message, error.step))
+            self._fail_by(error)
             return
         except Exception as error:  # noqa: BLE001  (whoever waits must be told)
             self._launching.abandon()
@@ -244,6 +256,19 @@ class Launch:
         if launched.terminal >= 0:
             self._pipes.take_terminal(launched.terminal)
         self._done(Started(launched.pid, launched.times, launched.identity))
+
+    def _end_with_container(self) -> None:
+        self._let_go(None)
+        self._core.processes.forget(self.pid)
+        if self._pipes.terminal:
+            master, slave = os.openpty()  # one that reads as its end
+            os.close(slave)
+            self._pipes.take_terminal(master)
+        self._done(Started(0, ()))
+
+    def _fail_by(self, error: LaunchError) -> None:
+        reason = "CreateContainerError" if self._killed else error.reason or "StartError"
+        self._fail(LaunchFailure(reason, error.message, error.step))
 
     def _fail(self, failure: LaunchFailure) -> None:
         self._let_go(None)

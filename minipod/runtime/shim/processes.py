@@ -18,6 +18,9 @@ class Exit(NamedTuple):
     signal: int
 
 
+KILLED = Exit(128 + signal.SIGKILL, signal.SIGKILL)
+
+
 class Processes:
     """Who waits for which child."""
 

@@ -18,7 +18,7 @@ from minipod.runtime.shim.core import Core, Refusal, cgroup_path, number
 from minipod.runtime.shim.launching import Launch, LaunchFailure, Pipes, Started, open_stdio
 from minipod.runtime.shim.loop import Timer
 from minipod.runtime.shim.output import ClientPipe
-from minipod.runtime.shim.processes import Exit
+from minipod.runtime.shim.processes import KILLED, Exit
 
 SIGKILL_CODE = 137
 
@@ -66,7 +66,15 @@ class Sessions:
                 self._on_started(request, container, path, result, pipes)
 
         try:
-            Launch(self._core, steps, pipes, references, done, place=container.place)
+            Launch(
+                self._core,
+                steps,
+                pipes,
+                references,
+                done,
+                place=container.place,
+                has_lost_container=lambda: container.ended is not None,
+            )
         except LaunchFailure as failure:
             done(failure)
 
@@ -81,7 +89,7 @@ class Sessions:
             seconds = number(request.arguments, "timeout_seconds")
             session.timer = self._core.loop.call_later(seconds, partial(self.time_out, session))
         on_exit = partial(self.on_exit, session)
-        if ended := self._core.processes.watch(started.pid, on_exit):
+        if ended := self._core.processes.watch(started.pid, on_exit) if started.pid else KILLED:
             on_exit(ended)
         elif request.connection.closed:
             self._end(session)

@@ -6,7 +6,7 @@ import contextlib
 import pytest
 
 from minipod.runtime.service import RuntimeFailure
-from minipod.runtime.spec import ContainerStatus, ExecSpec
+from minipod.runtime.spec import CommandSpec, ContainerStatus, ExecSpec
 from minipod.runtime.streams import DescriptorStreams
 from tests.kernel.shim.world import ShimWorld, asynchronous, wait_until
 
@@ -215,3 +215,23 @@ async def test_a_slow_client_is_told_what_it_missed(shim: ShimWorld) -> None:
     await slow.write(b"\n")
     await read_until(slow, b"finished")
     await slow.close()
+
+
+@pytest.mark.parametrize("way", ["streams", "terminal", "answer"])
+@asynchronous
+async def test_what_ends_its_own_container_has_not_failed_to_start(
+    shim: ShimWorld, way: str
+) -> None:
+    await shim.sandbox(pid="pod")
+    for _ in range(30):
+        container = await shim.start("sleep", "1000")
+        if way == "answer":
+            command = CommandSpec(("kill", "-9", "-1"), 10)
+            code = (await shim.runtime.exec_sync(container.id, command)).exit_code
+        else:
+            tty = way == "terminal"
+            code, _, _ = await shim.exec(container.id, "kill", "-9", "-1", tty=tty)
+        assert code in (0, 137)  # killed with its container unless it was quicker
+        ended = await shim.exited(container.id)
+        assert ended.exit_code == 137
+        await shim.runtime.remove_container(ended.id)
