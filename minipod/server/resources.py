@@ -273,8 +273,8 @@ def find_kind(request: Request) -> Kind:
 def _reaches(request: Request, kind: Kind) -> bool:
     """Whether the verb is one of this path: objects are created in their collection, and changed by their name."""
     below = kind.subresource(request.subresource) if request.subresource else None
-    if below is not None:
-        return request.verb in below.verbs
+    if below is not None:  # a proxy passes on whatever it is asked, also what is no verb
+        return request.verb in below.verbs or request.subresource == "proxy"
     if request.verb == "create":
         return not request.name
     return bool(request.name) or request.verb not in ("update", "patch", "delete")

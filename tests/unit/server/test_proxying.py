@@ -276,5 +276,8 @@ def test_what_cannot_be_reached_is_refused_by_the_server(tmp_path: Path) -> None
             answer = await api("GET", path)
             assert (answer.status, answer.body["message"]) == (status, message)
         assert (await api("TRACE", f"{PODS}/nginx/proxy/")).status == 405
+        for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+            asked = await api(method, f"{PODS}/none:80/proxy/")
+            assert (asked.status, asked.body["message"]) == (404, 'pods "none" not found'), method
 
     serve(tmp_path, body)
