@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import faulthandler
 import logging
 import os
 import sys
@@ -23,9 +24,8 @@ def main() -> None:
         stream=sys.stderr,
     )
     logging.getLogger("asyncio").setLevel(logging.WARNING)
-    logging.raiseExceptions = (
-        False  # a full disk has no room for a record, nor for a traceback instead of it
-    )
+    logging.raiseExceptions = False  # a full disk takes no record, nor a traceback instead
+    faulthandler.enable()  # a library's crash leaves in the log where each thread was
     try:
         place = layout(options.root)
         if options.shutdown_shim:

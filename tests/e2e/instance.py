@@ -88,11 +88,11 @@ class Instance:
         """Return the shim's process id, as the kernel has it behind its socket."""
         return _peer_pid(self.layout.shim_socket)
 
-    def kill_daemon(self) -> None:
-        """Kill the daemon with SIGKILL and wait until it is gone."""
+    def kill_daemon(self, by: signal.Signals = signal.SIGKILL) -> None:
+        """Kill the daemon and wait until it is gone."""
         pid = self.daemon_pid()
         pidfd = os.pidfd_open(pid)
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, by)
         wait_readable(pidfd)
         os.close(pidfd)
 

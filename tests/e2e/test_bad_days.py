@@ -75,6 +75,14 @@ def test_a_stopped_daemon_leaves_pods_running_and_starts_once(fresh: Instance) -
     assert container_pid(fresh, "stays") == pid
 
 
+def test_a_daemon_that_crashes_says_where(fresh: Instance) -> None:
+    fresh.kill_daemon(signal.SIGSEGV)
+    said = (fresh.layout.log / "daemon.log").read_text()
+    assert "Fatal Python error: Segmentation fault" in said
+    assert 'minipod/daemon/process.py", line ' in said
+    fresh.up()
+
+
 def test_a_start_that_waits_for_what_never_comes_can_be_ended(fresh: Instance) -> None:
     fresh.kill_daemon()
     shim = fresh.shim_pid()
