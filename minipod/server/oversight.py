@@ -79,8 +79,9 @@ class Oversight:
         call.annotations["authorization.k8s.io/reason"] = reason
 
     def forbidden(self, call: Call) -> None:
-        """Note that there was no right to it."""
+        """Note that there was no right to it; RBAC gives no reason for that, and readers look for one."""
         call.annotations["authorization.k8s.io/decision"] = "forbid"
+        call.annotations["authorization.k8s.io/reason"] = ""
 
     def started(self, call: Call) -> None:
         """Note that an answer has begun which will last."""

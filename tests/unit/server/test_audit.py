@@ -109,7 +109,10 @@ def test_refusals_and_impersonation_are_kept(tmp_path: Path) -> None:
     assert event["user"]["username"] == "system:admin"
     assert event["impersonatedUser"]["username"] == "jane"
     assert event["responseStatus"]["code"] == 403
-    assert event["annotations"] == {"authorization.k8s.io/decision": "forbid"}
+    assert event["annotations"] == {
+        "authorization.k8s.io/decision": "forbid",
+        "authorization.k8s.io/reason": "",
+    }
 
 
 def test_a_watch_is_kept_as_it_begins_and_ends(tmp_path: Path) -> None:
