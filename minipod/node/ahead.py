@@ -6,7 +6,8 @@ its spec, computed anew in its turn, is still the same.
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+import logging
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ from minipod.node.pods import shares_mounts
 from minipod.node.turns import TurnNeverCame
 from minipod.runtime.service import PreparedContainer, RuntimeFailure
 from minipod.runtime.spec import ContainerSpec
+
+logger = logging.getLogger(__name__)
 
 PATIENCE = 2.0  # seconds that a container is held ready: a shim that is to be replaced waits for it
 
@@ -52,66 +55,78 @@ class Ready(NamedTuple):
     prepared: PreparedContainer
 
 
+_Key = tuple[str, str]  # the Pod's UID, the container's name
+
+
 class _Entry(NamedTuple):
     making: asyncio.Task[Ready]
     patience: Timer
 
 
 class Ahead:
-    """What is made ready, by Pod and container. Each is taken, or given up: nothing is left of it then."""
+    """What is made ready, by Pod and container. Each is taken, or given up: nothing is left of it then.
+
+    A container of the same name has the same ID: it is never made before the end of the one that is given up.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._entries: dict[str, dict[str, _Entry]] = {}
-        self._ends: set[asyncio.Task[None]] = set()
+        self._entries: dict[_Key, _Entry] = {}
+        self._ends: dict[_Key, asyncio.Task[None]] = {}
 
-    def begin(self, uid: str, name: str, making: Coroutine[None, None, Ready]) -> None:
-        """Have a container made ready, in place of one that was before."""
-        self._drop(uid, name)
-        task = asyncio.create_task(making, name=f"ahead {name}")
-        timer = self._clock.call_at(self._clock.now() + PATIENCE, partial(self._drop, uid, name))
-        self._entries.setdefault(uid, {})[name] = _Entry(task, timer)
+    def begin(self, uid: str, name: str, make: Callable[[], Coroutine[None, None, Ready]]) -> None:
+        """Have a container made ready, unless there is one already."""
+        key = uid, name
+        if key in self._entries or key in self._ends:
+            return
+        task = asyncio.create_task(make(), name=f"ahead {name}")
+        timer = self._clock.call_at(self._clock.now() + PATIENCE, partial(self._give_up, key))
+        self._entries[key] = _Entry(task, timer)
 
     async def take(self, uid: str, name: str, spec: ContainerSpec) -> PreparedContainer | None:
         """Return the container if it is ready, and made from this very spec; else nothing is left of it."""
-        entry = self._pop(uid, name)
+        key = uid, name
+        entry = self._entries.get(key)
         ready = await _outcome(entry) if entry else None
-        if ready is None:
-            return None
-        if ready.spec == spec and not ready.prepared.has_failed:
+        if self._entries.get(key) is entry and ready and _is_good(ready, spec):
+            self._forget(key)
             return ready.prepared
-        await bounded(ready.prepared.abandon())
+        self._give_up(key)
+        if end := self._ends.get(key):
+            await asyncio.wait({end})
         return None
 
     async def give_up(self, uid: str) -> None:
-        """Give up all that is ready of a Pod, and wait until nothing is left of it. RuntimeFailure."""
-        entries = [self._pop(uid, name) for name in list(self._entries.get(uid, ()))]
-        await asyncio.gather(*(_end(each) for each in entries if each), *self._ends)
+        """Give up all that is ready of a Pod, and wait until nothing is left of it."""
+        for key in [each for each in self._entries if each[0] == uid]:
+            self._give_up(key)
+        await asyncio.gather(*(end for key, end in self._ends.items() if key[0] == uid))
 
     async def stop(self) -> None:
         """Forget all: the shim ends what it holds for a daemon that goes."""
-        for uid in list(self._entries):
-            for name in list(self._entries[uid]):
-                if entry := self._pop(uid, name):
-                    entry.making.cancel()
-                    await asyncio.gather(entry.making, return_exceptions=True)
-        await asyncio.gather(*self._ends, return_exceptions=True)
+        tasks: list[asyncio.Task[Ready] | asyncio.Task[None]] = [*self._ends.values()]
+        for key, entry in list(self._entries.items()):
+            self._forget(key)
+            entry.making.cancel()
+            tasks.append(entry.making)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _pop(self, uid: str, name: str) -> _Entry | None:
-        of_pod = self._entries.get(uid, {})
-        entry = of_pod.pop(name, None)
-        if not of_pod:
-            self._entries.pop(uid, None)
-        if entry:
-            entry.patience.cancel()
-        return entry
+    def _forget(self, key: _Key) -> None:
+        self._entries.pop(key).patience.cancel()
 
-    def _drop(self, uid: str, name: str) -> None:
-        """Give one up, in the background."""
-        if entry := self._pop(uid, name):
-            task = asyncio.create_task(_end(entry), name=f"giving up {name}")
-            self._ends.add(task)
-            task.add_done_callback(self._ends.discard)
+    def _give_up(self, key: _Key) -> None:
+        """Give one up, in the background; nothing when there is none."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return
+        self._forget(key)
+        end = asyncio.create_task(_end(entry), name=f"giving up {key[1]}")
+        self._ends[key] = end
+        end.add_done_callback(lambda _end: self._ends.pop(key))
+
+
+def _is_good(ready: Ready, spec: ContainerSpec) -> bool:
+    return ready.spec == spec and not ready.prepared.has_failed
 
 
 async def _outcome(entry: _Entry) -> Ready | None:
@@ -123,6 +138,10 @@ async def _outcome(entry: _Entry) -> Ready | None:
 
 
 async def _end(entry: _Entry) -> None:
+    """Leave nothing of it; what the runtime does not answer for ends with the sandbox, or with the shim."""
     ready = await _outcome(entry)
     if ready:
-        await bounded(ready.prepared.abandon())
+        try:
+            await bounded(ready.prepared.abandon())
+        except RuntimeFailure as failure:
+            logger.warning('giving up container "%s": %s', ready.spec.id, failure)

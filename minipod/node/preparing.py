@@ -6,6 +6,7 @@ then waits for its turn. What comes after an init container may be made ready wh
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 from minipod import fault
@@ -78,8 +79,8 @@ class Preparer:
         for start in ahead:
             image = images.get(start.name)
             if image is not None and not self.needs_volumes(pod, _container(pod, start.name)):
-                making = self._make_ready(pod, start, image, place)
-                self._parts.ahead.begin(uid, start.name, making)
+                make = partial(self._make_ready, pod, start, image, place)
+                self._parts.ahead.begin(uid, start.name, make)
 
     async def _make_ready(self, pod: Object, start: Start, image: Image, place: Place) -> Ready:
         spec = await self.compute_spec(pod, start, image, place)

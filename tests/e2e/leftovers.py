@@ -31,7 +31,7 @@ def look(instance: Instance) -> dict[str, list[str]]:
         "half-made images": _names(place.images / "scratch"),
         "addresses": list(_addresses(place.state / "network" / "addresses")),
         "mounts": list(_mounts(str(place.state))),
-        "cgroups": list(_cgroups(place.instance)),
+        "cgroups": list(pod_cgroups(place.instance)),
         "ports of the bridge": _bridge_ports(place.bridge),
         "nft elements": list(_elements(place.instance)),
     }
@@ -68,7 +68,8 @@ def _mounts(below: str) -> Iterator[str]:
             yield point
 
 
-def _cgroups(instance: str) -> Iterator[str]:
+def pod_cgroups(instance: str) -> Iterator[str]:
+    """Yield the Pods' cgroups of an instance, in every hierarchy."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         before, _, after = line.partition(" - ")
         if after.split()[0] not in ("cgroup", "cgroup2"):

@@ -1,14 +1,16 @@
 """A Pod's life: phases, restart policies, init containers, sidecars, termination."""
 
+import contextlib
 import os
 import signal
-from pathlib import Path
+import threading
+from collections.abc import Iterator
 
 import pytest
 
 from minipod.node.translate import container_id
 from tests.e2e.instance import Instance, wait_until
-from tests.e2e.leftovers import look
+from tests.e2e.leftovers import pod_cgroups
 from tests.e2e.pods import (
     IDLE,
     container,
@@ -151,30 +153,53 @@ def test_the_app_is_made_ready_beside_an_init_container_and_given_up_when_that_t
     shared: Instance,
 ) -> None:
     mount = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
-    shared.apply(
-        pod(
-            "patient",
-            container("app", f"echo app >> /data/order; {IDLE}", **mount),
-            initContainers=[
-                container("slow", "until [ -e /data/go ]; do sleep 0.1; done", **mount)
-            ],
-            volumes=[{"name": "data", "emptyDir": {}}],
-        ),
-    )
-    wait_pod(shared, "patient", lambda p: p["status"].get("startTime"), "the Pod's begin")
-    app = container_id(shared.get("pod", "patient"), "app", 0)
-
-    def held() -> list[str]:
-        return [each for each in look(shared)["cgroups"] if Path(each, app).exists()]
-
-    wait_until(lambda: bool(held()), "the app, made ready")
-    wait_until(lambda: not held(), "nothing left of it")
+    with _watched_cgroups(shared) as seen:
+        shared.apply(
+            pod(
+                "patient",
+                container("app", f"echo app >> /data/order; {IDLE}", **mount),
+                initContainers=[
+                    container("slow", "until [ -e /data/go ]; do sleep 0.1; done", **mount)
+                ],
+                volumes=[{"name": "data", "emptyDir": {}}],
+            ),
+        )
+        app = container_id(shared.get("pod", "patient"), "app", 0)
+        wait_until(lambda: app in seen, "the app, made ready")
+    wait_until(lambda: app not in _containers_cgroups(shared), "nothing left of it")
     assert not (shared.layout.containers / app).exists()
     inside(shared, "patient", "touch /data/go", "slow")
     found = wait_phase(shared, "patient", "Running")
     assert status_of(found, "app")["restartCount"] == 0
     assert inside(shared, "patient", "cat /data/order", "app") == "app"
     _delete(shared, "patient")
+
+
+@contextlib.contextmanager
+def _watched_cgroups(instance: Instance) -> Iterator[set[str]]:
+    """Gather the names of all containers that have a cgroup meanwhile: some have it for two seconds."""
+    seen: set[str] = set()
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.02):
+            seen.update(_containers_cgroups(instance))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        watching.join()
+
+
+def _containers_cgroups(instance: Instance) -> set[str]:
+    names = set()
+    for each in pod_cgroups(instance.layout.instance):
+        with contextlib.suppress(FileNotFoundError):
+            names.update(os.listdir(each))
+    return names
 
 
 def test_a_failing_init_container_with_never_fails_the_pod(shared: Instance) -> None:

@@ -268,4 +268,5 @@ class FakePrepared:
         return await self._runtime.start_container(self._spec)
 
     async def abandon(self) -> None:
+        await self._runtime._called("abandon", self._spec.id)
         self._runtime.abandoned.append(self._spec.id)

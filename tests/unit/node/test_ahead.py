@@ -6,6 +6,7 @@ from minipod.client import Object
 from minipod.node.actions import Start
 from minipod.node.ahead import compute_ahead
 from minipod.node.observed import ObservedPod
+from minipod.runtime.service import RuntimeFailure
 from tests.unit.node.pods import World, container, make_pod
 
 ONE, TWO = container("one"), container("two")
@@ -84,6 +85,37 @@ def test_it_is_given_up_when_its_turn_does_not_come_soon(play):
         await world.settle()
         assert world.runtime.prepared == ["one", "app", "app"]
         assert world.runtime.running() == ["app"]
+
+    play(scene)
+
+
+def test_it_is_made_again_only_when_nothing_is_left_of_it(play):
+    async def scene(world: World) -> None:
+        giving_up, given_up = world.runtime.gate("abandon")
+        await world.create(make_pod("web", initContainers=[ONE]))
+        await world.pass_time(3)
+        assert giving_up.is_set()
+        world.runtime.exit("one")
+        await world.settle()
+        assert world.runtime.prepared == ["one", "app"]
+        given_up.set()
+        await world.settle()
+        assert world.runtime.prepared == ["one", "app", "app"]
+        assert world.runtime.running() == ["app"]
+
+    play(scene)
+
+
+def test_a_second_try_of_the_init_container_keeps_what_is_ready(play):
+    async def scene(world: World) -> None:
+        failure = RuntimeFailure("CreateContainerError", "no such device")
+        world.runtime.fail_next["start_container"] = failure
+        await world.create(make_pod("web", initContainers=[ONE]))
+        assert world.runtime.prepared == ["one", "app"]
+        await world.pass_time(1)
+        assert world.runtime.running() == ["one"]
+        assert world.runtime.prepared == ["one", "app", "one"]
+        assert world.runtime.abandoned == []
 
     play(scene)
 
