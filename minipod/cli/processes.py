@@ -96,6 +96,7 @@ def start_detached(
 
 
 READY_SECONDS = 60
+_CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE}
 
 
 def _await_ready(reading: int, process: "subprocess.Popen[bytes]", log: Path, begin: int) -> None:
@@ -113,8 +114,20 @@ def _await_ready(reading: int, process: "subprocess.Popen[bytes]", log: Path, be
         return
     code = process.wait()
     said = _since(log, begin)
+    if -code in _CRASHES:
+        raise CliError(f'it crashed (signal {-code}){_explain_crash(said)}; "{log}" tells where')
     ended = f"signal {-code}" if code < 0 else f"exit code {code}"
     raise CliError(f'it ended before it was ready ({ended}); "{log}" says:\n{said}')
+
+
+def _explain_crash(said: str) -> str:
+    """Say what is known of a crash by where it was: a library's fault, that what is on the host brings about."""
+    if "nftables.py" not in said:
+        return ""
+    return (
+        " in libnftables: it may be older than the program that made one of this host's tables (does `nft list tables` "
+        "crash, too?); upgrade the package libnftables1, or remove that table"
+    )
 
 
 def _since(log: Path, begin: int) -> str:

@@ -22,6 +22,9 @@ from tests.unit.cli.conftest import Minipod, pod
 PROGRAMS = {
     "program_ready": "import os, signal; os.write(int(os.environ['MINIPOD_READY_FD']), b'1'); signal.pause()",
     "program_flag": "import os, signal, sys; os.write(int(sys.argv[-1]), b'1'); signal.pause()",
+    "nftables": "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)",
+    "program_rules": "import faulthandler; faulthandler.enable(); import nftables",
+    "program_crashes": "import faulthandler, os; faulthandler.enable(); os.abort()",
     "program_dies": "import sys; print('no room at the inn', file=sys.stderr); sys.exit(3)",
 }
 
@@ -58,6 +61,25 @@ def test_a_program_that_dies_is_quoted(programs: None, root: Path) -> None:
     assert caught.value.message == (
         f'it ended before it was ready (exit code 3); "{log}" says:\nno room at the inn'
     )
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("program_rules", "it crashed (signal 11) in libnftables: "),
+        ("program_crashes", "it crashed (signal 6); "),
+    ],
+)
+def test_a_program_that_crashes_is_one_line(
+    programs: None, root: Path, program: str, said: str
+) -> None:
+    log = root / "log" / "x.log"
+    with pytest.raises(CliError) as caught:
+        start_detached(Invocation(root=str(root)), program, [], log)
+    message = caught.value.message
+    assert message.startswith(said)
+    assert message.endswith(f'"{log}" tells where')
+    assert len(message.splitlines()) == 1
 
 
 def test_the_listener_of_a_socket(root: Path) -> None:
