@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from minipod.client import Object
+from minipod.node.prober import Prober
 from minipod.runtime.service import RuntimeFailure
 from minipod.runtime.spec import CommandResult
 from tests.unit.node.pods import World, container, make_pod, world
@@ -141,8 +143,10 @@ def status_gone(world: World) -> bool:
 
 
 def test_a_restarted_daemon_keeps_what_it_knew_and_spreads_its_first_probes(
-    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # one in a hundred draws would have the probe run at once
+    monkeypatch.setattr("minipod.node.kubelet.Prober", partial(Prober, jitter=lambda: 0.5))
     root = Path(tmp_path_factory.mktemp("mp"))
     probes = {"startupProbe": probe("up"), "readinessProbe": probe("ready")}
 
