@@ -22,6 +22,9 @@ _DOING = {
     "Extra data": "after top-level value",
     "Invalid control character at": "in string literal",
 }
+_TRAILING_COMMA = (
+    "Illegal trailing comma"  # since Python 3.13, which points to the comma, not behind it
+)
 
 
 class Malformed(StatusError):
@@ -64,6 +67,11 @@ def explain(error: ValueError) -> str:
         return _about(text, found.end() if found else at, "in \\u hexadecimal character escape")
     if error.msg.startswith("Invalid \\escape"):
         return _about(text, at + 1, "in string escape code")
+    if error.msg.startswith(_TRAILING_COMMA):
+        wanted = "value" if error.msg.endswith("array") else "object key string"
+        rest = text[at + 1 :]
+        bracket = at + 1 + len(rest) - len(rest.lstrip())
+        return _about(text, bracket, f"looking for beginning of {wanted}")
     if error.msg == "Expecting value":
         return _no_value(text, at)
     inside = "array element" if _innermost(text[:at]) == "[" else "object key:value pair"

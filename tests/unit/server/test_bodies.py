@@ -189,6 +189,7 @@ def test_an_empty_body_is_refused(tmp_path: Path) -> None:
         ('{"a": [1], "b": 1]}', "invalid character ']' after object key:value pair"),
         ('{"a": 1,}', "invalid character '}' looking for beginning of object key string"),
         ('{"a": [1,]}', "invalid character ']' looking for beginning of value"),
+        ('{"a": [1,  ]}', "invalid character ']' looking for beginning of value"),
         ('{"a": trap}', "invalid character 'a' in literal true (expecting 'u')"),
         ('{"a": -x}', "invalid character 'x' in numeric literal"),
         ('{"a": -Infinity}', "invalid character 'I' in numeric literal"),
