@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minipod.linux.mounts import mounts, parse
+from minipod.linux.process import pidfd_open
 
 V1_CONTROLLERS = ("cpu", "cpuacct", "devices", "memory", "pids")
 V2_CONTROLLERS = ("cpu", "memory", "pids")
@@ -280,7 +281,7 @@ def _signal_and_wait(pids: list[int], deadline: float) -> None:
     poller, opened = select.poll(), []
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
-            descriptor = os.pidfd_open(pid)
+            descriptor = pidfd_open(pid)
             opened.append(descriptor)
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
             poller.register(descriptor, select.POLLIN)

@@ -1,5 +1,6 @@
 """Processes and namespaces: setns, unshare, pidfd, prctl, credentials, sealed memory files."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -101,8 +102,16 @@ def set_signal_mask(mask: bytes) -> bytes:
 
 
 def pidfd_open(pid: int) -> int:
-    """Return a descriptor of the process `pid` (pidfd_open(2)). ESRCH when it is gone."""
-    return os.pidfd_open(pid)
+    """Return a descriptor of the process `pid` (pidfd_open(2)). ProcessLookupError when it is gone.
+
+    Of one that has been waited for while its session or group lives on, kernels before 6.15 say EINVAL.
+    """
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno == errno.EINVAL and pid > 0:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH)) from None
+        raise
 
 
 def prctl(option: int, argument: int = 0, third: int = 0) -> int:

@@ -11,6 +11,7 @@ import os
 from typing import Any
 
 from minipod.client import Object
+from minipod.linux.process import pidfd_open
 from minipod.node.http_action import HttpAnswer, HttpClient, HttpRequest, compute_http_request
 from minipod.node.observed import LABEL_CONTAINER
 from minipod.node.parts import Parts
@@ -192,7 +193,7 @@ async def _ends(pid: int) -> bool:
     A pidfd is readable when its process has ended (pidfd_open(2)).
     """
     try:
-        descriptor = os.pidfd_open(pid)
+        descriptor = pidfd_open(pid)
     except ProcessLookupError:
         return True
     except (OSError, OverflowError):

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 
 from minipod.linux.network_namespace import open_socket
+from minipod.linux.process import pidfd_open
 
 _LOOPBACKS = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
@@ -58,7 +59,7 @@ async def _connect(made: socket.socket, address: str, port: int) -> socket.socke
 @contextlib.contextmanager
 def _process(pid: int, cgroup: str) -> Iterator[int]:
     """Yield a pidfd of a process that is known to be in `cgroup`: its number may have gone to another one meanwhile."""
-    pidfd = os.pidfd_open(pid)
+    pidfd = pidfd_open(pid)
     try:
         with open(f"/proc/{pid}/cgroup") as file:
             paths = [line.rstrip("\n").partition(":")[2].partition(":")[2] for line in file]

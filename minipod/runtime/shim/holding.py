@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from minipod.linux import cgroup
+from minipod.linux.process import pidfd_open
 
 _ROUNDS = 10  # what forks while it is being stopped is found in the next round
 _AT_REST = "TtZX"  # stopped, traced, ended (proc_pid_stat(5)): none of them does anything now
@@ -89,7 +90,7 @@ def _namespace(pid: int) -> str:
 def _send(pid: int, begun: int, number: int) -> bool:
     """Send a signal to this very process; False when it is gone."""
     try:
-        descriptor = os.pidfd_open(pid)
+        descriptor = pidfd_open(pid)
     except ProcessLookupError:
         return False
     try:
