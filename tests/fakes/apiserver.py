@@ -321,13 +321,13 @@ class _Handler(BaseHTTPRequestHandler):
                 fake.changed.wait_for(
                     lambda seen=since: fake.closing or fake.version > seen, timeout=30
                 )
-                new = [each for each in fake.history if each[0] > since]
+                new, closing = [each for each in fake.history if each[0] > since], fake.closing
                 since = max(since, fake.version)
             for _, kind, key, obj in new:
                 if key[0] == resource and namespace in ("", key[1]) and _selected(obj, query):
                     shown = _table([obj], query) if self._wants_table() else obj
                     self._chunk(json.dumps({"type": kind, "object": shown}).encode() + b"\n")
-            if fake.closing:
+            if closing:
                 self._chunk(b"")
                 return
 
