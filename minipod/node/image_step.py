@@ -28,7 +28,7 @@ from minipod.node.images import (
     pull_policy,
 )
 from minipod.node.parts import Memory, Parts
-from minipod.node.pods import find_container, uid_of
+from minipod.node.pods import known_container, uid_of
 from minipod.node.pull_records import PullSecret
 from minipod.node.pulling import PullFailure
 from minipod.node.status import Waiting
@@ -55,7 +55,7 @@ class ImageStep:
         """Return the images that can be used as they are here, by container."""
         found: dict[str, Image] = {}
         for start in starts:
-            container = _container(pod, start.name)
+            container = known_container(pod, start.name)
             try:
                 image = find_image(self._parts.images, container)
             except StepError:
@@ -67,11 +67,11 @@ class ImageStep:
 
     def tell_found(self, pod: Object, start: Start) -> None:
         """Record that an image that is here is used."""
-        self._tell_found(pod, _container(pod, start.name))
+        self._tell_found(pod, known_container(pod, start.name))
 
     async def obtain(self, work: Work, pod: Object, start: Start) -> Image | None:
         """Pull the image that a container needs and return it; None, and a waiting reason, when it cannot be had."""
-        return await self._obtain(work, pod, _container(pod, start.name), start.name)
+        return await self._obtain(work, pod, known_container(pod, start.name), start.name)
 
     async def obtain_volume(
         self, work: Work, pod: Object, volume: ImageVolume, container: Object
@@ -249,9 +249,3 @@ def forget_failures(memory: Memory, key: str, name: str) -> None:
     memory.image_retry.pop(key, None)
     memory.image_errors.pop(key, None)
     memory.waiting.pop(name, None)
-
-
-def _container(pod: Object, name: str) -> Object:
-    found = find_container(pod, name)
-    assert found is not None
-    return found[1]

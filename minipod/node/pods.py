@@ -68,6 +68,13 @@ def find_container(pod: Object, name: str) -> tuple[ContainerKind, Object] | Non
     return next((found for found in all_containers_of(pod) if found[1]["name"] == name), None)
 
 
+def known_container(pod: Object, name: str) -> Object:
+    """Return a container that the spec is known to have."""
+    found = find_container(pod, name)
+    assert found is not None
+    return found[1]
+
+
 def field_path(pod: Object, name: str) -> str:
     """Return the path of a container for Events: "spec.containers{app}"."""
     found = find_container(pod, name)

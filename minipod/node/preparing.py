@@ -21,7 +21,7 @@ from minipod.node.errors import StepError
 from minipod.node.image_volumes import find_image_volumes
 from minipod.node.node_object import compute_allocatable
 from minipod.node.parts import Parts
-from minipod.node.pods import find_container, host_network, shares_mounts, uid_of
+from minipod.node.pods import host_network, known_container, shares_mounts, uid_of
 from minipod.node.propagation import check_propagation
 from minipod.node.sandbox_step import Sandbox
 from minipod.node.service_variables import compute_service_variables
@@ -56,7 +56,7 @@ class Preparer:
         self, pod: Object, start: Start, image: Image, place: Place
     ) -> ContainerSpec:
         """Return what the runtime is to make, once the image is held. StepError, TurnNeverCame."""
-        container = _container(pod, start.name)
+        container = known_container(pod, start.name)
         files = await self._read_files(pod, container) if find_files(container) else None
         await reached(place.held)
         references = await self._references(pod, container, place)
@@ -78,7 +78,7 @@ class Preparer:
         uid = uid_of(pod)
         for start in ahead:
             image = images.get(start.name)
-            if image is not None and not self.needs_volumes(pod, _container(pod, start.name)):
+            if image is not None and not self.needs_volumes(pod, known_container(pod, start.name)):
                 make = partial(self._make_ready, pod, start, image, place)
                 self._parts.ahead.begin(uid, start.name, make)
 
@@ -111,7 +111,7 @@ class Preparer:
         files: EnvFiles | None,
     ) -> ContainerSpec:
         parts, memory = self._parts, self._parts.memory(uid_of(pod))
-        container = _container(pod, start.name)
+        container = known_container(pod, start.name)
         view = with_addresses(parts, pod, sandbox.address.partition("/")[0])
         inputs = ContainerInputs(
             kind=start.kind,
@@ -149,9 +149,3 @@ def with_addresses(parts: Parts, pod: Object, own: str) -> Object:
         "podIPs": [{"ip": address}] if address else [],
     }
     return {**pod, "status": status}
-
-
-def _container(pod: Object, name: str) -> Object:
-    found = find_container(pod, name)
-    assert found is not None
-    return found[1]

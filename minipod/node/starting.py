@@ -29,7 +29,7 @@ from minipod.node.image_volumes import (
 )
 from minipod.node.log_files import link_log
 from minipod.node.parts import Memory, Parts
-from minipod.node.pods import find_container, spec_grace, uid_of
+from minipod.node.pods import known_container, spec_grace, uid_of
 from minipod.node.preparing import Place, Preparer
 from minipod.node.refreshing import Refresher
 from minipod.node.sandbox_step import Sandbox, SandboxStep
@@ -120,8 +120,8 @@ class Starter:
                 turn = turn._replace(then=then)
             starting = self._start_container(work, pod, start, image, place, turn)
             tasks.append(asyncio.create_task(starting, name=f"start {start.name}"))
-            hooks = _container(pod, start.name).get("lifecycle") or {}
-            pulled = find_image_volumes(pod, _container(pod, start.name))
+            hooks = known_container(pod, start.name).get("lifecycle") or {}
+            pulled = find_image_volumes(pod, known_container(pod, start.name))
             slow = image is None or "postStart" in hooks or bool(pulled)
             turn = Turn(tasks[-1], must_succeed=start.kind == "init", slow=slow)
         try:
@@ -168,7 +168,7 @@ class Starter:
 
         A failure becomes its waiting reason and Events, in its turn. Raises TurnNeverCame.
         """
-        found, container = image is not None, _container(pod, start.name)
+        found, container = image is not None, known_container(pod, start.name)
         preparer, volumes = self._preparer, find_image_volumes(pod, container)
         doubtful = self._parts.memory(uid_of(pod)).unfurnished or turn.slow
         if image is None or doubtful or preparer.needs_volumes(pod, container):
@@ -245,7 +245,7 @@ class Starter:
         place = image_volume_place(parts.config.pod_directory(uid_of(pod)), volume.name)
         operations: tuple[Operation, ...] = ()
         if not is_mounted(place):
-            container = _container(pod, start.name)
+            container = known_container(pod, start.name)
             image = await self._images.obtain_volume(work, pod, volume, container)
             if image is None:
                 return False
@@ -297,9 +297,3 @@ async def _all(*parts: Awaitable[None]) -> None:
     for result in await asyncio.gather(*parts, return_exceptions=True):
         if isinstance(result, BaseException):
             raise result
-
-
-def _container(pod: Object, name: str) -> Object:
-    found = find_container(pod, name)
-    assert found is not None
-    return found[1]
