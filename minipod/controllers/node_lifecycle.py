@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 NAME = "node-controller"
 LEASES, LEASES_NAMESPACE = "leases.coordination.k8s.io", "kube-node-lease"
 GRACE = 50.0  # seconds without a sign of life (--node-monitor-grace-period)
+LATE = 5.0  # seconds: a timer that comes later than that says that the machine has slept
 STARTUP_GRACE = 60.0  # ... of a node that has never given one (--node-startup-grace-period)
 CONDITIONS = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 _PREFIX = "node.kubernetes.io/"
@@ -158,8 +159,7 @@ class NodeLifecycle:
         """Whether anybody is ready may have changed; who is silent is given time anew when somebody is again."""
         nobody = not self._anybody_ready()
         if self._nobody and not nobody:
-            for heard in self._heard.values():
-                heard.since = self._clock.now()
+            self._hear_all_anew()
         self._nobody = nobody
         for node in self._nodes:
             self._loop.look("", node["metadata"]["name"])
@@ -176,7 +176,17 @@ class NodeLifecycle:
         if due <= self._clock.now():
             self._loop.look("", name)
             due = self._clock.now() + GRACE
-        self._timers[name] = self._clock.call_at(due, lambda: self._await(name))
+        self._timers[name] = self._clock.call_at(due, lambda: self._on_timer(name, due))
+
+    def _on_timer(self, name: str, due: float) -> None:
+        """Called much too late we have slept ourselves, with the whole machine: nobody could be heard."""
+        if self._clock.now() - due > LATE:
+            self._hear_all_anew()
+        self._await(name)
+
+    def _hear_all_anew(self) -> None:
+        for heard in self._heard.values():
+            heard.since = self._clock.now()
 
     def _due(self, node: Object, heard: _Heard) -> float:
         return heard.since + (GRACE if ready_status(node) else STARTUP_GRACE)

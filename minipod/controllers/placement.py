@@ -88,10 +88,8 @@ def find_obstacles(pod: Object, node: Object, around: Surroundings) -> list[Obst
         pod, {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
     ):
         return [Obstacle("node(s) were unschedulable", True)]
-    taint = _find_taint(pod, node)
-    if taint:
-        text = f"{taint['key']}: {taint.get('value', '')}"
-        return [Obstacle(f"node(s) had untolerated taint {{{text}}}", True)]
+    if _has_untolerated_taint(pod, node):
+        return [Obstacle("node(s) had untolerated taint(s)", True)]
     if not matches_selector(pod, node):
         return [Obstacle("node(s) didn't match Pod's node affinity/selector", True)]
     if ports_taken(host_ports(pod), chain.from_iterable(map(host_ports, others))):
@@ -107,13 +105,13 @@ def find_obstacles(pod: Object, node: Object, around: Surroundings) -> list[Obst
 # -- taints and readiness --------------------------------------------------------------------------
 
 
-def _find_taint(pod: Object, node: Object) -> Object | None:
+def _has_untolerated_taint(pod: Object, node: Object) -> bool:
     taints = [*(node.get("spec") or {}).get("taints", ())]
     lost = {"": "not-ready", "False": "not-ready", "Unknown": "unreachable"}.get(ready_status(node))
     if lost:  # the taint itself comes a moment after the condition
         taints.append({"key": f"node.kubernetes.io/{lost}", "effect": "NoSchedule"})
     hard = (each for each in taints if each.get("effect") in ("NoSchedule", "NoExecute"))
-    return next((each for each in hard if not tolerates(pod, each)), None)
+    return not all(tolerates(pod, each) for each in hard)
 
 
 def ready_status(node: Object) -> str:

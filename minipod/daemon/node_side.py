@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minipod.clock import SystemClock
+from minipod.linux import capabilities
 from minipod.paths import Layout
 
 if TYPE_CHECKING:
@@ -110,6 +111,11 @@ async def make_kubelet(
         pod_pids_limit=options.pod_max_pids,
         memory_throttling_factor=parse_throttling_factor(options.memory_throttling_factor),
     )
+    if not capabilities.bounding() & capabilities.mask(["SYS_RESOURCE"]):
+        logger.warning(
+            "CAP_SYS_RESOURCE is missing, without which no oom_score_adj can be lowered: "
+            "Guaranteed and critical Pods keep the shim's own, where others have -997"
+        )
     images, pool = ImageStore(place.images), bridge.open_pool(place, facts.prefix)
     puller = ProcessPuller(place.root)
     return Kubelet(client, runtime, images, puller, pool, config, SystemClock())

@@ -125,8 +125,6 @@ def _state(container: ObservedContainer) -> Object:
         return {"running": {"startedAt": started}}
     reason = container.reason or ("Completed" if container.exit_code == 0 else "Error")
     ended: Object = {"exitCode": container.exit_code}
-    if container.signal:
-        ended["signal"] = container.signal
     ended["reason"] = reason
     if container.message:
         ended["message"] = container.message

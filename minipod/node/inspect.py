@@ -79,7 +79,7 @@ def _read_mounts(pid: int) -> list[str]:
 
 
 def _status(pid: int) -> Facts:
-    """Return what of /proc/PID/status says who the process is and what it may do."""
+    """Return what of /proc/PID/status says who the process is and what it may do, and how soon it is killed."""
     wanted = (
         "Uid",
         "Gid",
@@ -92,7 +92,8 @@ def _status(pid: int) -> Facts:
         "Seccomp",
     )
     pairs = (line.partition(":") for line in _read(f"/proc/{pid}/status").splitlines())
-    return {name: value.strip() for name, _, value in pairs if name in wanted}
+    found = {name: value.strip() for name, _, value in pairs if name in wanted}
+    return {**found, "OomScoreAdj": _read(f"/proc/{pid}/oom_score_adj").strip()}
 
 
 def _processes(layout: cgroup.CgroupLayout, path: str) -> list[Facts]:

@@ -31,6 +31,7 @@ from minipod.node.prober import Prober
 from minipod.node.pulling import Puller
 from minipod.node.recovery import make_orphans, remove_leftovers
 from minipod.node.registration import Registration
+from minipod.node.runtime_watch import RuntimeWatch
 from minipod.node.security import compute_capabilities
 from minipod.node.server import KubeletServer
 from minipod.node.sync import Syncer
@@ -66,6 +67,9 @@ class Kubelet:
         self._limits = SizeLimits(self._parts, self._workers)
         self._prober = Prober(self._parts, self._on_probe)
         self._registration = Registration(client, config, clock, self._parts.recorder)
+        self._runtime_watch = RuntimeWatch(
+            runtime, clock, lambda: self._registration.set_ready(False), self._relist
+        )
         self._server = KubeletServer(self, config.layout.kubelet_socket)
         self._selector = f"spec.nodeName={config.node_name}"
         # a binding that is not on disk yet will do to make a sandbox; all else waits for it (`Client.watch`)
@@ -91,12 +95,14 @@ class Kubelet:
         await self._informer.start()
         self._end_orphans()
         self._watch_images()
+        self._runtime_watch.start()
         await self._server.start()
 
     async def stop(self) -> None:
         """Stop looking after the Pods; they go on. Statuses and Events still waiting are written."""
         await self._server.stop()
         await self._informer.stop()
+        await self._runtime_watch.stop()
         if self._store_watch:
             asyncio.get_running_loop().remove_reader(self._store_watch.fileno())
             self._store_watch.close()
@@ -208,7 +214,7 @@ class Kubelet:
             await self._relist()
 
     async def _relist(self) -> None:
-        """The shim is back, perhaps a new one: what it does not know is gone."""
+        """The shim is back, or answers again. It may be a new one: what it does not know is gone."""
         self._parts.running.replace(await self.runtime.state())
         self._registration.set_ready(True)
         for wakes in self._exits.values():

@@ -46,7 +46,6 @@ class ObservedContainer:
     started_at: float
     finished_at: float = 0.0
     exit_code: int = 0
-    signal: int = 0
     reason: str = ""
     message: str = ""
     hash: str = ""
@@ -135,7 +134,6 @@ def _container(status: ContainerStatus) -> ObservedContainer:
         started_at=status.started_at,
         finished_at=status.finished_at,
         exit_code=status.exit_code,
-        signal=status.signal,
         reason=status.reason,
         message=status.message,
         hash=labels.get(LABEL_HASH, ""),

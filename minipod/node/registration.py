@@ -142,10 +142,12 @@ class Registration:
 
     def _tell(self, node: Object, pressed: frozenset[str]) -> None:
         """Record what the Node's conditions have turned to."""
-        name, before = self._config.node_name, {*conditions_of(node)}
-        for condition in sorted(before ^ pressed):
-            reason = event_reason(condition, condition in pressed)
-            message = f"Node {name} status is now: {reason}"
+        before = {*conditions_of(node)}
+        reasons = [event_reason(each, each in pressed) for each in sorted(before ^ pressed)]
+        if _ready_status(node) not in ("", str(self._ready)):
+            reasons.append("NodeReady" if self._ready else "NodeNotReady")
+        for reason in reasons:
+            message = f"Node {self._config.node_name} status is now: {reason}"
             self._recorder.record({**_NODE, **node}, "Normal", reason, message)
 
     async def _renew_lease(self) -> None:
@@ -179,6 +181,12 @@ class Registration:
             "metadata": metadata,
             "spec": spec,
         }
+
+
+def _ready_status(node: Object) -> str:
+    """Return what a Node's Ready condition says, "" where it has none."""
+    known = (node.get("status") or {}).get("conditions") or ()
+    return next((str(each["status"]) for each in known if each["type"] == "Ready"), "")
 
 
 def _without_beats(status: Object) -> Object:

@@ -100,6 +100,9 @@ class Runtime(Protocol):
     def pod_cgroups(self) -> str:
         """The cgroup below which the Pods' own are made ("minipod"); it changes when a shim is replaced."""
 
+    async def ping(self) -> None:
+        """Return as soon as the runtime answers. RuntimeFailure when there is none."""
+
     async def perform(self, operations: Sequence[Operation]) -> list[TracedStep]:
         """Perform host-side operations (volumes, files) in order, off the event loop; RuntimeFailure names the step."""
 

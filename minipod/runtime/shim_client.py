@@ -305,6 +305,10 @@ class ShimRuntime:
 
     # --- state and events -----------------------------------------------------------------------------------------
 
+    async def ping(self) -> None:
+        """Return as soon as the shim answers. RuntimeFailure when there is none."""
+        await self._link.call("version")
+
     async def state(self) -> RuntimeState:
         """List all sandboxes and containers."""
         answer = await self._sandboxes.listing()

@@ -15,9 +15,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from minipod.linux import capabilities
 from tests.e2e.instance import Instance
 from tests.e2e.kubectl import Kubectl, find_kubectls, kubeconfig
-from tests.e2e.pods import pod, status_of, wait_gone, wait_pod
+from tests.e2e.pods import inspect, pod, status_of, wait_gone, wait_pod
 
 Object = dict[str, Any]
 
@@ -508,6 +509,29 @@ def test_a_guaranteed_pod_has_that_class(shared: Instance) -> None:
     shared.apply(_looking("guaranteed", "true", container=resources))
     assert shared.get("pod", "guaranteed")["status"]["qosClass"] == "Guaranteed"
     shared.run("delete", "pod", "guaranteed", "--now")
+
+
+def test_the_kernel_is_told_whom_to_kill_first(shared: Instance) -> None:
+    capable = capabilities.bounding() & capabilities.mask(["SYS_RESOURCE"])
+    own = Path("/proc/self/oom_score_adj").read_text().strip()
+    same = {"cpu": "10m", "memory": "32Mi"}
+    total = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())
+    asked = int(total[1]) // 2 + 1 if total else 0
+    rows: tuple[tuple[str, Object, str], ...] = (
+        ("spare", {}, "1000"),
+        ("half", {"requests": {"memory": f"{asked}Ki"}}, "500"),
+        ("kept", {"requests": same, "limits": same}, "-997" if capable else own),
+    )
+    for name, resources, _ in rows:
+        made = _looking(name, "sleep 1000", container={"resources": resources})
+        shared.apply({**made, "spec": {**made["spec"], "terminationGracePeriodSeconds": 0}})
+    for name, _, score in rows:
+        wait_pod(shared, name, lambda found: found["status"]["phase"] == "Running", "running")
+        container = inspect(shared, name)["containers"][0]
+        read = Path(f"/proc/{container['pid']}/oom_score_adj").read_text().strip()
+        assert (read, container["status"]["OomScoreAdj"]) == (score, score), name
+    assert capable or "no oom_score_adj can be lowered" in shared.daemon_log()
+    shared.run("delete", "pod", *(name for name, _, _ in rows), "--now")
 
 
 def test_the_node_counts_its_probes(shared: Instance) -> None:

@@ -216,6 +216,9 @@ class FakeRuntime:
     async def reopen_log(self, container_id: str) -> None:
         await self._called("reopen_log", container_id)
 
+    async def ping(self) -> None:
+        await self._called("ping", "")
+
     async def state(self) -> RuntimeState:
         await self._called("state", "")
         return RuntimeState(tuple(self.sandboxes.values()), tuple(self.containers.values()))

@@ -117,6 +117,22 @@ def _amount(name: str, amount: str, path: str, pod_level: bool) -> Iterator[Caus
         yield invalid(path, amount, "must be greater than or equal to 0")
     if not _is_divisible(name) and value.denominator != 1:
         yield invalid(path, amount, "must be an integer")
+    if name.startswith("hugepages-") and not _is_of_whole_pages(name, amount):
+        shown = quantity.canonical(amount)
+        yield invalid(path, shown, f"{shown} is not positive integer multiple of {name}")
+
+
+def _is_of_whole_pages(name: str, amount: str) -> bool:
+    """Return whether an amount of huge pages is a multiple of the page size that their name tells."""
+    size = name.removeprefix("hugepages-")
+    if not quantity.is_quantity(size):
+        return False
+    bytes_each = quantity.parse(size)
+    return (
+        bytes_each > 0
+        and bytes_each.denominator == 1
+        and quantity.value(amount) % int(bytes_each) == 0
+    )
 
 
 def _is_divisible(name: str) -> bool:

@@ -47,6 +47,19 @@ async def test_an_upgrade_keeps_pid_children_and_every_line(shim: ShimWorld) -> 
 
 
 @asynchronous
+async def test_a_shim_that_is_stopped_does_not_answer(shim: ShimWorld) -> None:
+    await shim.runtime.ping()
+    pid = shim.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        answer = asyncio.ensure_future(shim.runtime.ping())
+        assert not (await asyncio.wait({answer}, timeout=0.3))[0]
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await answer
+
+
+@asynchronous
 async def test_an_upgrade_keeps_sessions_waiters_and_timers(shim: ShimWorld) -> None:
     await shim.sandbox()
     container = await shim.shell("while read x; do echo got $x; done; sleep 1000", stdin=True)

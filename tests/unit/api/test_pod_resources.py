@@ -77,6 +77,22 @@ def test_containers_keep_within_their_pod(resources: Object, field: str, message
     assert found[field] == message
 
 
+@pytest.mark.parametrize(
+    ("name", "amount", "message"),
+    [
+        ("hugepages-2Mi", "4Mi", ""),
+        ("hugepages-2Mi", "3Mi", "3Mi is not positive integer multiple of hugepages-2Mi"),
+        ("hugepages-some", "4Mi", "4Mi is not positive integer multiple of hugepages-some"),
+        ("hugepages-0", "4Mi", "4Mi is not positive integer multiple of hugepages-0"),
+    ],
+)
+def test_huge_pages_are_asked_for_whole(name: str, amount: str, message: str) -> None:
+    found = list(validate_pod(made(asking(memory="1Mi", **{name: amount}))))
+    fields = [f"spec.containers[0].resources.{each}[{name}]" for each in ("limits", "requests")]
+    told = [(field, f'Invalid value: "{amount}": {message}') for field in fields if message]
+    assert [(each.field, each.message) for each in found] == told
+
+
 def resizing(asked: str, granted: str, reason: str) -> Object:
     pod = made(asking(asked))
     pod["status"] = {

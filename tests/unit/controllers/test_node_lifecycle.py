@@ -12,6 +12,7 @@ from minipod.clock import format_time
 from minipod.controllers.node_lifecycle import (
     CONDITIONS,
     GRACE,
+    LATE,
     LEASES,
     LEASES_NAMESPACE,
     STARTUP_GRACE,
@@ -122,8 +123,8 @@ class Scene:
 
     async def pass_time(self, seconds: float, *renewing: str) -> None:
         while seconds > 0:
-            self.clock.advance(min(seconds, 10))
-            seconds -= 10
+            self.clock.advance(min(seconds, LATE))
+            seconds -= LATE
             await self.settle()
             for name in renewing:
                 await self.renew(name)
@@ -163,6 +164,20 @@ def test_a_node_that_falls_silent_is_unknown_and_loses_its_pods_in_five_minutes(
         assert "deletionTimestamp" not in scene.api.objects["pods", "default", "web"]["metadata"]
         await scene.pass_time(30, "here")
         assert "deletionTimestamp" in scene.api.objects["pods", "default", "web"]["metadata"]
+
+    play(steps)
+
+
+def test_when_the_whole_machine_has_slept_no_node_is_silent() -> None:
+    async def steps(scene: Scene) -> None:
+        await scene.add("here")
+        await scene.renew("here")
+        await scene.pass_time(20, "here")
+        scene.clock.advance(3600)
+        await scene.settle()
+        assert scene.conditions("here")["Ready"] == ("True", "R")
+        await scene.pass_time(GRACE)
+        assert scene.conditions("here")["Ready"] == ("Unknown", "NodeStatusUnknown")
 
     play(steps)
 

@@ -52,7 +52,7 @@ def test_reasons_are_counted():
     nodes = [node("n1"), node("n2"), node("n3", ready=False)]
     text = message(pod(nodeSelector={"disk": "ssd"}), *nodes)
     assert text == (
-        "0/3 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }, "
+        "0/3 nodes are available: 1 node(s) had untolerated taint(s), "
         "2 node(s) didn't match Pod's node affinity/selector."
     )
 
@@ -109,9 +109,7 @@ def test_ports_of_the_hosts_network_are_host_ports():
 
 def test_taints_and_tolerations():
     tainted = node(taints=[{"key": "a", "value": "b", "effect": "NoSchedule"}])
-    assert message(pod(), tainted) == (
-        "0/1 nodes are available: 1 node(s) had untolerated taint {a: b}."
-    )
+    assert message(pod(), tainted) == "0/1 nodes are available: 1 node(s) had untolerated taint(s)."
     for toleration in (
         {"key": "a", "value": "b"},
         {"key": "a", "operator": "Exists"},

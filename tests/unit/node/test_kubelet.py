@@ -6,6 +6,7 @@ from typing import Any
 from minipod.api.errors import status_error
 from minipod.client import Object
 from minipod.clock import format_time
+from minipod.node.runtime_watch import PATIENCE, PERIOD
 from minipod.runtime.operations import WriteFile
 from minipod.runtime.service import RuntimeFailure
 from tests.unit.node.pods import World, container, make_image, make_pod
@@ -339,6 +340,36 @@ def test_a_lost_shim_makes_the_node_not_ready(play):
         assert ready(world) == "True"
         assert world.runtime.running() == ["app"]
         assert world.status()["containerStatuses"][0]["restartCount"] == 1
+
+    play(scene)
+
+
+def test_a_shim_that_does_not_answer_makes_the_node_not_ready_until_it_does(play):
+    def ready(world: World) -> str:
+        node = world.api.objects["nodes", "", "node1"]
+        return next(c["status"] for c in node["status"]["conditions"] if c["type"] == "Ready")
+
+    async def scene(world: World) -> None:
+        await world.create(make_pod())
+        reached, go = world.runtime.gate("ping")
+        world.clock.advance(PERIOD)
+        await reached.wait()
+        world.clock.advance(PATIENCE - 1)
+        await world.settle()
+        assert ready(world) == "True"
+        world.clock.advance(1)
+        await world.settle()
+        assert ready(world) == "False"
+        world.runtime.exit("app", 137, 9, "Error")  # meanwhile
+        go.set()
+        await world.settle()
+        assert ready(world) == "True"
+        await world.kubelet.wait_idle()
+        assert ("NodeReady", "Node node1 status is now: NodeReady") in world.api.events()
+        told = world.status()["containerStatuses"][0]
+        assert told["restartCount"] == 1
+        ended = told["lastState"]["terminated"]
+        assert (ended["exitCode"], ended["reason"], "signal" in ended) == (137, "Error", False)
 
     play(scene)
 

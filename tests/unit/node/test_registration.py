@@ -82,6 +82,8 @@ def test_a_node_that_was_given_up_says_that_it_is_there(tmp_path: Path) -> None:
         scene.ready().update(status="Unknown", reason="NodeStatusUnknown")
         await scene.pass_time(RENEWAL)
         assert (scene.ready()["status"], scene.ready()["reason"]) == ("True", "KubeletReady")
+        await scene.recorder.flush()
+        assert scene.api.events() == [("NodeReady", f"Node {NODE} status is now: NodeReady")]
 
     play(tmp_path, steps)
 

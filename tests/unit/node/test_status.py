@@ -70,10 +70,7 @@ def test_a_running_pod_is_ready() -> None:
     [
         ({"exit_code": 0}, {"exitCode": 0, "reason": "Completed"}),
         ({"exit_code": 3}, {"exitCode": 3, "reason": "Error"}),
-        (
-            {"exit_code": 137, "signal": 9, "reason": "OOMKilled"},
-            {"exitCode": 137, "signal": 9, "reason": "OOMKilled"},
-        ),
+        ({"exit_code": 137, "reason": "OOMKilled"}, {"exitCode": 137, "reason": "OOMKilled"}),
         (
             {"exit_code": 128, "reason": "StartError", "message": "no such file"},
             {"exitCode": 128, "reason": "StartError", "message": "no such file"},
