@@ -281,6 +281,7 @@ class ShimRuntime:
             on_hang_up=close if attach else hang_up,
             on_close_stdin=close_stdin if attach else None,
             resize=resize if attach else None,
+            always_end=attach,  # the shim's own pipes: a client that lags finds the rest there
         )
         self._sessions[number] = streams
         if number in self._ended_early:

@@ -29,14 +29,18 @@ class DescriptorStreams:
         on_hang_up: Callable[[], Awaitable[None]] | None = None,
         on_close_stdin: Callable[[], Awaitable[None]] | None = None,
         resize: Resize | None = None,
+        always_end: bool = False,
     ) -> None:
-        """Take "stdin", "stdout", "stderr", or a "terminal" that is all three."""
+        """Take "stdin", "stdout", "stderr", or a "terminal" that is all three.
+
+        `always_end` says that the output ends whatever the program leaves behind: more may come once it has ended.
+        """
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[int] = self._loop.create_future()
         self.timed_out = False  # killed because it lasted longer than it was given
         self._on_close, self._on_close_stdin = on_close, on_close_stdin
         self._on_hang_up = on_hang_up or on_close
-        self._resize = resize
+        self._resize, self._always_end = resize, always_end
         self._closed = False
         self._readable = asyncio.Event()
         terminal = descriptors.get("terminal", -1)
@@ -60,7 +64,8 @@ class DescriptorStreams:
         left in the background may hold the streams open for ever.
         """
         while self._sources:
-            over = self.ended.done()  # before reading: whatever was written by then is in the pipe
+            # before reading: whatever was written by then is in the pipe
+            over = self.ended.done() and not self._always_end
             self._readable.clear()
             if chunk := self._read_any():
                 return chunk

@@ -117,8 +117,11 @@ def test_run_like_a_local_command(shared: Instance) -> None:
         "run", "once", *arguments, "--attach", "--", "sh", "-c", "echo out; exit 3", check=False
     )
     assert (done.returncode, done.stdout) == (3, "out\n")
-    done = shared.run("run", "piped", *arguments, "-i", "--", "cat", input="through\n", check=False)
-    assert (done.returncode, done.stdout) == (0, "through\n")
+    script = ("sh", "-c", "echo early; cat")
+    done = shared.run(
+        *("run", "piped", *arguments, "-i", "--", *script), input="through\n", check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "early\nthrough\n")
     assert shared.get("pods", "-l", "run in (once, piped)")["items"] == []
 
 

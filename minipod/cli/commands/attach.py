@@ -1,21 +1,25 @@
 """`minipod attach`."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from minipod.cli import options as flags
 from minipod.cli.completion import complete_containers
-from minipod.cli.errors import CliError
+from minipod.cli.errors import CliError, SilentExit
 from minipod.cli.invocation import Invocation
 from minipod.cli.pod_choice import choose_pod
 from minipod.cli.pods import choose_container
 from minipod.cli.resources import PODS
+from minipod.cli.selection import Target
+from minipod.cli.waiting import Deadline, wait_for
 
 if TYPE_CHECKING:
     from minipod.cli.streams import StreamOptions
 
 Object = dict[str, Any]
+ENDED_SECONDS = 5.0  # how long the Pod's status may take to say that a program has ended
 FINISHED = "cannot attach a container in a completed pod; current phase is {}"
 
 
@@ -53,6 +57,42 @@ def command(invocation: Invocation, pod: str | None, **given: Any) -> None:
     attach(
         invocation, name, container, stdin=given["stdin"], tty=given["tty"], quiet=given["quiet"]
     )
+
+
+def attach_or_print_log(
+    invocation: Invocation,
+    target: Target,
+    container: Object,
+    has_ended: Callable[[Object | None], bool],
+    **wanted: bool,
+) -> None:
+    """Attach to what has just been started, or print its log when it had ended before anybody could.
+
+    `has_ended` looks at the Pod. `wanted` is stdin, tty and quiet, as of `attach`, which raises what this raises.
+    """
+    try:
+        attach(invocation, target.name, container, **wanted)
+    except SilentExit:
+        raise
+    except CliError as refused:
+        try:  # the node knows before the Pod's status says so
+            wait_for(
+                invocation.api, target, lambda pod: has_ended(pod) or None, Deadline(ENDED_SECONDS)
+            )
+        except CliError:
+            raise refused from None
+        print_log(invocation, target, {"container": container["name"]})
+
+
+def print_log(invocation: Invocation, target: Target, query: dict[str, str]) -> None:
+    """Print a container's log as it is."""
+    import sys
+
+    response = invocation.api.stream(PODS.path(target.namespace, target.name, "log"), query)
+    for piece in response.body:
+        sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+    sys.stdout.flush()
 
 
 def attach(

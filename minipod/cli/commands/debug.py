@@ -7,7 +7,7 @@ import click
 
 from minipod.cli import options as flags
 from minipod.cli.completion import complete_containers
-from minipod.cli.errors import CliError, SilentExit
+from minipod.cli.errors import CliError
 from minipod.cli.invocation import Invocation
 from minipod.cli.pods import get_pod, pod_name
 from minipod.cli.resources import PODS
@@ -109,8 +109,7 @@ def _tell(given: dict[str, Any], name: str) -> None:
 
 
 def _attach(invocation: Invocation, pod: Object, container: Object, given: dict[str, Any]) -> None:
-    from minipod.cli.commands.attach import attach
-    from minipod.cli.commands.run import print_log
+    from minipod.cli.commands.attach import attach_or_print_log, print_log
 
     name = container["name"]
     target = Target(PODS, invocation.namespace, pod["metadata"]["name"], object=pod)
@@ -118,25 +117,15 @@ def _attach(invocation: Invocation, pod: Object, container: Object, given: dict[
     if not given["stdin"] or "terminated" in state:
         print_log(invocation, target, {"container": name, "follow": "true"})  # all that it says
         return
-    try:
-        attach(
-            invocation,
-            target.name,
-            container,
-            stdin=given["stdin"],
-            tty=given["tty"],
-            quiet=given["quiet"],
-        )
-    except SilentExit:
-        raise
-    except CliError:
-        if "terminated" not in (
-            _state(invocation.api.get(PODS, target.namespace, target.name), name) or {}
-        ):
-            raise
-        print_log(
-            invocation, target, {"container": name}
-        )  # it had ended before anybody could attach
+    attach_or_print_log(
+        invocation,
+        target,
+        container,
+        lambda found: "terminated" in (_state(found, name) or {}),
+        stdin=given["stdin"],
+        tty=given["tty"],
+        quiet=given["quiet"],
+    )
 
 
 def _state(pod: Object | None, name: str) -> Object | None:

@@ -162,7 +162,7 @@ def _label(text: str) -> tuple[str, str]:
 
 
 def _attach(invocation: Invocation, target: Target, pod: Object, options: RunOptions) -> None:
-    from minipod.cli.commands.attach import attach
+    from minipod.cli.commands.attach import attach_or_print_log, print_log
 
     deadline = Deadline(options.pod_running_timeout)
     since = pod["metadata"].get("resourceVersion", "")
@@ -173,21 +173,15 @@ def _attach(invocation: Invocation, target: Target, pod: Object, options: RunOpt
             invocation, target, {"follow": "true"}
         )  # nothing that came before is lost, unlike with attach
     elif _ended(pod) is None:
-        try:
-            attach(
-                invocation,
-                target.name,
-                container,
-                stdin=options.stdin,
-                tty=options.tty,
-                quiet=options.quiet,
-            )
-        except SilentExit:
-            raise
-        except CliError:
-            if _ended(invocation.api.get(PODS, target.namespace, target.name)) is None:
-                raise
-            print_log(invocation, target, {})  # it had ended before anybody could attach
+        attach_or_print_log(
+            invocation,
+            target,
+            container,
+            lambda found: found is not None and _ended(found) is not None,
+            stdin=options.stdin,
+            tty=options.tty,
+            quiet=options.quiet,
+        )
     else:
         print_log(invocation, target, {})
     if options.restart != "Always":
@@ -208,17 +202,6 @@ def _ended(pod: Object) -> int | None:
         if ended:
             return int(ended.get("exitCode", 0))
     return None
-
-
-def print_log(invocation: Invocation, target: Target, query: dict[str, str]) -> None:
-    """Print a container's log as it is."""
-    import sys
-
-    response = invocation.api.stream(PODS.path(target.namespace, target.name, "log"), query)
-    for piece in response.body:
-        sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
-    sys.stdout.flush()
 
 
 def _pass_exit_code(invocation: Invocation, target: Target) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import signal
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from minipod.runtime.shim.core import Core, Refusal, cgroup_path, identifier, me
 from minipod.runtime.shim.launching import Launch, LaunchFailure, Pipes, Place, Started, open_stdio
 from minipod.runtime.shim.logs import LineStream, LogFile
 from minipod.runtime.shim.loop import Timer
-from minipod.runtime.shim.output import Output
+from minipod.runtime.shim.output import EarlyOutput, Output
 from minipod.runtime.shim.processes import Exit
 from minipod.runtime.shim.records import ContainerRecord, Plain, SandboxRecord
 from minipod.runtime.shim.removal import CgroupRemoval
@@ -47,6 +48,19 @@ class Container:
         known = self.record.identity
         identity = Identity(**{**known, "groups": tuple(known["groups"])}) if known else None
         return Place(self.record.cgroup.rpartition("/")[0], identity)
+
+    @property
+    def has_streams(self) -> bool:
+        """Whether a client finds anything to read, or somebody to write to.
+
+        A program that ends closes its streams first, and has ended only when the kernel has taken its mounts down:
+        a good while later, in which it counts as running.
+        """
+        if self.output is None:
+            return False
+        return self.output.has_more or (
+            self.record.stdin and self.stdin >= 0 and is_read(self.stdin)
+        )
 
     def close_stdin(self) -> None:
         """End the program's standard input. Repeatable."""
@@ -153,17 +167,23 @@ class Containers:
     def _adopt(self, container: Container, log: LogFile, pipes: Pipes) -> None:
         container.stdin = pipes.stdin
         streams = {fd: LineStream(name) for name, fd in pipes.outputs.items()}
-        self.resume(container, log, streams)
+        self.resume(container, log, streams, EarlyOutput() if container.record.stdin_once else None)
 
     def keep(self, record: ContainerRecord) -> None:
         """Keep an exited container's record."""
         self.all[record.id] = Container(record)
 
-    def resume(self, container: Container, log: LogFile, streams: dict[int, LineStream]) -> None:
+    def resume(
+        self,
+        container: Container,
+        log: LogFile,
+        streams: dict[int, LineStream],
+        early: EarlyOutput | None,
+    ) -> None:
         """Look after a container whose streams are known by descriptor."""
         self.all[container.record.id] = container
         container.output = Output(
-            self._core.loop, log, streams, lambda: self._on_output_end(container)
+            self._core.loop, log, streams, lambda: self._on_output_end(container), early
         )
         if container.ended:
             self._wait_for_output(container)
@@ -376,6 +396,13 @@ def members_list(arguments: Plain, name: str) -> list[Plain]:
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise Refusal("InvalidArgument", f'argument "{name}" is no list of steps')
     return value
+
+
+def is_read(descriptor: int) -> bool:
+    """Whether anybody holds the other end of a pipe or a terminal."""
+    poll = select.poll()
+    poll.register(descriptor, 0)  # errors and hang-ups alone
+    return not poll.poll(0)
 
 
 def explain(error: OSError) -> str:

@@ -14,6 +14,7 @@ from minipod.runtime.shim.loop import Loop, Timer
 
 CHUNK_BYTES = 64 * 1024
 CLIENT_BUFFER_BYTES = 1024 * 1024
+EARLY_BYTES = 64 * 1024
 DRAIN_CHUNKS = 32  # more than the largest pipe an ordinary user can make (1 MiB)
 NOTE_RETRY_SECONDS = 1.0
 
@@ -78,8 +79,29 @@ class ClientPipe:
             self._flush()
 
 
+class EarlyOutput:
+    """What a program that is run for one client says before that client comes: its beginning, and how much more.
+
+    A program may have said all it will by the time a client can attach: `kubectl run -i` attaches when it sees the
+    Pod run.
+    """
+
+    def __init__(self, said: Mapping[str, tuple[bytes, int]] | None = None) -> None:
+        self.said = {name: (bytearray(data), more) for name, (data, more) in (said or {}).items()}
+
+    def append(self, name: str, data: bytes) -> None:
+        """Keep what fits, and count the rest."""
+        kept, missed = self.said.setdefault(name, (bytearray(), 0))
+        fits = 0 if missed else EARLY_BYTES - len(kept)
+        kept += data[:fits]
+        self.said[name] = kept, missed + len(data[fits:])
+
+
 class Output:
-    """A container's output streams by descriptor, its log, and its audience."""
+    """A container's output streams by descriptor, its log, and its audience.
+
+    `early` is given for a container that is run for one client, until this has come.
+    """
 
     def __init__(
         self,
@@ -87,9 +109,11 @@ class Output:
         log: LogFile,
         streams: Mapping[int, LineStream],
         on_end: Callable[[], None],
+        early: EarlyOutput | None = None,
     ) -> None:
         self.log = log
         self.streams = dict(streams)
+        self.early = early
         self.audience: list[dict[str, ClientPipe]] = []  # pipes by stream name
         self._loop = loop
         self._on_end = on_end
@@ -104,6 +128,26 @@ class Output:
     def ended(self) -> bool:
         """Whether every stream has been read to its end."""
         return not self.streams
+
+    @property
+    def has_more(self) -> bool:
+        """Whether a client that joins now finds anything to read, or to wait for."""
+        return bool(self.streams or (self.early and self.early.said))
+
+    def join(self) -> tuple[dict[str, ClientPipe], dict[str, int]]:
+        """Let one more client listen; return the pipes to it, and their other ends."""
+        said = self.early.said if self.early else {}
+        self.early = None
+        open_ones = {stream.name for stream in self.streams.values()}
+        pipes: dict[str, ClientPipe] = {}
+        ends: dict[str, int] = {}
+        for name in sorted(open_ones | said.keys()):
+            ends[name], write_end = os.pipe2(os.O_CLOEXEC)
+            pipes[name] = ClientPipe(self._loop, write_end, *said.get(name, ()))
+            if name not in open_ones:
+                pipes[name].finish()
+        self.audience.append(pipes)
+        return pipes, ends
 
     def drain(self) -> None:
         """Read what is there without waiting, then end: somebody beyond the container holds the other end."""
@@ -145,6 +189,8 @@ class Output:
             self._end_stream(descriptor)
             return False
         self._append(stream.feed(chunk, self.log.stamp()))
+        if self.early:
+            self.early.append(stream.name, chunk)
         for pipes in self.audience:
             if pipe := pipes.get(stream.name):
                 pipe.push(chunk)

@@ -5,7 +5,6 @@ input; its output passes through here, because the log wants it too.
 """
 
 import fcntl
-import os
 import struct
 import termios
 from dataclasses import dataclass, field
@@ -97,23 +96,15 @@ class Sessions:
     def attach(self, request: Request) -> None:
         """Join a running container's streams; answer with descriptors for them."""
         container = self._containers.require_running(request.arguments)
-        if container.output is None:
-            raise Refusal("NotFound", f'container "{container.record.id}" has no streams any more')
+        if container.output is None or not container.has_streams:
+            raise Refusal("NotFound", f'container "{container.record.id}" has closed its streams')
         session = self._add(request, container)
-        names: list[str] = []
-        descriptors: list[int] = []
-        for name in sorted({stream.name for stream in container.output.streams.values()}):
-            read_end, write_end = os.pipe2(os.O_CLOEXEC)
-            session.pipes[name] = ClientPipe(self._core.loop, write_end)
-            names.append(name)
-            descriptors.append(read_end)
+        session.pipes, ends = container.output.join()
         if container.stdin >= 0 and container.record.stdin:
             session.stdin = True
-            names.append("stdin")
-            descriptors.append(fcntl.fcntl(container.stdin, fcntl.F_DUPFD_CLOEXEC, 3))
-        container.output.audience.append(session.pipes)
-        reply = {"session": session.number, "streams": names, "tty": container.record.tty}
-        request.reply(reply, descriptors)
+            ends["stdin"] = fcntl.fcntl(container.stdin, fcntl.F_DUPFD_CLOEXEC, 3)
+        reply = {"session": session.number, "streams": [*ends], "tty": container.record.tty}
+        request.reply(reply, list(ends.values()))
 
     def resize(self, request: Request) -> None:
         """Set the size of an attached container's terminal."""

@@ -22,7 +22,7 @@ from minipod.runtime.shim.connection import Connection, Request
 from minipod.runtime.shim.containers import Container
 from minipod.runtime.shim.logs import LineStream, LogFile
 from minipod.runtime.shim.loop import report
-from minipod.runtime.shim.output import ClientPipe
+from minipod.runtime.shim.output import ClientPipe, EarlyOutput
 from minipod.runtime.shim.processes import Exit
 from minipod.runtime.shim.records import ContainerRecord, Plain, SandboxRecord, from_fields
 from minipod.runtime.shim.server import Server
@@ -149,9 +149,14 @@ def _container_state(container: Container) -> Plain:
         "deadline": timer.when if timer and timer.callback else None,
         "waiters": [_request_state(item) for item in container.waiters],
         "streams": [[fd, stream.name, _text(stream.carry)] for fd, stream in streams.items()],
+        "early": _early_state(output.early) if output and output.early else None,
         "lost": output.log.lost if output else 0,
         "descriptors": [*streams, *([container.stdin] if container.stdin >= 0 else [])],
     }
+
+
+def _early_state(early: EarlyOutput) -> Plain:
+    return {name: [_text(data), missed] for name, (data, missed) in early.said.items()}
 
 
 def _session_state(session: Session) -> Plain:
@@ -235,9 +240,16 @@ def _resume_container(server: Server, state: Plain, connections: dict[int, Conne
     container.waiters = [item for item in waiters if item]
     log = LogFile(record.log_path, record.log_max_bytes, record.log_max_files, lost=state["lost"])
     streams = {fd: LineStream(name, _bytes(carry)) for fd, name, carry in state["streams"]}
-    server.containers.resume(container, log, streams)
+    server.containers.resume(container, log, streams, _resume_early(state.get("early")))
     if state["deadline"] is not None and not container.ended:
         server.containers.set_deadline(container, state["deadline"])
+
+
+def _resume_early(state: Plain | None) -> EarlyOutput | None:
+    """Take early output up; a shim from before there was any has kept none."""
+    if state is None:
+        return None
+    return EarlyOutput({name: (_bytes(data), missed) for name, (data, missed) in state.items()})
 
 
 def _resume_session(server: Server, state: Plain, connections: dict[int, Connection]) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import pytest
 
 from minipod.runtime.service import RuntimeFailure
+from minipod.runtime.shim.output import EARLY_BYTES
 from minipod.runtime.spec import CommandSpec, ContainerStatus, ExecSpec
 from minipod.runtime.streams import DescriptorStreams
 from tests.kernel.shim.world import ShimWorld, asynchronous, wait_until
@@ -185,6 +186,73 @@ async def test_stdin_once_ends_with_the_first_client(shim: ShimWorld) -> None:
     assert await read_until(streams, b"over\n") == b"data\nover\n"
     assert await streams.read() is None
     assert await streams.wait() == 0
+    await streams.close()
+
+
+@pytest.mark.parametrize("tty", [False, True], ids=["pipes", "terminal"])
+@asynchronous
+async def test_the_one_client_of_stdin_once_reads_what_came_before_it(
+    shim: ShimWorld, tty: bool
+) -> None:
+    await shim.sandbox()
+    script = "echo early; read x; echo got $x; read x"
+    container = await shim.shell(script, stdin=True, stdin_once=True, tty=tty)
+    await wait_until(lambda: shim.log(container) == ["early"])
+    await asyncio.to_thread(shim.ask, "upgrade")
+    first = await shim.runtime.attach(container.id)
+    assert (await read_until(first, b"\n")).split() == [b"early"]
+    second = await shim.runtime.attach(container.id)
+    await first.write(b"it\n")
+    assert b"early" not in await read_until(second, b"got it")
+    for streams in (first, second):
+        await streams.close()
+
+
+@asynchronous
+async def test_what_came_before_the_client_is_bounded(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    script = "seq 1 100000; read x; echo finished; read x"
+    container = await shim.shell(script, stdin=True, stdin_once=True)
+    await wait_until(lambda: shim.log(container)[-1:] == ["100000"])
+    streams = await shim.runtime.attach(container.id)
+    said = await read_until(streams, b" bytes missed]")
+    assert said.startswith(b"1\n2\n3\n")
+    assert len(said) < EARLY_BYTES + 100
+    await streams.write(b"\n")
+    await read_until(streams, b"finished")
+    await streams.close()
+
+
+@asynchronous
+async def test_a_client_is_refused_where_the_streams_have_been_closed(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    container = await shim.shell("exec sleep 1000 <&- >&- 2>&-", stdin=True)
+
+    async def attach() -> str:
+        try:
+            streams = await shim.runtime.attach(container.id)
+        except RuntimeFailure as failed:
+            return str(failed)
+        await streams.close()
+        return ""
+
+    deadline = asyncio.get_running_loop().time() + 10
+    while not (problem := await attach()):  # the shell has not come to it yet
+        assert asyncio.get_running_loop().time() < deadline
+    assert problem.endswith("has closed its streams")
+
+
+@asynchronous
+async def test_a_client_that_lags_reads_all_that_an_ended_container_said(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    container = await shim.shell("read x; seq 1 100000", stdin=True)
+    streams = await shim.runtime.attach(container.id)
+    await streams.write(b"\n")
+    assert await streams.wait() == 0  # most of it is in the shim yet
+    said = b""
+    while (chunk := await streams.read()) is not None:
+        said += chunk[1]
+    assert said.endswith(b"\n100000\n")
     await streams.close()
 
 

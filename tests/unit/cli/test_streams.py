@@ -357,6 +357,18 @@ def test_run_makes_a_pod_attaches_and_removes_it(server: FakeApiServer, minipod:
     assert ("pods", "default", "once") not in server.objects
 
 
+def test_run_prints_the_log_of_what_ended_before_the_attach(
+    server: FakeApiServer, minipod: Minipod
+) -> None:
+    def ended(stream: ExecStream) -> None:
+        stream.finish(status="Failure", message='container "once" does not run')
+        threading.Timer(0.2, finished, (server, 5)).start()  # the Pod's status says so later
+
+    server.on_write, server.on_exec, server.logs = running, ended, {"once": b"hi\n"}
+    result = minipod("run", "once", "--image=busybox", "-i", "--restart=Never", "--", "true")
+    assert (result.code, result.out) == (5, "hi\n")
+
+
 def test_run_without_input_follows_the_log_from_its_first_line(
     server: FakeApiServer, minipod: Minipod
 ) -> None:
