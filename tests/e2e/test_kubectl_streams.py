@@ -145,7 +145,7 @@ def test_run_loses_nothing_of_a_program_that_ends_at_once(kubectl: Kubectl) -> N
     flags = ("--image=busybox", "--restart=Never", "--rm", "-i", "-q")
     for script in ("echo hi", "echo hi; sleep 0.3"):  # over before the attach, or silent since
         out = kubectl.out("run", "hasty", *flags, "--", "sh", "-c", script)
-        assert out.splitlines()[:1] == ["hi"]
+        assert out.splitlines()[:1] == [b"hi"]
 
 
 def test_attach_and_logs(kubectl: Kubectl) -> None:
