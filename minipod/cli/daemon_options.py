@@ -93,7 +93,7 @@ _NODE = (
     _Flag(
         "--system-reserved",
         "NAME=QUANTITY,...",
-        "cpu, memory and ephemeral-storage that Pods cannot ask for [default: none]",
+        "cpu, memory, ephemeral-storage and pid that Pods cannot ask for, nor use all together [default: none]",
     ),
     _Flag(
         "--eviction-hard",

@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         "--system-reserved",
         default="",
         metavar="NAME=QUANTITY,...",
-        help="cpu, memory and ephemeral-storage that Pods cannot ask for",
+        help="cpu, memory, ephemeral-storage and pid that is not for Pods",
     )
     parser.add_argument(
         "--eviction-hard",

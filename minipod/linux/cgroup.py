@@ -98,8 +98,12 @@ def settings(
     memory_bytes: int | None = None,
     memory_high_bytes: int | None = None,
     pids: int | None = None,
+    dies_whole: bool = True,
 ) -> list[tuple[str, str, str]]:
-    """Return (controller, file, content) for limits on this layout; None sets nothing. Pure."""
+    """Return (controller, file, content) for limits on this layout; None sets nothing. Pure.
+
+    `dies_whole`: what has a limit of memory is killed with all that runs in it, where the kernel can (v2).
+    """
     found: list[tuple[str, str, str]] = []
     period = cpu_period_us or 100_000
     if cpu_shares is not None:
@@ -117,7 +121,7 @@ def settings(
     if memory_bytes is not None:
         file = "memory.max" if layout.is_v2("memory") else "memory.limit_in_bytes"
         found.append(("memory", file, str(memory_bytes)))
-        if layout.is_v2("memory"):  # the kubelet's default on v2: a container dies whole
+        if dies_whole and layout.is_v2("memory"):  # the kubelet's default for containers
             found.append(("memory", "memory.oom.group", "1"))
     if memory_high_bytes is not None and layout.is_v2("memory"):
         high = str(memory_high_bytes) if memory_high_bytes >= 0 else "max"

@@ -23,9 +23,11 @@ from minipod.node.config import NodeConfig
 from minipod.node.eviction import SizeLimits
 from minipod.node.images import Images
 from minipod.node.inspect import inspect_pod
+from minipod.node.node_object import compute_pods_limits
 from minipod.node.observed import LABEL_CONTAINER, LABEL_UID
 from minipod.node.parts import Addresses, Parts
 from minipod.node.pods import is_finished, uid_of
+from minipod.node.pressure import most_processes
 from minipod.node.preview import compute_script
 from minipod.node.prober import Prober
 from minipod.node.pulling import Puller
@@ -90,6 +92,7 @@ class Kubelet:
         parts.running.replace(await self.runtime.state())
         await asyncio.to_thread(_warm_up, parts)
         await self._registration.start()
+        await self._limit_pods()
         await asyncio.gather(parts.services.start(), parts.node.start())
         await self._remove_leftovers()
         await self._informer.start()
@@ -216,12 +219,26 @@ class Kubelet:
     async def _relist(self) -> None:
         """The shim is back, or answers again. It may be a new one: what it does not know is gone."""
         self._parts.running.replace(await self.runtime.state())
+        await self._limit_pods()  # a new one may have them in another cgroup
         self._registration.set_ready(True)
         for wakes in self._exits.values():
             for wake in wakes:
                 wake.set()
         self._end_orphans()
         self._workers.wake_all()
+
+    async def _limit_pods(self) -> None:
+        """Hold all Pods together to what the host does not keep for itself (node allocatable)."""
+        limits = compute_pods_limits(self._parts.config, most_processes())
+        try:
+            await self.runtime.limit_pods(limits)
+        except RuntimeFailure as failure:
+            message = f"Failed to update Node Allocatable Limits: {failure}"
+            logger.warning("%s", message)
+            self._registration.record("Warning", "FailedNodeAllocatableEnforcement", message)
+        else:
+            message = "Updated Node Allocatable limit across pods"
+            self._registration.record("Normal", "NodeAllocatableEnforced", message)
 
     def _end_orphans(self) -> None:
         """End what runs for Pods that the API does not know (force deleted while we were away)."""

@@ -15,10 +15,11 @@ from minipod.client import Object
 from minipod.clock import format_time
 from minipod.node.config import NodeConfig
 from minipod.node.pressure import DISK, MEMORY, PIDS, describe, kept_back
-from minipod.node.resources import MemoryThrottling
+from minipod.node.resources import MemoryThrottling, compute_shares
+from minipod.runtime.spec import Resources
 
 KUBERNETES_VERSION = "v1.36.0"  # whose API and behaviour this node follows
-RESERVABLE = ("cpu", "memory", "ephemeral-storage")
+RESERVABLE = ("cpu", "memory", "ephemeral-storage", "pid")
 _KEPT_FREE = {"memory": "memory.available", "ephemeral-storage": "nodefs.available"}
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
@@ -86,7 +87,7 @@ def compute_allocatable(config: NodeConfig) -> Object:
     That is what is reserved for the host, and what would mean pressure if it were taken.
     """
     amounts = compute_capacity(config)
-    kept = {name: parse(amount) for name, amount in config.reserved.items()}
+    kept = {name: parse(amount) for name, amount in config.reserved.items() if name in amounts}
     for name, signal in _KEPT_FREE.items():
         free = kept_back(config.eviction, signal, value(amounts[name]))
         kept[name] = kept.get(name, Fraction()) + free
@@ -95,6 +96,23 @@ def compute_allocatable(config: NodeConfig) -> Object:
         if amount:
             amounts[name] = in_binary(left) if name != "cpu" else in_decimal(left)
     return amounts
+
+
+def compute_pods_limits(config: NodeConfig, pids: int) -> Resources:
+    """Return what all Pods together may have (kubelet --enforce-node-allocatable=pods), of `pids` processes.
+
+    What is to stay free is theirs, too: reached, it means pressure, and who uses most has to go.
+    """
+    capacity = {**compute_capacity(config), "pid": str(pids)}
+    left = {
+        name: max(parse(capacity[name]) - parse(config.reserved.get(name, "0")), Fraction())
+        for name in ("cpu", "memory", "pid")
+    }
+    return Resources(
+        cpu_shares=compute_shares(left["cpu"]),
+        memory_bytes=int(left["memory"]),
+        pids=int(left["pid"]) if pids else None,
+    )
 
 
 def compute_throttling(config: NodeConfig) -> MemoryThrottling | None:

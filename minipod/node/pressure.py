@@ -161,11 +161,15 @@ def measure(layout: Layout) -> dict[str, Level]:
     if memory:
         available = memory["MemFree"] + memory["Inactive(file)"]
         levels["memory.available"] = Level(available, memory["MemTotal"])
-    most = min(_number("/proc/sys/kernel/pid_max"), _number("/proc/sys/kernel/threads-max"))
-    if most:
+    if most := most_processes():
         running = int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
         levels["pid.available"] = Level(most - running, most)
     return levels
+
+
+def most_processes() -> int:
+    """Return how many processes and threads the host may have, 0 when that cannot be known."""
+    return min(_number("/proc/sys/kernel/pid_max"), _number("/proc/sys/kernel/threads-max"))
 
 
 def _disk(name: str, path: Path) -> dict[str, Level]:

@@ -10,7 +10,7 @@ import logging
 from minipod.api.errors import StatusError
 from minipod.client import Client, Object
 from minipod.clock import Clock, Timer, format_micro_time
-from minipod.eventing import Recorder
+from minipod.eventing import EventType, Recorder
 from minipod.node.config import NodeConfig
 from minipod.node.node_object import compute_node, compute_status
 from minipod.node.pressure import Pressure, conditions_of, event_reason, measure
@@ -37,6 +37,7 @@ class Registration:
         self._recorder = recorder
         self._pressure = Pressure(config.eviction)
         self._ready = True
+        self._node: Object = {**_NODE, "metadata": {"name": config.node_name}}  # as last seen
         self._reported = 0.0  # when the status was last written
         self._timer: Timer | None = None
         self._task: asyncio.Task[None] | None = None
@@ -77,6 +78,10 @@ class Registration:
         if ready != self._ready:
             self._ready = ready
             self._beat()
+
+    def record(self, kind: EventType, reason: str, message: str) -> None:
+        """Record an Event of the Node."""
+        self._recorder.record({**_NODE, **self._node}, kind, reason, message)
 
     def _set_timer(self, seconds: float) -> None:
         if self._timer:
@@ -123,7 +128,7 @@ class Registration:
 
     async def _report_status(self, labels: dict[str, str] | None = None) -> None:
         name, now = self._config.node_name, self._clock.now()
-        found = await self._client.get("nodes", "", name)
+        self._node = found = await self._client.get("nodes", "", name)
         if labels:
             await self._client.patch("nodes", "", name, {"metadata": {"labels": labels}})
         previous = found.get("status") or {}
@@ -148,7 +153,7 @@ class Registration:
             reasons.append("NodeReady" if self._ready else "NodeNotReady")
         for reason in reasons:
             message = f"Node {self._config.node_name} status is now: {reason}"
-            self._recorder.record({**_NODE, **node}, "Normal", reason, message)
+            self.record("Normal", reason, message)
 
     async def _renew_lease(self) -> None:
         name, renewed = self._config.node_name, format_micro_time(self._clock.now())

@@ -51,7 +51,7 @@ def compute_container_resources(
     limits = {**inherited, **own}
     cpu = (resources.get("requests") or {}).get("cpu", limits.get("cpu", "0"))
     return Resources(
-        cpu_shares=_shares(parse(cpu)),
+        cpu_shares=compute_shares(parse(cpu)),
         cpu_quota_us=_quota(parse(limits["cpu"])) if "cpu" in limits else None,
         cpu_period_us=PERIOD_US if "cpu" in limits else None,
         memory_bytes=value(limits["memory"]) if "memory" in limits else None,
@@ -78,7 +78,7 @@ def compute_pod_resources(pod: Object, pids: int | None) -> Resources:
     requests, limits = enforced.get("requests", {}), enforced.get("limits", {})
     cpu_limit, memory = parse(limits.get("cpu", "0")), parse(limits.get("memory", "0"))
     return Resources(
-        cpu_shares=_shares(parse(requests.get("cpu", "0"))),
+        cpu_shares=compute_shares(parse(requests.get("cpu", "0"))),
         cpu_quota_us=_quota(cpu_limit) if cpu_limit else None,
         cpu_period_us=PERIOD_US if cpu_limit else None,
         memory_bytes=floor(memory) if memory else None,
@@ -117,7 +117,8 @@ def _memory_share(pod: Object) -> int:
     return int(rest) // len([*spec["containers"], *(spec.get("initContainers") or ())])
 
 
-def _shares(cpu: Fraction) -> int:
+def compute_shares(cpu: Fraction) -> int:
+    """Return the cpu.shares of a number of processors."""
     return min(max(floor(cpu * 1024), SHARES_MIN), SHARES_MAX)
 
 

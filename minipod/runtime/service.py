@@ -103,6 +103,9 @@ class Runtime(Protocol):
     async def ping(self) -> None:
         """Return as soon as the runtime answers. RuntimeFailure when there is none."""
 
+    async def limit_pods(self, resources: Resources) -> None:
+        """Limit what all Pods together may have. RuntimeFailure when the kernel refuses."""
+
     async def perform(self, operations: Sequence[Operation]) -> list[TracedStep]:
         """Perform host-side operations (volumes, files) in order, off the event loop; RuntimeFailure names the step."""
 

@@ -192,6 +192,14 @@ class ShimRuntime:
         """Send a signal ("SIGHUP", "HUP" or a number) to the container's first process."""
         await self._link.call("signal", id=container_id, signal=signal)
 
+    async def limit_pods(self, resources: Resources) -> None:
+        """Limit what all Pods together may have: their cgroups' parent, made now if it is not there."""
+        try:
+            await self._in_thread(_limit_pods, self.pod_cgroups, resources)
+        except OSError as error:
+            message = f'cgroup "{self.pod_cgroups}": {error.strerror or error}'
+            raise RuntimeFailure("LimitFailed", message) from error
+
     async def update_resources(self, container_id: str, resources: Resources) -> None:
         """Change a running container's limits in place."""
         await self._link.call("update-resources", id=container_id, resources=asdict(resources))
@@ -385,6 +393,13 @@ def _born_in(step: Step, path: str) -> Step:
     if isinstance(step.operation, Clone):
         return replace(step, operation=replace(step.operation, cgroup=path))
     return step
+
+
+def _limit_pods(path: str, resources: Resources) -> None:
+    layout = cgroup.this_host()
+    cgroup.ensure(layout, path)
+    limits = cgroup.settings(layout, **asdict(resources), dies_whole=False)
+    cgroup.limit(layout, path, limits)
 
 
 def _preload() -> None:

@@ -1,13 +1,18 @@
 """Where a Pod may run, on the one node there is: what keeps it away, what drives it away, and how it comes back."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from minipod.api.quantity import value
+from minipod.linux import cgroup
+from minipod.node.pressure import most_processes
 from tests.e2e.instance import Instance, wait_until
-from tests.e2e.pods import pod, wait_gone, wait_phase, wait_pod
+from tests.e2e.pods import inspect, pod, wait_gone, wait_phase, wait_pod
 from tests.e2e.test_probes import condition, events
 
 
@@ -107,6 +112,33 @@ def test_a_pod_that_is_put_here_past_the_scheduler_must_fit(shared: Instance, no
     wait_until(lambda: ("NodeAffinity", why) in events(shared, "squeezed"), "its event")
     assert "NodeAffinity" in shared.out("get", "pod", "squeezed")
     shared.run("delete", "pod", "squeezed", "--now")
+
+
+def test_all_pods_together_are_held_to_what_is_not_reserved(
+    make_instance: Callable[..., Instance],
+) -> None:
+    instance = make_instance(options=("--system-reserved", "cpu=500m,memory=1Gi,pid=100"))
+    instance.up()
+    instance.apply(pod("inside"), options=("--until-ready",))
+    whole = inspect(instance, "inside")["cgroup"]["path"].rpartition("/")[0]
+    layout, cpus = cgroup.this_host(), os.cpu_count() or 1
+
+    def limit(controller: str, v1: str, v2: str) -> str:
+        name = v2 if layout.is_v2(controller) else v1
+        return Path(layout.directory(controller, whole), name).read_text().strip()
+
+    capacity = instance.get("node", instance.get("nodes")["items"][0]["metadata"]["name"])
+    memory = value(capacity["status"]["capacity"]["memory"]) - (1 << 30)
+    assert int(limit("memory", "memory.limit_in_bytes", "memory.max")) == memory
+    shares = 1024 * cpus - 512
+    weight = cgroup.shares_to_weight(shares) if layout.is_v2("cpu") else shares
+    assert int(limit("cpu", "cpu.shares", "cpu.weight")) == weight
+    assert int(limit("pids", "pids.max", "pids.max")) == most_processes() - 100
+    if layout.is_v2("memory"):  # not all of them die when one takes too much
+        assert limit("memory", "", "memory.oom.group") == "0"
+    instance.run("delete", "pod", "inside", "--now")
+    instance.down()
+    assert not [each for each in layout.hierarchies if Path(each, whole).exists()]
 
 
 def test_a_node_that_is_short_of_memory_says_so_and_takes_no_best_effort_pods(

@@ -82,6 +82,7 @@ class FakeRuntime:
         self.reached: dict[str, asyncio.Event] = {}  # call name -> set when a gate is reached
         self.streams = FakeStreams((), 0)
         self.results: dict[tuple[str, ...], CommandResult | RuntimeFailure] = {}  # by command
+        self.pod_limits: list[Resources] = []  # of all together
         self.commands: list[CommandSpec] = []
         self.listening: dict[int, str] = {}  # port -> path of a Unix socket
         self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()
@@ -181,6 +182,10 @@ class FakeRuntime:
     async def remove_container(self, container_id: str) -> None:
         await self._called("remove_container", container_id)
         self.containers.pop(container_id, None)
+
+    async def limit_pods(self, resources: Resources) -> None:
+        await self._called("limit_pods", "")
+        self.pod_limits.append(resources)
 
     async def update_resources(self, container_id: str, resources: Resources) -> None:
         await self._called("update_resources", container_id)

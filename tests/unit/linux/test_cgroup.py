@@ -56,6 +56,11 @@ def test_limits_in_the_words_of_v2() -> None:
     ]
 
 
+def test_what_many_share_does_not_die_whole() -> None:
+    found = cgroup.settings(V2, memory_bytes=1 << 20, dies_whole=False)
+    assert found == [("memory", "memory.max", "1048576")]
+
+
 def test_limits_in_the_words_of_v1() -> None:
     assert cgroup.settings(V1, **LIMITS) == [
         ("cpu", "cpu.shares", "1024"),

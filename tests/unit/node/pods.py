@@ -160,7 +160,9 @@ class World:
         return next(each["state"] for each in everyone if each["name"] == name)
 
     def reasons(self) -> list[str]:
-        return [reason for reason, _ in self.api.events()]
+        """The reasons of the Events that are about Pods."""
+        found = self.api.all("events")
+        return [each["reason"] for each in found if each["involvedObject"]["kind"] == "Pod"]
 
     async def settle(self) -> None:
         """Let everything that can happen without time passing happen."""

@@ -8,7 +8,7 @@ from minipod.client import Object
 from minipod.clock import format_time
 from minipod.node.runtime_watch import PATIENCE, PERIOD
 from minipod.runtime.operations import WriteFile
-from minipod.runtime.service import RuntimeFailure
+from minipod.runtime.service import RuntimeEvent, RuntimeFailure
 from tests.unit.node.pods import World, container, make_image, make_pod
 
 
@@ -321,8 +321,6 @@ def test_an_exhausted_address_range_is_told_and_recovers(play):
 
 
 def test_a_lost_shim_makes_the_node_not_ready(play):
-    from minipod.runtime.service import RuntimeEvent
-
     def ready(world: World) -> str:
         node = world.api.objects["nodes", "", "node1"]
         return next(c["status"] for c in node["status"]["conditions"] if c["type"] == "Ready")
@@ -340,6 +338,25 @@ def test_a_lost_shim_makes_the_node_not_ready(play):
         assert ready(world) == "True"
         assert world.runtime.running() == ["app"]
         assert world.status()["containerStatuses"][0]["restartCount"] == 1
+
+    play(scene)
+
+
+def test_all_pods_together_are_held_to_what_the_host_does_not_keep(play):
+    async def scene(world: World) -> None:
+        await world.kubelet.wait_idle()
+        (limits,) = world.runtime.pod_limits
+        assert limits.memory_bytes == world.kubelet._parts.config.memory_bytes // 1024 * 1024
+        told = ("NodeAllocatableEnforced", "Updated Node Allocatable limit across pods")
+        assert told in world.api.events()
+        world.runtime.fail_next["limit_pods"] = RuntimeFailure("LimitFailed", "Device busy")
+        world.runtime.emit(RuntimeEvent("shim-connected"))
+        await world.settle()
+        await world.kubelet.wait_idle()
+        said = "Failed to update Node Allocatable Limits: Device busy"
+        assert ("FailedNodeAllocatableEnforcement", said) in world.api.events()
+        await world.create(make_pod())
+        assert world.runtime.running() == ["app"]
 
     play(scene)
 

@@ -1,6 +1,7 @@
 """What the node has, and what of it Pods may ask for."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from minipod.api.quantity import parse
 from minipod.node.node_object import (
     compute_allocatable,
     compute_capacity,
+    compute_pods_limits,
     compute_throttling,
     parse_reserved,
     parse_throttling_factor,
@@ -25,6 +27,17 @@ def test_what_is_reserved_is_not_allocatable(tmp_path: Path) -> None:
     assert parse(capacity["cpu"]) - parse(allocatable["cpu"]) == parse("100m")
     assert parse(capacity["memory"]) - parse(allocatable["memory"]) == parse("200Mi")
     assert allocatable["pods"] == capacity["pods"]
+
+
+def test_all_pods_together_have_what_is_not_reserved(tmp_path: Path) -> None:
+    reserved = parse_reserved("memory=1Gi,pid=100,ephemeral-storage=1Gi")
+    given = {"memory_bytes": 4 << 30, "eviction": parse_thresholds(DEFAULT_THRESHOLDS)}
+    config = dataclasses.replace(make_config(tmp_path), reserved=reserved, **given)
+    limits = compute_pods_limits(config, 4000)
+    assert limits.cpu_shares == 1024 * (os.cpu_count() or 1)
+    assert (limits.memory_bytes, limits.pids) == (3 << 30, 3900)
+    assert "pid" not in compute_allocatable(config)
+    assert compute_pods_limits(make_config(tmp_path), 0).pids is None
 
 
 def test_what_is_to_stay_free_is_not_allocatable(tmp_path: Path) -> None:

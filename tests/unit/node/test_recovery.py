@@ -99,7 +99,7 @@ def test_a_restart_touches_nothing_that_runs(tmp_path):
         old.runtime.calls.clear()
         async with world(tmp_path, old=old) as made:
             asked = {name for name, _ in made.runtime.calls}
-            assert asked == {"state"}
+            assert asked == {"state", "limit_pods"}
             assert sorted(made.runtime.running()) == ["one", "two"]
 
     asyncio.run(scene())
