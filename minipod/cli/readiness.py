@@ -1,9 +1,11 @@
 """When a Pod is up, and what it still waits for (`apply --until-ready`, `run --rm`)."""
 
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from minipod.cli.errors import CliError
+from minipod.cli.resources import NODES
 from minipod.cli.terminal import progress
 from minipod.cli.waiting import Deadline, TimedOut, condition, wait_for
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from minipod.cli.selection import Target
 
 Object = dict[str, Any]
+FINISHED = ("Succeeded", "Failed")
+NODE_SECONDS = 0.2  # between two questions to a node
 
 
 def compute_waiting(pod: Object) -> str:
@@ -19,7 +23,13 @@ def compute_waiting(pod: Object) -> str:
     status = pod.get("status") or {}
     phase = status.get("phase", "Pending")
     ready = condition(pod, "Ready")
-    if phase in ("Succeeded", "Failed") or (ready and ready.get("status") == "True"):
+    if pod["metadata"].get("deletionTimestamp"):
+        return "it is being deleted"
+    if phase in FINISHED:
+        return ""
+    if former := _tells_of_former(pod):
+        return former
+    if ready and ready.get("status") == "True":
         return ""
     if _has_all_it_will_have(pod):
         return ""
@@ -34,6 +44,19 @@ def compute_waiting(pod: Object) -> str:
     if scheduled and scheduled.get("status") == "False":
         return str(scheduled.get("message") or scheduled.get("reason") or "not scheduled")
     return str(status.get("message") or (ready or {}).get("message") or f"phase {phase}")
+
+
+def _tells_of_former(pod: Object) -> str:
+    """Return why the status is that of a former spec; "" when it is not. Of all that may change, images matter."""
+    status = pod.get("status") or {}
+    if status.get("observedGeneration", 0) < pod["metadata"].get("generation", 0):
+        return "its node has yet to heed the change"
+    wanted = {each["name"]: each.get("image") for each in pod["spec"].get("containers") or ()}
+    for each in status.get("containerStatuses") or ():
+        name, image = each.get("name"), each.get("image")
+        if image and wanted.get(name, image) != image and "running" in (each.get("state") or {}):
+            return f'container "{name}": still runs image "{image}"'
+    return ""
 
 
 def _has_all_it_will_have(pod: Object) -> bool:
@@ -64,6 +87,34 @@ def _container_waits(status: Object) -> str:
     if "running" in state and not status.get("ready"):
         return f'container "{name}": running, not ready yet'
     return ""
+
+
+def settle(api: "Api", target: "Target", deadline: Deadline, pod: Object) -> Object:
+    """Return the Pod once it is Ready or has finished well; `pod` is what is known of it. Raises as `wait_until_ready`.
+
+    One that is said to be ready already may have been so long ago: its node is asked, which cannot always write what
+    it knows (a full disk). What comes later comes in order.
+    """
+    while not (waits := compute_waiting(pod)) and (waits := _node_waits(api, pod)):
+        try:
+            time.sleep(min(NODE_SECONDS, deadline.left()))
+        except TimeoutError:
+            raise TimedOut(f"timed out waiting for {target.label}: {waits}") from None
+        pod = api.get(target.resource, target.namespace, target.name)
+    if not waits:
+        return pod
+    return wait_until_ready(api, target, deadline, pod["metadata"].get("resourceVersion", ""))
+
+
+def _node_waits(api: "Api", pod: Object) -> str:
+    """Return what a Pod waits for as its node knows it; "" for nothing, or without a node."""
+    node = (pod.get("spec") or {}).get("nodeName")
+    if not node or (pod.get("status") or {}).get("phase") in FINISHED:
+        return ""
+    for each in api.get_path(f"{NODES.path('', node, 'proxy')}/pods").get("items") or ():
+        if each["metadata"]["uid"] == pod["metadata"]["uid"]:
+            return compute_waiting(each)
+    return f'node "{node}" does not know it yet'
 
 
 def wait_until_ready(api: "Api", target: "Target", deadline: Deadline, since: str = "") -> Object:
@@ -103,6 +154,7 @@ def _worth_telling(waits: str) -> bool:
         "PodInitializing",
         "containers with un",
         "not ready yet",
+        "yet to heed",
     )
     return not any(each in waits for each in ordinary)
 

@@ -101,6 +101,8 @@ def _observed(
     status["restartCount"] = latest.attempt
     status["state"] = _state(latest)
     if known:
+        if known.get("containerID") == status["containerID"] and known.get("image"):
+            status["image"] = known["image"]  # the spec may have another by now
         status["restartCount"] = max(latest.attempt, int(known.get("restartCount", 0)))
         status["lastState"] = _last_state(status, known)
     ended = next((each for each in attempts[1:] if not each.running), None)

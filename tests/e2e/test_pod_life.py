@@ -234,6 +234,19 @@ def test_a_program_that_ignores_sigterm_is_killed_after_its_grace(shared: Instan
     assert shared.run("get", "pod", "stubborn", check=False).returncode == 1
 
 
+def test_until_ready_waits_for_an_image_that_was_changed(shared: Instance) -> None:
+    shared.run("image", "tag", "busybox", "changed:1")
+    slow = pod("changes", "trap '' TERM; while :; do sleep 1; done")
+    slow["spec"]["terminationGracePeriodSeconds"] = 1
+    shared.apply(slow, options=("--until-ready",))
+    slow["spec"]["containers"][0]["image"] = "changed:1"
+    shared.apply(slow, options=("--until-ready",))
+    shown = status_of(shared.get("pod", "changes"), "c0")
+    assert (shown["image"], shown["restartCount"]) == ("changed:1", 1)
+    shared.run("delete", "pod", "changes", "--now")
+    shared.run("image", "remove", "changed:1")
+
+
 def test_force_deletion_removes_the_object_at_once_and_the_processes_soon(shared: Instance) -> None:
     shared.apply(
         pod("forced", "trap '' TERM; while :; do sleep 1; done"), options=("--until-ready",)

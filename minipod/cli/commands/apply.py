@@ -230,7 +230,7 @@ def last_applied(live: Object) -> Object | None:
 
 
 def _wait(api: "Api", applied: list[Applied], options: ApplyOptions) -> None:
-    from minipod.cli.readiness import compute_waiting, wait_until_ready
+    from minipod.cli.readiness import settle
     from minipod.cli.waiting import Deadline
 
     deadline = Deadline(options.timeout)
@@ -239,11 +239,7 @@ def _wait(api: "Api", applied: list[Applied], options: ApplyOptions) -> None:
         if each.target.resource.kind != "Pod":
             continue
         try:
-            pod = each.object
-            if compute_waiting(pod):
-                pod = wait_until_ready(
-                    api, each.target, deadline, pod["metadata"].get("resourceVersion", "")
-                )
+            pod = settle(api, each.target, deadline, each.object)
         except CliError as failed:
             failures.append(failed)
             continue

@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -215,6 +216,59 @@ def test_until_ready_waits_and_says_for_what(
     ended = minipod("apply", "-f", manifest, "--until-ready")
     assert ended.out == "pod/nginx created\npod/nginx ready\n"
     assert ended.err == 'pod/nginx waits: container "app": ErrImageNeverPull: no image\n'
+
+
+def test_until_ready_waits_for_the_spec_that_was_applied(
+    server: FakeApiServer, minipod: Minipod, tmp_path: Path
+) -> None:
+    spec = {"containers": [{"name": "app", "image": "nginx:2"}]}
+    (tmp_path / "pod.json").write_text(
+        json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "nginx"}, "spec": spec})
+    )
+    runs = {"name": "app", "ready": True, "state": {"running": {}}, "image": "nginx"}
+    former = {**pod(), "status": {**pod()["status"], "containerStatuses": [runs]}}
+    changed = {**former, "spec": spec, "metadata": {**former["metadata"], "generation": 2}}
+
+    def status(generation: int, image: str) -> dict[str, object]:
+        containers = [{**runs, "image": image}]
+        known = {"observedGeneration": generation, "containerStatuses": containers}
+        return {**changed, "status": {**former["status"], **known}}
+
+    server.put("pods", changed | {"status": {**former["status"], "observedGeneration": 1}})
+
+    def go_on() -> None:
+        server.wait_for_request(lambda seen: "watch" in seen.query)
+        server.put("pods", status(2, "nginx"))  # told of while the former one is being ended
+        server.put("pods", status(2, "nginx:2"))
+
+    with ThreadPoolExecutor() as others:
+        going_on = others.submit(go_on)
+        ended = minipod("apply", "-f", str(tmp_path / "pod.json"), "--until-ready")
+        going_on.result()
+    assert ended.out.endswith("pod/nginx ready\n")
+    assert ended.err.endswith('pod/nginx waits: container "app": still runs image "nginx"\n')
+
+
+def test_until_ready_asks_the_node_of_a_pod_that_was_ready_before(
+    server: FakeApiServer, minipod: Minipod, manifest: str
+) -> None:
+    minipod("create", "-f", manifest, "--save-config")
+    made = server.objects["pods", "default", "nginx"]
+    made = server.put(
+        "pods", {**made, "spec": {**made["spec"], "nodeName": "n"}, "status": pod()["status"]}
+    )
+
+    def node_knows(phase: str) -> None:
+        known = {**made, "status": pod(phase=phase)["status"]}
+        listed = json.dumps({"items": [known]}).encode()
+        server.answers["/api/v1/nodes/n/proxy/pods"] = (200, listed)
+
+    node_knows("Pending")  # it cannot write that on a full disk
+    ended = minipod("apply", "-f", manifest, "--until-ready", "--timeout=300ms")
+    assert ended.err.endswith("timed out waiting for pod/nginx: phase Pending\n")
+    node_knows("Running")
+    ended = minipod("apply", "-f", manifest, "--until-ready")
+    assert (ended.code, ended.out.splitlines()[-1:]) == (0, ["pod/nginx ready"])
 
 
 def test_until_ready_times_out_with_the_reason(

@@ -20,6 +20,14 @@ def _pod(policy: str, *statuses: Object) -> Object:
     return {"metadata": {"name": "p"}, "spec": spec, "status": status}
 
 
+def test_a_pod_that_is_being_deleted_is_not_ready() -> None:
+    ready = _pod("Always", RUNS)
+    ready["status"]["conditions"][0]["status"] = "True"
+    assert compute_waiting(ready) == ""
+    ready["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert compute_waiting(ready) == "it is being deleted"
+
+
 @pytest.mark.parametrize(
     ("pod", "waits"),
     [

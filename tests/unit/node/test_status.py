@@ -65,6 +65,17 @@ def test_a_running_pod_is_ready() -> None:
     assert (status["podIP"], status["podIPs"]) == ("10.85.0.7", [{"ip": "10.85.0.7"}])
 
 
+def test_a_container_has_the_image_that_it_was_started_with() -> None:
+    pod = make_pod()
+    running = seen(attempt("app"))
+    former = status_of(pod, running)
+    pod["spec"]["containers"][0]["image"] = "busybox:2"
+    ends = status_of(pod, running, former)
+    assert ends["containerStatuses"][0]["image"] == "busybox"
+    anew = status_of(pod, seen(attempt("app", number=1)), ends)
+    assert anew["containerStatuses"][0]["image"] == "busybox:2"
+
+
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
