@@ -17,6 +17,7 @@ from minipod.node.config import NodeConfig
 from minipod.node.hosts import Names
 from minipod.node.images import Images
 from minipod.node.observed import ObservedPod, observe
+from minipod.node.phase import with_final_phase
 from minipod.node.pods import field_path, uid_of
 from minipod.node.probes import ProbeKind, ProbeResult, compute_probe_results
 from minipod.node.profiles import SeccompProfiles
@@ -130,11 +131,12 @@ class Parts:
         self.traces.forget(uid)
 
     def current(self, pod: Object) -> Object:
-        """Return the Pod with its newest status, which may not be written yet."""
+        """Return the Pod with its newest status, which may not be written yet, and what others have said in it."""
         status = self.statuses.get(uid_of(pod))
         if status is None:
             return pod
-        return {**pod, "status": with_others(status, pod.get("status") or {})}
+        told = pod.get("status") or {}
+        return {**pod, "status": with_final_phase(with_others(status, told), told)}
 
     def observe(self, pod: Object) -> ObservedPod:
         """Return what runs of a Pod."""

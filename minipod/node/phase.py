@@ -10,6 +10,14 @@ from minipod.node.restart import should_restart
 TERMINAL = ("Succeeded", "Failed")
 
 
+def with_final_phase(status: Object, newest: Object) -> Object:
+    """Return a status of ours with the end that the API has for the Pod: it never leaves it, whoever has said it."""
+    if newest.get("phase") not in TERMINAL or newest["phase"] == status.get("phase"):
+        return status
+    told = {key: newest[key] for key in ("phase", "reason", "message") if newest.get(key)}
+    return {**status, **told}
+
+
 def compute_phase(
     pod: Object, inits: Sequence[Object], apps: Sequence[Object], *, terminal: bool
 ) -> str:

@@ -3,7 +3,8 @@
 A Pod moves through three phases, forward only:
 
     sync         make what runs equal what is asked for, again and again
-    terminating  end its containers (deleted, or finished by itself); a shorter grace arriving meanwhile takes effect
+    terminating  end its containers (deleted, finished by itself, or said to be finished by another, as the garbage
+                 collector of Pods does); a shorter grace arriving meanwhile takes effect
     terminated   give back what it held on the host; then, if it was deleted, remove the object
 
 While a step runs, updates collapse into one pending slot that keeps the newest Pod. A kill is not an update: it moves
@@ -96,21 +97,26 @@ class PodWorkers:
         worker = self._workers.get(uid)
         if worker is None:
             worker = self._workers[uid] = _Worker(Work(pod))
-            if is_finished(pod) and not is_deleted(pod):
-                worker.work.phase = "terminating"  # a restarted daemon runs nothing twice
         if worker.work.gone:
             worker.successor = pod  # once all that was made of it is undone
             return
         worker.work.pod = pod
         if is_deleted(pod):
             self._kill(worker, deletion_grace(pod))
+        elif is_finished(
+            pod
+        ):  # by an earlier daemon, which runs nothing twice, or by whoever says so
+            self._kill(worker, None)
         self._wake(worker)
 
     def keep(self, pod: Object) -> None:
-        """Take a version of a Pod that asks for no work."""
+        """Take a version of a Pod whose status alone is new: no work, unless another has said that it is finished."""
         worker = self._workers.get(uid_of(pod))
         if worker:
             worker.work.pod = pod
+            if is_finished(pod) and worker.work.phase == "sync":
+                self._kill(worker, None)
+                self._wake(worker)
 
     def remove(self, pod: Object) -> None:
         """Take notice that the object is gone from the API: whatever still runs is ended."""

@@ -1,6 +1,7 @@
 """A Pod's life: phases, restart policies, init containers, sidecars, termination."""
 
 import contextlib
+import json
 import os
 import signal
 import threading
@@ -9,11 +10,12 @@ from collections.abc import Iterator
 import pytest
 
 from minipod.node.translate import container_id
-from tests.e2e.instance import Instance, wait_until
+from tests.e2e.instance import Instance, wait_readable, wait_until
 from tests.e2e.leftovers import pod_cgroups
 from tests.e2e.pods import (
     IDLE,
     container,
+    container_pid,
     inside,
     inspect,
     pod,
@@ -245,6 +247,24 @@ def test_until_ready_waits_for_an_image_that_was_changed(shared: Instance) -> No
     assert (shown["image"], shown["restartCount"]) == ("changed:1", 1)
     shared.run("delete", "pod", "changes", "--now")
     shared.run("image", "remove", "changed:1")
+
+
+def test_a_pod_that_another_calls_failed_is_ended_and_stays_to_be_seen(shared: Instance) -> None:
+    script = "trap 'exit 5' TERM; while :; do sleep 0.1; done"
+    shared.apply(pod("judged", script), options=("--until-ready",))
+    pidfd = os.pidfd_open(container_pid(shared, "judged"))
+    status = {"phase": "Failed", "reason": "Judged", "message": "by another"}
+    patch = json.dumps({"status": status})
+    shared.run("patch", "pod", "judged", "--subresource=status", "--type=merge", "-p", patch)
+    wait_readable(pidfd)
+    os.close(pidfd)
+    found = wait_pod(
+        shared, "judged", lambda p: "terminated" in status_of(p, "c0")["state"], "its exit code"
+    )
+    assert status_of(found, "c0")["state"]["terminated"]["exitCode"] == 5
+    assert {key: found["status"][key] for key in status} == status
+    wait_until(lambda: not inspect(shared, "judged")["containers"], "its containers' removal")
+    _delete(shared, "judged")
 
 
 def test_force_deletion_removes_the_object_at_once_and_the_processes_soon(shared: Instance) -> None:

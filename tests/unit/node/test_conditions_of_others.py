@@ -1,9 +1,11 @@
-"""Conditions that others write: heard at once, never overwritten; what another says in our name is put right."""
+"""What others write into a status: conditions and the end are heard, never overwritten; what is ours is put right."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from minipod.client import Object
 from minipod.node.status_writer import make_patch
@@ -68,6 +70,29 @@ def test_what_another_says_in_our_name_is_put_right(tmp_path: Path) -> None:
         made.runtime.exit("app", 1)
         await made.settle()
         assert told(made)["DisruptionTarget"] == "True"
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Succeeded"])
+def test_a_pod_that_another_calls_finished_is_ended(tmp_path: Path, phase: str) -> None:
+    async def scene(made: World) -> None:
+        await made.create(make_pod("web", container()))
+        status = {"phase": phase, "reason": "Because", "message": "somebody says so"}
+        await made.api.client().patch(
+            "pods",
+            "default",
+            "web",
+            {"status": status},
+            patch_type="strategic",
+            subresource="status",
+        )
+        await made.settle()
+        assert not made.runtime.containers
+        found = made.pod()["status"]
+        assert {key: found[key] for key in status} == status
+        assert "terminated" in found["containerStatuses"][0]["state"]
+        assert told(made)["Ready"] == "False"
 
     play(tmp_path, scene)
 
