@@ -195,7 +195,7 @@ def _summary(store: ImageStore, image: Image) -> dict[str, object]:
         "created": image.created,
         "size": image.size,
         "aliases": sorted(n for n, aim in store.aliases().items() if aim == image.reference),
-        "usedBy": sorted(o for o, d in store.leases().items() if d == image.manifest_digest),
+        "usedBy": store.users(image),
         "layers": list(image.layers),
         "config": {
             "entrypoint": list(config.entrypoint),

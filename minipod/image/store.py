@@ -5,7 +5,7 @@
       layers/ID                               one unpacked layer, named from its chain ID, ready to be a lowerdir
       pulled.json                             what came from a registry: reference -> digests there and here
       aliases.json                            reference -> reference, for manifests that name another registry's image
-      leases/OWNER                            digest of the manifest that OWNER (a container) runs on
+      leases/OWNER                            digest of the manifest that OWNER (a container) runs on, and its Pod
       scratch/                                whatever is being made; nothing in it is visible as an image
       lock                                    flock: held for moments, to change index, aliases or leases
       writers.lock                            flock: shared by whoever adds blobs or layers, exclusive for garbage
@@ -116,15 +116,23 @@ class ImageStore:
 
     def leases(self) -> dict[str, str]:
         """Return the leases: owner -> manifest digest."""
-        found: dict[str, str] = {}
+        return {owner: digest for owner, digest, _ in self._read_leases()}
+
+    def users(self, image: Image) -> tuple[str, ...]:
+        """Return who uses an image, as their leases call them."""
+        digest = image.manifest_digest
+        return tuple(sorted({user for _, leased, user in self._read_leases() if leased == digest}))
+
+    def _read_leases(self) -> Iterator[tuple[str, str, str]]:
+        """Yield owner, manifest digest and user (the owner, where the lease names no other) of each lease."""
         for entry in self._leases.iterdir():
             try:
-                digest = entry.read_text("ascii").strip()
+                digest, _, user = entry.read_text("utf-8").partition("\n")
             except FileNotFoundError:
                 continue  # released meanwhile
             if model.is_digest(digest):  # a power cut may leave an empty file
-                found[unquote(entry.name)] = digest
-        return found
+                owner = unquote(entry.name)
+                yield owner, digest, user.strip() or f'"{owner}"'
 
     def read_blob(self, digest: str) -> bytes:
         """Return a small blob's (a document's) content, verified; raises ImageError."""
@@ -149,9 +157,10 @@ class ImageStore:
 
     # -- leases ----------------------------------------------------------------------------------
 
-    def lease(self, image: Image, owner: str) -> None:
+    def lease(self, image: Image, owner: str, user: str = "") -> None:
         """Keep `image`'s layers for `owner` until `release`. Idempotent; raises ImageError when it is gone already.
 
+        `user` is what whoever wants to remove the image is told of the owner: 'pod "default/web"'.
         Not synced to disk, as it is on a Pod's start path: no container outlives a power cut either.
         """
         with locked(self.directory / "lock"):
@@ -159,7 +168,7 @@ class ImageStore:
                 raise ImageError(
                     f'image "{image.reference}" was removed meanwhile; load or build it again'
                 )
-            data = image.manifest_digest.encode("ascii")
+            data = f"{image.manifest_digest}\n{user}".encode()
             write_file(self._lease_path(owner), data, self.scratch, sync=False)
 
     def release(self, owner: str) -> None:
@@ -253,11 +262,10 @@ class ImageStore:
         return True
 
     def _refuse_leased(self, image: Image) -> None:
-        owners = sorted(o for o, digest in self.leases().items() if digest == image.manifest_digest)
-        if owners:
-            more = f" and {len(owners) - 1} more" if len(owners) > 1 else ""
+        if users := self.users(image):
+            more = f" and {len(users) - 1} more" if len(users) > 1 else ""
             raise ImageError(
-                f'image "{image.reference}" is in use by "{owners[0]}"{more}; delete its Pods first'
+                f'image "{image.reference}" is in use by {users[0]}{more}; delete its Pods first'
             )
 
     # -- garbage ---------------------------------------------------------------------------------

@@ -187,9 +187,10 @@ class SandboxStep:
 
     def _lease(self, pod: Object, images: dict[str, Image], memory: Memory) -> None:
         """Hold the images (blocking)."""
+        user = f'pod "{pod["metadata"]["namespace"]}/{pod["metadata"]["name"]}"'
         for name, image in images.items():
             if memory.leased.get(name) != image.manifest_digest:
-                self._parts.images.lease(image, lease_owner(uid_of(pod), name))
+                self._parts.images.lease(image, lease_owner(uid_of(pod), name), user)
                 memory.leased[name] = image.manifest_digest
 
 

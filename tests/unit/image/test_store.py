@@ -112,6 +112,19 @@ def test_a_leased_image_is_neither_removed_nor_collected(store: ImageStore) -> N
         store.lease(image, "pod/two")
 
 
+def test_who_uses_an_image_is_called_by_name(store: ImageStore) -> None:
+    publish(store, "nginx")
+    image = store.require("nginx")
+    for container in ("a", "b"):
+        store.lease(image, f"0001.{container}", 'pod "default/web"')
+    store.lease(image, "0002.a", 'pod "lab/shop"')
+    (store.directory / "leases" / "0003.a").write_text(image.manifest_digest)  # of a former minipod
+    assert store.users(image) == ('"0003.a"', 'pod "default/web"', 'pod "lab/shop"')
+    store.release("0003.a")
+    with pytest.raises(ImageError, match='in use by pod "default/web" and 1 more; delete its Pods'):
+        store.remove("nginx")
+
+
 def test_a_shared_base_stays_until_its_last_image_goes(store: ImageStore) -> None:
     publish(store, "debian", layers=("base",))
     publish(store, "nginx", layers=("base", "nginx"))

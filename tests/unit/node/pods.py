@@ -56,7 +56,7 @@ class FakeImages:
     def pulled_digest(self, reference: str) -> str:
         return self.pulled.get(reference, "")
 
-    def lease(self, image: Image, owner: str) -> None:
+    def lease(self, image: Image, owner: str, user: str) -> None:
         self.held[owner] = image.manifest_digest
 
     def release(self, owner: str) -> None:
