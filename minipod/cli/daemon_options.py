@@ -98,9 +98,9 @@ _NODE = (
     _Flag(
         "--eviction-hard",
         "SIGNAL<AMOUNT,...",
-        "How much is to stay free; below it the node tells of pressure and takes no more Pods [default: "
-        "memory.available<100Mi,nodefs.available<5%,nodefs.inodesFree<5%,imagefs.available<5%,"
-        "imagefs.inodesFree<5%; memory.available<0% for none]",
+        "How much is to stay free; below it the node tells of pressure, takes no more Pods, and evicts those that "
+        "use most of it [default: memory.available<100Mi,nodefs.available<5%,nodefs.inodesFree<5%,"
+        "imagefs.available<5%,imagefs.inodesFree<5%, and none is evicted; memory.available<0% for none]",
     ),
     _Flag(
         "--pod-max-pids",

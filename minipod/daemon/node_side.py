@@ -108,6 +108,7 @@ async def make_kubelet(
         eviction=parse_thresholds(
             DEFAULT_THRESHOLDS if options.eviction_hard is None else options.eviction_hard
         ),
+        evicts=options.eviction_hard is not None,
         pod_pids_limit=options.pod_max_pids,
         memory_throttling_factor=parse_throttling_factor(options.memory_throttling_factor),
     )

@@ -43,6 +43,7 @@ class NodeConfig:
     eviction: Sequence[
         Threshold
     ] = ()  # below which the node is short of something (--eviction-hard)
+    evicts: bool = False  # whether Pods are ended for it
     log_max_bytes: int = 10 * 1024 * 1024  # kubelet containerLogMaxSize
     log_max_files: int = 5
     memory_bytes: int = field(default_factory=_memory_bytes)

@@ -7,21 +7,38 @@ for a container is what it wrote beside its image, and its logs (kubelet evictio
 import asyncio
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from minipod.api.quantity import value
+from minipod.api.quantity import canonical, in_binary, value
 from minipod.client import Object
 from minipod.clock import Timer
+from minipod.node.config import NodeConfig
 from minipod.node.observed import LABEL_CONTAINER
 from minipod.node.parts import Parts
 from minipod.node.pods import containers_of, uid_of
 from minipod.node.status import EVICTED
 from minipod.node.workers import PodWorkers, Work
+from minipod.runtime.service import RuntimeState
 
 PERIOD = 10.0  # seconds (kubelet eviction monitoring period)
 GRACE = 1.0  # seconds: an eviction is not a polite deletion
 REASON = EVICTED
 _STORAGE = "ephemeral-storage"
+
+
+@dataclass(frozen=True)
+class DiskUse:
+    """What a tree takes of a disk."""
+
+    bytes: int = 0
+    inodes: int = 0
+
+    def __add__(self, other: "DiskUse") -> "DiskUse":
+        return DiskUse(self.bytes + other.bytes, self.inodes + other.inodes)
+
+
+NOTHING = RuntimeState((), ())
 
 
 def find_limits(pod: Object) -> dict[str, str]:
@@ -51,7 +68,7 @@ def compute_excess(pod: Object, volumes: Mapping[str, int], containers: Mapping[
     limits = storage_limits(pod)
     total = sum(value(limit) for limit in limits.values())
     if limits and sum(volumes.values()) + sum(containers.values()) > total:
-        shown = next(iter(limits.values())) if len(limits) == 1 else str(total)
+        shown = canonical(next(iter(limits.values()))) if len(limits) == 1 else in_binary(total)
         text = "Pod ephemeral local storage usage exceeds the total limit of containers"
         return f"{text} {shown}. "
     for name, limit in limits.items():
@@ -103,19 +120,28 @@ class SizeLimits:
 
     def _usage(self, pod: Object) -> tuple[dict[str, int], dict[str, int]]:
         """Return the bytes that emptyDirs on disk and containers occupy, by name (blocking)."""
-        config = self._parts.config
-        place = config.pod_directory(uid_of(pod)) / "volumes" / "kubernetes.io~empty-dir"
-        sources = {each["name"]: each.get("emptyDir") for each in pod["spec"].get("volumes") or ()}
-        on_disk = [n for n, each in sources.items() if each is not None and _is_on_disk(each)]
-        volumes = {name: measure(place / name) for name in on_disk}
-        containers: dict[str, int] = {}
-        if storage_limits(pod):
-            for status in self._parts.running.of_pod(uid_of(pod)).containers:
-                name = status.labels.get(LABEL_CONTAINER, "")
-                written = measure(config.layout.containers / status.id / "upper")
-                logs = measure(Path(status.log_path).parent) if status.log_path else 0
-                containers[name] = written + logs  # the newest attempt comes last
-        return volumes, containers
+        state = self._parts.running.of_pod(uid_of(pod)) if storage_limits(pod) else NOTHING
+        volumes, containers = count_disk_use(self._parts.config, pod, state)
+        return {name: each.bytes for name, each in volumes.items()}, {
+            name: each.bytes for name, each in containers.items()
+        }
+
+
+def count_disk_use(
+    config: NodeConfig, pod: Object, state: RuntimeState
+) -> tuple[dict[str, DiskUse], dict[str, DiskUse]]:
+    """Return what emptyDirs on disk and the containers of `state` occupy, by name (blocking)."""
+    place = config.pod_directory(uid_of(pod)) / "volumes" / "kubernetes.io~empty-dir"
+    sources = {each["name"]: each.get("emptyDir") for each in pod["spec"].get("volumes") or ()}
+    on_disk = [n for n, each in sources.items() if each is not None and _is_on_disk(each)]
+    volumes = {name: count(place / name) for name in on_disk}
+    containers: dict[str, DiskUse] = {}
+    for status in state.containers:
+        written = count(config.layout.containers / status.id / "upper")
+        logs = count(Path(status.log_path).parent) if status.log_path else DiskUse()
+        # the newest attempt comes last
+        containers[status.labels.get(LABEL_CONTAINER, "")] = written + logs
+    return volumes, containers
 
 
 def _is_limited(pod: Object) -> bool:
@@ -126,9 +152,9 @@ def _is_on_disk(source: Object) -> bool:
     return source.get("medium") != "Memory"
 
 
-def measure(directory: Path) -> int:
-    """Return the bytes of disk that a tree occupies, hard links counted once; links are not followed."""
-    total = 0
+def count(directory: Path) -> DiskUse:
+    """Return what a tree occupies, hard links counted once; links are not followed."""
+    total = entries = 0
     seen: set[tuple[int, int]] = set()
     for path, names, files in os.walk(directory):
         for name in (*names, *files):
@@ -140,4 +166,5 @@ def measure(directory: Path) -> int:
                 continue
             seen.add((found.st_dev, found.st_ino))
             total += found.st_blocks * 512
-    return total
+            entries += 1
+    return DiskUse(total, entries)

@@ -28,6 +28,7 @@ from minipod.node.observed import LABEL_CONTAINER, LABEL_UID
 from minipod.node.parts import Addresses, Parts
 from minipod.node.pods import is_finished, uid_of
 from minipod.node.pressure import most_processes
+from minipod.node.pressure_eviction import PressureEviction
 from minipod.node.preview import compute_script
 from minipod.node.prober import Prober
 from minipod.node.pulling import Puller
@@ -69,6 +70,8 @@ class Kubelet:
         self._limits = SizeLimits(self._parts, self._workers)
         self._prober = Prober(self._parts, self._on_probe)
         self._registration = Registration(client, config, clock, self._parts.recorder)
+        self._eviction = PressureEviction(self._parts, self._workers, self._registration.record)
+        self._registration.on_levels = self._eviction.consider
         self._runtime_watch = RuntimeWatch(
             runtime, clock, lambda: self._registration.set_ready(False), self._relist
         )
@@ -113,6 +116,7 @@ class Kubelet:
             self._events.cancel()
             await asyncio.gather(self._events, return_exceptions=True)
         self._limits.stop()
+        await self._eviction.stop()
         await self._prober.stop()
         await self._workers.stop()
         await self._parts.ahead.stop()

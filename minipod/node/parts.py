@@ -75,7 +75,7 @@ class Memory:
     resize: Resize | None = None  # one that waits or has failed
     failure: tuple[str, str] | None = None  # (reason, message): the node has failed the Pod
     hooked: set[str] = field(default_factory=set)  # containers whose postStart has not returned
-    rejected: bool = False  # ... before anything of it was made
+    disrupted: bool = False  # ... for the node's sake: by no fault of its own
 
 
 class Parts:
@@ -161,7 +161,7 @@ class Parts:
             terminal=terminal,
             may_run=not terminal,
             failure=memory.failure,
-            rejected=memory.rejected,
+            disrupted=memory.disrupted,
             granted=dict(memory.granted),
             enforced=memory.enforced,
             resize=memory.resize,

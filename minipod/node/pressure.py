@@ -2,7 +2,7 @@
 
 Names and wordings are the kubelet's (eviction manager). A condition stays for five minutes after its cause is
 gone, so that Pods do not come and go with it. What it leads to: the Node is tainted (`controllers.node_lifecycle`) and
-takes no more Pods (`node.admission`). Nobody is evicted for it.
+takes no more Pods (`node.admission`); who asks for it by name has Pods evicted, too (`node.pressure_eviction`).
 """
 
 import os
@@ -66,6 +66,7 @@ class Threshold:
     signal: str
     amount: int = 0
     part: float = 0.0
+    written: str = field(default="", compare=False)  # the amount, as it was given
 
     def of(self, capacity: int) -> int:
         """Return the amount: bytes, inodes or processes."""
@@ -96,7 +97,7 @@ def parse_thresholds(text: str) -> tuple[Threshold, ...]:
             if 0 < part < 1:  # the kubelet, too, takes 0% and 100% for "never"
                 found.append(Threshold(signal, part=part))
         elif signal in _SIGNALS and sign and is_quantity(amount) and value(amount) >= 0:
-            found.append(Threshold(signal, value(amount)))
+            found.append(Threshold(signal, value(amount), written=amount))
         else:
             raise ValueError(
                 f'--eviction-hard "{each}" is not SIGNAL<QUANTITY or SIGNAL<PERCENT% with a SIGNAL of {[*_SIGNALS]}'

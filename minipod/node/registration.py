@@ -6,6 +6,7 @@ when it has changed, or when another has turned it, and every five minutes in an
 
 import asyncio
 import logging
+from collections.abc import Callable, Mapping
 
 from minipod.api.errors import StatusError
 from minipod.client import Client, Object
@@ -13,7 +14,7 @@ from minipod.clock import Clock, Timer, format_micro_time
 from minipod.eventing import EventType, Recorder
 from minipod.node.config import NodeConfig
 from minipod.node.node_object import compute_node, compute_status
-from minipod.node.pressure import Pressure, conditions_of, event_reason, measure
+from minipod.node.pressure import Level, Pressure, conditions_of, event_reason, measure
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class Registration:
         self._clock = clock
         self._recorder = recorder
         self._pressure = Pressure(config.eviction)
+        self.on_levels: Callable[[Mapping[str, Level]], None] = lambda levels: None
         self._ready = True
         self._node: Object = {**_NODE, "metadata": {"name": config.node_name}}  # as last seen
         self._reported = 0.0  # when the status was last written
@@ -143,7 +145,9 @@ class Registration:
     def _measure(self, now: float) -> frozenset[str]:
         """Return the pressures that hold; nothing is read where nothing is asked for."""
         levels = measure(self._config.layout) if self._config.eviction else {}
-        return self._pressure.update(levels, now)
+        pressed = self._pressure.update(levels, now)
+        self.on_levels(levels)
+        return pressed
 
     def _tell(self, node: Object, pressed: frozenset[str]) -> None:
         """Record what the Node's conditions have turned to."""

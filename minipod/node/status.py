@@ -58,7 +58,7 @@ class NodeFacts:
     failure: tuple[str, str] | None = (
         None  # (reason, message): the node has failed the Pod (evicted, rejected)
     )
-    rejected: bool = False  # what was never admitted is not disrupted either
+    disrupted: bool = False  # ... for its own sake, by no fault of the Pod's
 
 
 _NOTHING = NodeFacts()
@@ -99,7 +99,7 @@ def compute_pod_status(
             sandbox_ready=observed.sandbox is not None,
             previous=previous.get("conditions") or (),
             now=format_time(now),
-            disruption=_disruption(facts),
+            disruption=facts.failure[1] if facts.failure and facts.disrupted else "",
             restarting=is_restarting_all(pod, observed) if may_restart_all(pod["spec"]) else None,
             resize=_resize(facts),
         )
@@ -158,12 +158,6 @@ def _set_resources(status: Object, pod: Object, previous: Object, facts: NodeFac
 def _resize(facts: NodeFacts) -> tuple[str, str, str] | None:
     found = facts.resize
     return (found.condition, found.reason, found.message) if found else None
-
-
-def _disruption(facts: NodeFacts) -> str:
-    if facts.failure is None or facts.rejected or facts.failure[0] != EVICTED:
-        return ""
-    return facts.failure[1]
 
 
 def _phase(

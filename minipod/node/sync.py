@@ -117,7 +117,7 @@ class Syncer:
     def _refuse(self, work: Work, memory: Memory, refusal: Refusal) -> Outcome:
         """Fail a Pod that must not run on this node."""
         reason, message = refusal
-        memory.failure, memory.rejected = (reason, f"Pod was rejected: {message}"), True
+        memory.failure = (reason, f"Pod was rejected: {message}")
         self._parts.event(work.pod, "Warning", reason, message)
         return Outcome(finished=True)
 

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from minipod.api.quantity import value
@@ -162,8 +164,46 @@ def test_a_node_that_is_short_of_memory_says_so_and_takes_no_best_effort_pods(
     why = "The node had condition: [MemoryPressure]. "
     assert (status["reason"], status["message"]) == ("Evicted", f"Pod was rejected: {why}")
     assert "DisruptionTarget" not in {each["type"] for each in status["conditions"]}
-    wait_phase(instance, "needed", "Running")
+    wait_pod(instance, "needed", lambda p: p["status"].get("phase") != "Pending", "a start")
     instance.run("delete", "pod", "waits", "pushed", "needed", "--now")
+    instance.down()
+
+
+def test_a_node_that_is_short_of_memory_evicts_who_takes_the_most_beyond_what_it_asked_for(
+    make_instance: Callable[..., Instance],
+) -> None:
+    whole = psutil.virtual_memory().total // 1024
+    free = f"{whole - 65536}Ki"  # as good as all of it: what is kept free no Pod can ask for
+    instance = make_instance(options=("--eviction-hard", f"memory.available<{free}"))
+    instance.up()
+    take = (
+        "head -c 8000000 /dev/zero >/held/it; trap 'exit 0' TERM; while :; do sleep 1 & wait; done"
+    )
+    volume = {"name": "held", "emptyDir": {"medium": "Memory"}}
+    greedy = pod("greedy", volumes=[volume], **_NEEDED)
+    greedy["spec"]["containers"][0] |= {
+        "command": ["sh", "-c", take],
+        "volumeMounts": [{"name": "held", "mountPath": "/held"}],
+        "resources": {"requests": {"memory": "1Mi"}},
+    }
+    vital = pod("vital", priorityClassName="system-node-critical", **_NEEDED)
+    vital["metadata"]["namespace"] = "kube-system"
+    instance.apply(greedy, vital)
+    status = wait_phase(instance, "greedy", "Failed", seconds=45)["status"]
+    assert status["reason"] == "Evicted"
+    assert re.fullmatch(
+        r"The node was low on resource: memory\. Threshold quantity: \d+(Ki|Mi), available: \d+(Ki|Mi)?\. "
+        r"Container c0 was using \d+(Ki|Mi)?, request is 1Mi, has larger consumption of memory\. ",
+        status["message"],
+    )
+    told = condition({"status": status}, "DisruptionTarget")
+    assert (told["status"], told["reason"]) == ("True", "TerminationByKubelet")
+    wait_until(lambda: ("Evicted", status["message"]) in events(instance, "greedy"), "its event")
+    assert "Attempting to reclaim memory" in instance.out("events", "-A")
+    kept = instance.get("pod", "vital", "-n", "kube-system")
+    assert kept["status"]["phase"] == "Running"
+    instance.run("delete", "pod", "greedy", "--now")
+    instance.run("delete", "pod", "vital", "-n", "kube-system", "--now")
     instance.down()
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any
@@ -198,9 +198,16 @@ def make_config(root: Path) -> NodeConfig:
 
 @asynccontextmanager
 async def world(
-    root: Path, *, before: Callable[["World"], None] = lambda _: None, old: "World | None" = None
+    root: Path,
+    *,
+    before: Callable[["World"], None] = lambda _: None,
+    old: "World | None" = None,
+    **settings: Any,
 ) -> AsyncIterator[World]:
-    """A node that runs; with `old`, a restarted daemon over the same API, runtime and host."""
+    """A node that runs; with `old`, a restarted daemon over the same API, runtime and host.
+
+    `settings` are NodeConfig's.
+    """
     # one thread: what is asked of it last is done when all else is
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     clock = old.clock if old else FakeClock()
@@ -208,7 +215,7 @@ async def world(
     runtime = old.runtime if old else FakeRuntime(clock)
     images = old.images if old else FakeImages()
     addresses = old.addresses if old else FakeAddresses()
-    config = make_config(root)
+    config = replace(make_config(root), **settings)
     puller = FakePuller(images)
     kubelet = Kubelet(api.client(), runtime, images, puller, addresses, config, clock)
     made = World(clock, api, runtime, images, puller, addresses, config, kubelet)

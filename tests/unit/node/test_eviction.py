@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from minipod.node.eviction import compute_excess, find_limits, measure
+from minipod.node.eviction import compute_excess, count, find_limits
 from tests.unit.node.pods import container, make_pod, world
 
 
@@ -22,9 +22,10 @@ def test_memory_volumes_have_their_limit_from_the_kernel():
 
 def test_hard_links_are_measured_once(tmp_path: Path):
     (tmp_path / "one").write_bytes(b"x" * 100_000)
-    alone = measure(tmp_path)
+    alone = count(tmp_path)
     os.link(tmp_path / "one", tmp_path / "two")
-    assert measure(tmp_path) == alone
+    assert count(tmp_path) == alone
+    assert (alone.bytes >= 100_000, alone.inodes) == (True, 1)
 
 
 def test_a_pod_that_outgrows_its_volume_is_evicted(tmp_path: Path):
@@ -76,7 +77,7 @@ def stored(**limits: str):
             stored(a="1Ki", b="1Ki"),
             {"a": 1000, "b": 1000},
             {"v": 100},
-            "Pod ephemeral local storage usage exceeds the total limit of containers 2048. ",
+            "Pod ephemeral local storage usage exceeds the total limit of containers 2Ki. ",
         ),
         (stored(a=""), {"a": 10**9}, {}, ""),
     ],

@@ -113,7 +113,7 @@ def test_containers_share_what_a_pod_may_have_of_termination_messages() -> None:
 
 
 def test_a_pod_that_was_rejected_by_an_earlier_daemon_still_tells_nothing_of_containers() -> None:
-    first = status_of(make_pod(), NOTHING, failure=("OutOfcpu", "no room"), rejected=True)
+    first = status_of(make_pod(), NOTHING, failure=("OutOfcpu", "no room"))
     assert "containerStatuses" not in first
     assert status_of(make_pod(), NOTHING, first, terminal=True) == first
 
