@@ -210,6 +210,9 @@ def _complete(instruction: str) -> int:
     """Answer a shell that completes a line."""
     from click.shell_completion import shell_complete
 
+    from minipod.cli import shells
+
+    shells.register()
     return shell_complete(root_command(), {}, "minipod", COMPLETE, instruction)
 
 

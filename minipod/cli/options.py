@@ -1,12 +1,15 @@
 """Flags: kubectl's spellings on top of click's parser, and the groups of flags that several commands share."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from minipod.cli.errors import CliError
 from minipod.cli.invocation import Invocation
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 F = TypeVar("F", bound=Callable[..., Any])
 COMMAND_AFTER_DASHES = "minipod.cli.command"
@@ -198,7 +201,7 @@ def dry_run(function: F) -> F:
         cls=Bare,
         bare="unchanged",
         default="none",
-        metavar="client|server|none",
+        type=Words("client", "server", "none"),
         callback=_check_dry_run,
         help="Show what would be sent (client), or let the server do everything but store it (server)",
     )(function)
@@ -216,12 +219,24 @@ def _check_dry_run(_ctx: click.Context, _parameter: click.Parameter, value: str)
 
 def output(function: F) -> F:
     """-o for commands that print objects."""
+    return _output(function)
+
+
+def table_output(function: F) -> F:
+    """-o for commands that print objects or a table of them."""
+    return _output(function, "wide")
+
+
+def _output(function: F, *more: str) -> F:
     return click.option(
         "-o",
         "--output",
         default="",
         metavar="FORMAT",
-        help="yaml, json, name, jsonpath=TEMPLATE, custom-columns=HEADER:PATH,... (get: also wide)",
+        type=Words(*more, "yaml", "json", "name", "jsonpath=", "custom-columns="),
+        help=", ".join(
+            (*more, "yaml, json, name, jsonpath=TEMPLATE, custom-columns=HEADER:PATH,...")
+        ),
     )(function)
 
 
@@ -232,7 +247,7 @@ def validate(function: F) -> F:
         cls=Bare,
         bare="strict",
         default="strict",
-        metavar="strict|warn|ignore",
+        type=Words("strict", "warn", "ignore"),
         help="What to do about unknown fields [default: strict]",
     )(function)
 
@@ -306,6 +321,27 @@ def seconds(text: str, flag_name: str) -> float:
             f'invalid argument "{text}" for "{flag_name}" flag: it takes a duration such as 30s or 2m'
         )
     return sign * total
+
+
+class Words(click.ParamType[str]):
+    """Text for which a shell offers these words. What is refused, and in which words, the command knows."""
+
+    name = "text"
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Return the words as help shows them."""
+        return "|".join(self.words)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem[str]]":
+        """Return the words that begin so."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(each) for each in self.words if each.startswith(incomplete)]
 
 
 class Duration(click.ParamType[float]):

@@ -31,7 +31,7 @@ from minipod.cli.tables import lay_out
     "-o",
     "--output",
     default="",
-    metavar="wide|name",
+    type=flags.Words("wide", "name"),
     help="Add verbs and categories, or print names only",
 )
 @flags.pass_invocation

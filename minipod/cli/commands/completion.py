@@ -5,8 +5,6 @@ import click
 from minipod.cli import options as flags
 from minipod.cli.errors import CliError
 
-SHELLS = ("bash", "zsh", "fish")
-
 
 @flags.command(
     examples="""
@@ -16,12 +14,11 @@ SHELLS = ("bash", "zsh", "fish")
     minipod completion fish > ~/.config/fish/completions/minipod.fish
     """
 )
-@click.argument("shell", type=str, metavar="bash|zsh|fish", required=False)
+@click.argument("shell", type=flags.Words("bash", "zsh", "fish"), required=False)
 def command(shell: str | None) -> None:
-    """Print the script that makes a shell complete commands, flags, and the names of live objects."""
-    from click.shell_completion import get_completion_class
-
+    """Print the script that makes a shell complete commands, flags, their values, and the names of live objects."""
     from minipod.cli.main import root_command
+    from minipod.cli.shells import SHELLS
 
     if shell not in SHELLS:
         raise CliError(
@@ -29,7 +26,5 @@ def command(shell: str | None) -> None:
             if shell
             else "Shell not specified."
         )
-    found = get_completion_class(shell)
-    assert found is not None
-    completer = found(root_command(), {}, "minipod", "_MINIPOD_COMPLETE")
+    completer = SHELLS[shell](root_command(), {}, "minipod", "_MINIPOD_COMPLETE")
     print(completer.source_template % completer.source_vars())

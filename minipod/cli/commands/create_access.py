@@ -186,7 +186,11 @@ def clusterrolebinding_command(
     "--duration", type=flags.Duration(), default="0s", help="How long it is valid [default: 1h]"
 )
 @click.option(
-    "--bound-object-kind", "kind", default="", metavar="Pod|Secret|Node", help="Void when this goes"
+    "--bound-object-kind",
+    "kind",
+    default="",
+    type=flags.Words("Pod", "Secret", "Node"),
+    help="Void when this goes",
 )
 @click.option("--bound-object-name", "bound_name", default="", metavar="NAME", help="Its name")
 @click.option("--bound-object-uid", "bound_uid", default="", metavar="UID", help="Its UID")

@@ -113,11 +113,11 @@ class DeleteOptions:
     cls=flags.Bare,
     bare="background",
     default="background",
-    metavar="background|foreground|orphan",
+    type=flags.Words("background", "foreground", "orphan"),
     help="What happens to objects owned by the deleted ones",
 )
 @flags.dry_run
-@click.option("-o", "--output", default="", metavar="name", help="Print kind/name only")
+@click.option("-o", "--output", default="", type=flags.Words("name"), help="Print kind/name only")
 @flags.pass_invocation
 def command(invocation: Invocation, **given: Any) -> None:
     """Delete objects by name, by manifest, by label or all of a type, and wait until they are gone.

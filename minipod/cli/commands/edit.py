@@ -44,7 +44,9 @@ class Draft:
 )
 @flags.resource_arguments
 @flags.files
-@click.option("--subresource", default="", metavar="status|resize", help="Edit this instead")
+@click.option(
+    "--subresource", default="", type=flags.Words("status", "resize"), help="Edit this instead"
+)
 @flags.switch("--output-patch", default=False, help="Print the patch that was sent")
 @flags.pass_invocation
 def command(

@@ -26,11 +26,18 @@ HEADERS = ["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"]
 @click.option(
     "--for", "about", default="", metavar="TYPE/NAME", help="Only events about this object"
 )
-@click.option("--types", multiple=True, metavar="Normal|Warning", help="Only events of these types")
+@click.option(
+    "--types",
+    multiple=True,
+    type=flags.Words("Normal", "Warning"),
+    help="Only events of these types",
+)
 @flags.flag("-w", "--watch", help="Then show further events until interrupted")
 @flags.all_namespaces
 @flags.flag("--no-headers", help="Leave the headers out")
-@click.option("-o", "--output", default="", metavar="json|yaml", help="Print the events in full")
+@click.option(
+    "-o", "--output", default="", type=flags.Words("json", "yaml"), help="Print the events in full"
+)
 @flags.pass_invocation
 def command(invocation: Invocation, **given: Any) -> None:
     """List what happened, oldest first, for a namespace or for one object."""

@@ -81,7 +81,7 @@ class Asked:
 @flags.files
 @flags.selectors
 @flags.all_namespaces
-@flags.output
+@flags.table_output
 @flags.flag("-w", "--watch", help="After listing, show changes until interrupted")
 @flags.flag("--watch-only", help="Show changes only")
 @flags.flag("--output-watch-events", help="With -w: show what kind of change each is")

@@ -31,10 +31,12 @@ KINDS = ("strategic", "merge", "json")
     "--type",
     "kind",
     default="strategic",
-    metavar="strategic|merge|json",
+    type=flags.Words("strategic", "merge", "json"),
     help="[default: strategic]",
 )
-@click.option("--subresource", default="", metavar="status", help="Patch this subresource instead")
+@click.option(
+    "--subresource", default="", type=flags.Words("status"), help="Patch this subresource instead"
+)
 @flags.dry_run
 @flags.output
 @flags.pass_invocation

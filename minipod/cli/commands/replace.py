@@ -35,7 +35,9 @@ Object = dict[str, Any]
     default="0s",
     help="With --force: how long to wait for the deletion (0: five minutes)",
 )
-@click.option("--subresource", default="", metavar="status|scale", help="Replace this instead")
+@click.option(
+    "--subresource", default="", type=flags.Words("status", "scale"), help="Replace this instead"
+)
 @flags.validate
 @flags.dry_run
 @flags.output

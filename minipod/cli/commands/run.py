@@ -79,13 +79,18 @@ class RunOptions:
 @click.option(
     "--restart",
     default="Always",
-    metavar="POLICY",
-    help="Always, OnFailure or Never [default: Always]",
+    type=flags.Words("Always", "OnFailure", "Never"),
+    help="[default: Always]",
 )
 @click.option("--env", multiple=True, metavar="KEY=VALUE", help="A variable; several times")
 @click.option("-l", "--labels", default="", metavar="KEY=VALUE,...", help="Labels besides run=NAME")
 @click.option("--port", type=int, default=0, help="The port the container listens on")
-@click.option("--image-pull-policy", default="", help="Always, IfNotPresent or Never")
+@click.option(
+    "--image-pull-policy",
+    default="",
+    type=flags.Words("Always", "IfNotPresent", "Never"),
+    help="When to ask a registry",
+)
 @flags.flag("--command", help="What follows -- replaces the image's entrypoint, not its arguments")
 @flags.flag("--privileged", help="Run in privileged mode")
 @flags.flag("-q", "--quiet", help="Print only what the container prints")

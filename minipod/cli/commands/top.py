@@ -38,7 +38,9 @@ def command() -> None:
 def _common(function: Any) -> Any:
     for decorate in (
         flags.flag("--no-headers", help="Without the first line"),
-        click.option("--sort-by", default="", metavar="cpu|memory", help="The largest first"),
+        click.option(
+            "--sort-by", default="", type=flags.Words("cpu", "memory"), help="The largest first"
+        ),
         click.option(
             "-l", "--selector", default="", metavar="QUERY", help="Only those with these labels"
         ),

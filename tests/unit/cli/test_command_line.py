@@ -14,6 +14,9 @@ from minipod.cli.options import REFUSED
 from tests.fakes.apiserver import FakeApiServer
 from tests.unit.cli.conftest import Minipod, pod
 
+TEMPLATED = ["jsonpath=", "custom-columns="]
+POLICIES = ["Always", "OnFailure", "Never"]
+
 
 def every_command() -> list[tuple[str, click.Command]]:
     found: list[tuple[str, click.Command]] = []
@@ -279,6 +282,59 @@ def test_completion_of_live_names(
         env=environment,
     )
     assert sorted(each.partition(",")[2] for each in ended.stdout.split()) == expected
+
+
+@pytest.mark.parametrize(
+    ("shell", "line", "expected"),
+    [
+        ("bash", "minipod get pods -o ", ["wide", "yaml", "json", "name", *TEMPLATED]),
+        ("bash", "minipod get pods -o y", ["yaml"]),
+        ("bash", "minipod get pods -o = y", ["yaml"]),
+        ("bash", "minipod apply --output = ", ["yaml", "json", "name", *TEMPLATED]),
+        ("bash", "minipod apply --dry-run = s", ["server"]),
+        ("bash", "minipod delete pod x --cascade =", ["background", "foreground", "orphan"]),
+        ("bash", "minipod completion z", ["zsh"]),
+        ("zsh", "minipod get pods -o y", ["yaml"]),
+        ("zsh", "minipod get pods --output=y", ["--output=yaml"]),
+        ("fish", "minipod run x --restart=", [f"--restart={each}" for each in POLICIES]),
+    ],
+)
+def test_completion_of_values(shell: str, line: str, expected: list[str]) -> None:
+    words = line.split(" ")
+    environment = {**os.environ, "_MINIPOD_COMPLETE": f"{shell}_complete", "COMP_WORDS": line}
+    environment["COMP_CWORD"] = words[-1] if shell == "fish" else str(len(words) - 1)
+    code = "import sys; from minipod.cli.main import run; run([]); print(*sys.modules, file=sys.stderr)"
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+        env=environment,
+    )
+    lines = ended.stdout.split()
+    told = lines[1::3] if shell == "zsh" else [each.partition(",")[2] for each in lines]
+    assert told == expected
+    slow = {"yaml", "http.client", "minipod.api.patch", "aiohttp"}
+    assert not slow & set(ended.stderr.split())
+
+
+def test_bash_itself_completes_a_value(minipod: Minipod, tmp_path: Path) -> None:
+    (tmp_path / "minipod").write_text(f'#!/bin/sh\nexec {sys.executable} -m minipod.cli "$@"\n')
+    (tmp_path / "minipod").chmod(0o755)
+    (tmp_path / "script").write_text(minipod("completion", "bash").out)
+    fill = 'COMP_WORDS=(minipod get -o "$1") COMP_CWORD=3; _minipod_completion minipod'
+    code = f"compopt() {{ echo $@; }}; . {tmp_path}/script; {fill}; echo ${{COMPREPLY[@]}}"
+    for typed, told in (("y", "yaml\n"), ("js", "json jsonpath=\n"), ("cu", "-o nospace\n")):
+        ended = subprocess.run(
+            ["bash", "-c", code, "bash", typed],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+            env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        )
+        assert ended.stdout.startswith(told), ended.stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
