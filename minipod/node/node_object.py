@@ -20,6 +20,7 @@ from minipod.runtime.spec import Resources
 
 KUBERNETES_VERSION = "v1.36.0"  # whose API and behaviour this node follows
 RESERVABLE = ("cpu", "memory", "ephemeral-storage", "pid")
+HUGE_PAGES = Path("/sys/kernel/mm/hugepages")
 _KEPT_FREE = {"memory": "memory.available", "ephemeral-storage": "nodefs.available"}
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
@@ -84,10 +85,14 @@ def architecture() -> str:
 def compute_allocatable(config: NodeConfig) -> Object:
     """Return what Pods may ask for (node allocatable): what the node has, less what is to stay free.
 
-    That is what is reserved for the host, and what would mean pressure if it were taken.
+    That is what is reserved for the host, and what would mean pressure if it were taken. Huge pages are memory that
+    nothing else can have, and Pods are not given any yet.
     """
     amounts = compute_capacity(config)
     kept = {name: parse(amount) for name, amount in config.reserved.items() if name in amounts}
+    huge = {name: each for name, each in amounts.items() if name.startswith("hugepages-")}
+    amounts |= dict.fromkeys(huge, "0")
+    kept["memory"] = kept.get("memory", Fraction()) + sum(map(parse, huge.values()), Fraction())
     for name, signal in _KEPT_FREE.items():
         free = kept_back(config.eviction, signal, value(amounts[name]))
         kept[name] = kept.get(name, Fraction()) + free
@@ -153,7 +158,18 @@ def compute_capacity(config: NodeConfig) -> Object:
         "memory": f"{config.memory_bytes // 1024}Ki",
         "pods": str(config.max_pods),
         "ephemeral-storage": f"{_disk_bytes(config.layout.state) // 1024}Ki",
+        **_huge_pages(),
     }
+
+
+def _huge_pages() -> dict[str, str]:
+    """Return the bytes of each size of huge pages that this host has set apart: {"hugepages-2Mi": "0"}."""
+    found = {}
+    for directory in sorted(HUGE_PAGES.glob("hugepages-*kB")):
+        size = int(directory.name.removeprefix("hugepages-").removesuffix("kB")) * 1024
+        pages = int(_read(str(directory / "nr_hugepages")) or 0)
+        found[f"hugepages-{in_binary(size)}"] = in_binary(pages * size)
+    return found
 
 
 @lru_cache(maxsize=8)

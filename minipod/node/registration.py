@@ -40,6 +40,7 @@ class Registration:
         self.on_levels: Callable[[Mapping[str, Level]], None] = lambda levels: None
         self._ready = True
         self._node: Object = {**_NODE, "metadata": {"name": config.node_name}}  # as last seen
+        self._cordoned = False  # when last told of
         self._reported = 0.0  # when the status was last written
         self._timer: Timer | None = None
         self._task: asyncio.Task[None] | None = None
@@ -133,6 +134,7 @@ class Registration:
         self._node = found = await self._client.get("nodes", "", name)
         if labels:
             await self._client.patch("nodes", "", name, {"metadata": {"labels": labels}})
+        self._tell_of_cordon(found)
         previous = found.get("status") or {}
         pressed = self._measure(now)
         status = compute_status(self._config, now, self._ready, previous, pressed)
@@ -149,6 +151,16 @@ class Registration:
         self.on_levels(levels)
         return pressed
 
+    def _tell_of_cordon(self, node: Object) -> None:
+        cordoned = bool((node.get("spec") or {}).get("unschedulable"))
+        if cordoned != self._cordoned:
+            self._cordoned = cordoned
+            self._record_turn("NodeNotSchedulable" if cordoned else "NodeSchedulable")
+
+    def _record_turn(self, reason: str) -> None:
+        message = f"Node {self._config.node_name} status is now: {reason}"
+        self.record("Normal", reason, message)
+
     def _tell(self, node: Object, pressed: frozenset[str]) -> None:
         """Record what the Node's conditions have turned to."""
         before = {*conditions_of(node)}
@@ -156,8 +168,7 @@ class Registration:
         if _ready_status(node) not in ("", str(self._ready)):
             reasons.append("NodeReady" if self._ready else "NodeNotReady")
         for reason in reasons:
-            message = f"Node {self._config.node_name} status is now: {reason}"
-            self.record("Normal", reason, message)
+            self._record_turn(reason)
 
     async def _renew_lease(self) -> None:
         name, renewed = self._config.node_name, format_micro_time(self._clock.now())

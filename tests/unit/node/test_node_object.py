@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from minipod.api.quantity import parse
+from minipod.node import node_object
 from minipod.node.node_object import (
     compute_allocatable,
     compute_capacity,
@@ -51,6 +52,20 @@ def test_what_is_to_stay_free_is_not_allocatable(tmp_path: Path) -> None:
     disk = "ephemeral-storage"
     assert parse(allocatable[disk]) / parse(capacity[disk]) == pytest.approx(0.95)
     assert allocatable["cpu"] == capacity["cpu"]
+
+
+def test_huge_pages_are_told_of_and_given_to_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, pages in (("hugepages-2048kB", "3"), ("hugepages-1048576kB", "0")):
+        (tmp_path / "pages" / name).mkdir(parents=True)
+        (tmp_path / "pages" / name / "nr_hugepages").write_text(f"{pages}\n")
+    monkeypatch.setattr(node_object, "HUGE_PAGES", tmp_path / "pages")
+    config = make_config(tmp_path)
+    capacity, allocatable = compute_capacity(config), compute_allocatable(config)
+    assert (capacity["hugepages-2Mi"], capacity["hugepages-1Gi"]) == ("6Mi", "0")
+    assert (allocatable["hugepages-2Mi"], allocatable["hugepages-1Gi"]) == ("0", "0")
+    assert parse(capacity["memory"]) - parse(allocatable["memory"]) == parse("6Mi")
 
 
 def test_without_reservation_all_is_allocatable(tmp_path: Path) -> None:

@@ -97,6 +97,21 @@ def test_a_runtime_that_is_away_is_told_at_once(tmp_path: Path) -> None:
     play(tmp_path, steps)
 
 
+def test_a_cordon_is_told_of_once(tmp_path: Path) -> None:
+    async def steps(scene: Scene) -> None:
+        for unschedulable in (True, True, None):
+            patch = {"spec": {"unschedulable": unschedulable}}
+            await scene.api.client().patch("nodes", "", NODE, patch)
+            await scene.pass_time(RENEWAL)
+        await scene.recorder.flush()
+        assert scene.api.events() == [
+            (reason, f"Node {NODE} status is now: {reason}")
+            for reason in ("NodeNotSchedulable", "NodeSchedulable")
+        ]
+
+    play(tmp_path, steps)
+
+
 def test_a_node_that_was_deleted_is_made_again(tmp_path: Path) -> None:
     async def steps(scene: Scene) -> None:
         await scene.api.client().delete("nodes", "", NODE)
