@@ -304,5 +304,8 @@ def _all_mounts(
     for destination, source in own.items():
         if destination not in taken:
             locked = read_only and destination != message
-            mounts.append(Mount(destination, str(source), read_only=locked, recursive=False))
+            own_file = Mount(
+                destination, str(source), kind="file", read_only=locked, recursive=False
+            )
+            mounts.append(own_file)
     return order_mounts(mounts)

@@ -22,7 +22,7 @@ from minipod.node.projection import (
 )
 from minipod.node.security import pod_context
 from minipod.runtime.operations import CheckHostPath, MakeDirectory, MountTmpfs, Operation
-from minipod.runtime.spec import Mount, Propagation
+from minipod.runtime.spec import Mount, MountKind, Propagation
 
 PROJECTED_KINDS = ("secret", "configMap", "downwardAPI", "projected")
 KINDS = ("emptyDir", "hostPath", *PROJECTED_KINDS)
@@ -32,6 +32,12 @@ _PROPAGATION: dict[str, Propagation] = {
     "HostToContainer": "rslave",
     "Bidirectional": "rshared",
 }
+_HOST_PATH_KINDS: dict[str, MountKind] = {
+    "Directory": "directory",
+    "DirectoryOrCreate": "directory",
+    "File": "file",
+    "FileOrCreate": "file",
+}
 _DEVICES = ("CharDevice", "BlockDevice")
 _CONFIG_ERROR = "CreateContainerConfigError"
 
@@ -40,12 +46,13 @@ _CONFIG_ERROR = "CreateContainerConfigError"
 class VolumePlace:
     """Where a volume is, or will be, on the host, and whether containers can only read it.
 
-    A `device` is a node of the host's, asked for by its type.
+    A `device` is a node of the host's, asked for by its type. What a hostPath without a type is nobody knows yet.
     """
 
     path: str
     read_only: bool = False
     device: bool = False
+    kind: MountKind = "directory"
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,9 @@ def _compute_place(volume: Object, directory: Path) -> VolumePlace:
     kind, name = kind_of(volume), volume["name"]
     if kind == "hostPath":
         source = volume[kind]
-        return VolumePlace(str(source["path"]), device=source.get("type") in _DEVICES)
+        wanted = source.get("type") or ""
+        known = _HOST_PATH_KINDS.get(wanted, "")
+        return VolumePlace(str(source["path"]), device=wanted in _DEVICES, kind=known)
     if kind == IMAGE:
         return VolumePlace(image_volume_place(directory, name), read_only=True)
     below = directory / "volumes" / f"kubernetes.io~{_directory_name(kind)}"
@@ -229,10 +238,12 @@ def _compute_mount(
     if volume is None:
         missing = f'cannot find volume "{wanted["name"]}" to mount into container "{container}"'
         raise StepError(_CONFIG_ERROR, missing)
+    subpath = _subpath(wanted, expand)
     return Mount(
         destination=_absolute(wanted["mountPath"]),
         source=volume.path,
-        source_subpath=_subpath(wanted, expand),
+        source_subpath=subpath,
+        kind="" if subpath else volume.kind,
         read_only=bool(wanted.get("readOnly")) or volume.read_only,
         recursive_read_only=is_recursive_read_only(wanted),
         recursive=not volume.read_only,  # what minipod alone writes has nothing mounted below

@@ -31,10 +31,11 @@ from minipod.linux.mount import (
 )
 from minipod.linux.process import CLONE_NEWNS
 from minipod.runtime.assembly import Cell, Label
-from minipod.runtime.compiling import BENEATH, FORMAT, PATH, Compiling, target_input
+from minipod.runtime.compiling import ANY_ERROR, BENEATH, FORMAT, PATH, Compiling, target_input
 from minipod.runtime.operations import (
     BindMount,
     MakeDevices,
+    MakeMountPoints,
     MakeReadOnly,
     MaskPaths,
     MountCgroups,
@@ -249,6 +250,35 @@ def _bind_mount(operation: BindMount, state: Compiling) -> None:
         code.call("close", each)
 
 
+def _make_mount_points(operation: MakeMountPoints, state: Compiling) -> None:
+    root = state.open_root(operation.root)
+    for path in operation.directories:
+        _try_to_make(state, root, path, file=False)
+    for path in operation.files:
+        _try_to_make(state, root, path, file=True)
+    state.code.call("close", root)
+
+
+def _try_to_make(state: Compiling, root: Cell, path: str, *, file: bool) -> None:
+    """Make a directory or an empty file with its parents. Whatever is in the way is told of by who mounts there."""
+    code, holder, end = state.code, state.scratch(), Label()
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    for count, part in enumerate(parts):
+        state.try_to_open(root, "/".join(parts[:count]) or ".", holder, end)
+        if file and count == len(parts) - 1:
+            made, flags = state.scratch(), os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            there = Label()
+            code.call(
+                "openat", holder, part, flags, 0o644, store=made, errors=ANY_ERROR, goto=there
+            )
+            code.call("close", made)
+            code.place(there)
+        else:
+            code.call("mkdirat", holder, part, 0o755, errors=ANY_ERROR)
+        code.call("close", holder)
+    code.place(end)
+
+
 def _make_devices(operation: MakeDevices, state: Compiling) -> None:
     code, dev = state.code, state.scratch()
     root = state.open_root(operation.root)
@@ -426,6 +456,7 @@ MOUNTS: dict[type, Callable[[Any, Compiling], None]] = {
     MountOverlay: _mount_overlay,
     MountFilesystem: _mount_filesystem,
     BindMount: _bind_mount,
+    MakeMountPoints: _make_mount_points,
     MakeDevices: _make_devices,
     PivotRoot: _pivot_root,
     MountCgroups: _mount_cgroups,

@@ -32,6 +32,8 @@ MSG_NOSIGNAL = 0x4000
 IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 BENEATH = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS
 PATH = os.O_PATH | os.O_CLOEXEC
+HOW_BYTES = 24  # sizeof(struct open_how)
+ANY_ERROR = range(64)  # as a mask: no number is without its bit
 
 STREAMS = ("stdin", "stdout", "stderr")
 
@@ -152,7 +154,7 @@ class Compiling:
         code, on = self.code, Label()
         code.jump(on)
         code.on_failure()
-        code.call("sendto", self.channel, PROGRAM, FAILED, MSG_NOSIGNAL, 0, 0, errors=range(64))
+        code.call("sendto", self.channel, PROGRAM, FAILED, MSG_NOSIGNAL, 0, 0, errors=ANY_ERROR)
         code.place(self.end)
         code.call("exit_group", 127)
         code.place(on)
@@ -205,6 +207,18 @@ class Compiling:
 
     # --- files ----------------------------------------------------------------------------------------------------
 
+    def try_to_open(self, root: Cell, path: str, store: Cell, otherwise: Label) -> None:
+        """Open a directory inside `root` (O_PATH); whatever the error, go on `otherwise`."""
+        arguments = root, path, self._how(os.O_PATH | os.O_DIRECTORY, IN_ROOT), HOW_BYTES
+        self.code.call("openat2", *arguments, store=store, errors=ANY_ERROR, goto=otherwise)
+
+    def _how(self, flags: int, resolve: int) -> int:
+        """Return where the rules of resolution are (struct open_how, openat2(2))."""
+        key = flags | os.O_CLOEXEC, resolve
+        if key not in self._hows:
+            self._hows[key] = self.code.data(struct.pack("<3Q", key[0], 0, resolve))
+        return self._hows[key]
+
     def openat2(
         self,
         directory: Cell | int,
@@ -217,10 +231,7 @@ class Compiling:
     ) -> None:
         """Open under rules of resolution; go on at `missing` if nothing is there, or for `also` other errors."""
         code = self.code
-        key = flags | os.O_CLOEXEC, resolve
-        if key not in self._hows:
-            self._hows[key] = code.data(struct.pack("<3Q", key[0], 0, resolve))
-        arguments = directory, path, self._hows[key], 24
+        arguments = directory, path, self._how(flags, resolve), HOW_BYTES
         note = self.note("openat2", path)
         again, other, opened = Label(), Label(), Label()
         code.place(again)

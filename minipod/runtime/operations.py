@@ -371,6 +371,18 @@ class BindMount(Operation):
 
 
 @dataclass(frozen=True)
+class MakeMountPoints(Operation, summary="make mount points {directories}, {files} in {root}"):
+    """Make where mounts of a known kind will be, inside `root`. What cannot be made is left to the mounts themselves.
+
+    In the writable layer of an overlay that takes longer than the mounts do, and waits for nothing.
+    """
+
+    root: str
+    directories: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class MakeDevices(Operation, summary="make devices in {root}/dev"):
     """Make /dev/null, zero, full, random, urandom, tty and the usual links; no other device will work there.
 

@@ -1,9 +1,12 @@
 """The mounts of a container, in their order: root, /proc, /dev, /sys, volumes; after the pivot cgroups and masks."""
 
+from collections.abc import Sequence
+
 from minipod.runtime.operations import (
     AwaitTurn,
     BindMount,
     MakeDevices,
+    MakeMountPoints,
     MakeReadOnly,
     MaskPaths,
     MountCgroups,
@@ -17,6 +20,7 @@ from minipod.runtime.operations import (
 from minipod.runtime.spec import ContainerSpec, Mount
 
 Planned = list[tuple[Operation, str]]
+_COVERED = ("/proc/", "/sys/", "/dev/")  # by what is mounted there in every container
 
 
 def root_mount_steps(spec: ContainerSpec, root: str, *, host_ipc: bool, pid_holder: str) -> Planned:
@@ -36,6 +40,7 @@ def root_mount_steps(spec: ContainerSpec, root: str, *, host_ipc: bool, pid_hold
     overlay = MountOverlay(root, rootfs.layers, rootfs.upper, rootfs.work, devices=privileged)
     steps.append((overlay, "the image's layers, and what the container writes above them"))
     steps += _devices(root, privileged)
+    steps += _mount_points(spec.mounts, root)
     steps.append(
         (AwaitTurn(), "from here on it needs what others make, or must not be ahead of them")
     )
@@ -74,6 +79,20 @@ def _devices(root: str, privileged: bool) -> Planned:
             "message queues of the IPC namespace",
         ),
     ]
+
+
+def _mount_points(mounts: Sequence[Mount], root: str) -> Planned:
+    """Return the making of mount points that no other mount will cover, as far as their paths tell."""
+    places = [each.destination.rstrip("/") + "/" for each in mounts]
+    found: dict[str, list[str]] = {"directory": [], "file": []}
+    for mount, place in zip(mounts, places, strict=True):
+        covered = any(place != other and place.startswith(other) for other in places)
+        if mount.kind and not covered and not place.startswith(_COVERED):
+            found[mount.kind].append(mount.destination)
+    if not any(found.values()):
+        return []
+    made = MakeMountPoints(root, tuple(found["directory"]), tuple(found["file"]))
+    return [(made, "a copy of each directory on the way, which takes the longest")]
 
 
 def _shared_memory(root: str, host_ipc: bool) -> Planned:

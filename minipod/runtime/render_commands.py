@@ -22,6 +22,7 @@ from minipod.runtime.operations import (
     MakeCgroup,
     MakeDevices,
     MakeDirectory,
+    MakeMountPoints,
     MakeReadOnly,
     MakeSymlink,
     MaskPaths,
@@ -375,6 +376,16 @@ def _bind_options(operation: BindMount) -> list[str]:
     return lines
 
 
+def _make_mount_points(operation: MakeMountPoints, context: Context) -> list[str]:
+    lines = []
+    for path in operation.directories:
+        lines += [place(path, operation.root), 'mkdir -p "$target" || :']
+    for path in operation.files:
+        made = 'mkdir -p "$(dirname "$target")" && touch "$target" || :'
+        lines += [place(path, operation.root), made]
+    return lines
+
+
 def _make_devices(operation: MakeDevices, _: Context) -> list[str]:
     dev = quote(operation.root + "/dev")
     lines = [
@@ -468,6 +479,7 @@ COMMANDS: dict[type[Operation], Callable[[Any, Context], list[str]]] = {
     MountOverlay: _mount_overlay,
     MountFilesystem: _mount_filesystem,
     BindMount: _bind_mount,
+    MakeMountPoints: _make_mount_points,
     MakeDevices: _make_devices,
     MountCgroups: _mount_cgroups,
     MaskPaths: _mask_paths,

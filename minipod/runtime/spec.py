@@ -9,6 +9,7 @@ from typing import Literal
 
 PidNamespace = Literal["container", "pod", "host"]
 Propagation = Literal["private", "rslave", "rshared"]
+MountKind = Literal["", "file", "directory"]  # "": only the source itself tells
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,14 @@ class Mount:
 
     `source_subpath` is resolved beneath `source` (openat2 RESOLVE_BENEATH), `destination` within the container's
     root (RESOLVE_IN_ROOT); a missing subpath is made as a directory, a missing destination as what the source is.
+    `kind` says what that is where it is known before the source is there: the destination is then made early.
     """
 
     destination: str
     source: str = ""  # absolute host path; "" with type "tmpfs"
     source_subpath: str = ""
     type: Literal["bind", "tmpfs"] = "bind"
+    kind: MountKind = ""
     read_only: bool = False
     recursive_read_only: bool = False  # and what is mounted below it too
     recursive: bool = True

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from minipod.runtime.launched import LaunchError
-from minipod.runtime.spec import ExecSpec, Mount
+from minipod.runtime.spec import ExecSpec, Mount, MountKind
 from tests.kernel.runtime.world import World
 
 pytestmark = pytest.mark.kernel
@@ -72,19 +72,21 @@ def test_subpath_never_leaves_its_volume(pod: World, volume: Path, target: str) 
         pod.run("ls", "/data", mounts=(Mount("/data", str(volume), source_subpath="out"),))
 
 
-def test_destination_never_leaves_the_root(pod: World, volume: Path) -> None:
+@pytest.mark.parametrize("kind", ["", "directory"])
+def test_destination_never_leaves_the_root(pod: World, volume: Path, kind: MountKind) -> None:
     """An image's link may point anywhere: it is followed inside its own root."""
     host = pod.directory / "host"
     host.mkdir()
     (pod.layer / "link").symlink_to(host)
     (pod.layer / "up").symlink_to("../../../../../../tmp")
-    mounts = (Mount("/up/inside", str(volume)), Mount("/tmp/plain", str(volume)))
+    mounts = (Mount("/up/inside", str(volume), kind=kind), Mount("/tmp/plain", str(volume)))
     finished = pod.run("ls", "/tmp/inside", mounts=mounts)
 
     assert finished.output == "file\n"
     assert not list(host.iterdir())
+    given = Mount("/link/inside", str(volume), kind=kind)
     with pytest.raises(LaunchError):  # dangling in the image, though it exists on the host
-        pod.run("true", name="c2", mounts=(Mount("/link/inside", str(volume)),))
+        pod.run("true", name="c2", mounts=(given,))
     assert not list(host.iterdir())
 
 
@@ -96,6 +98,27 @@ def test_nothing_is_mounted_over_the_kernels_word(
 
     with pytest.raises(LaunchError, match="nothing may be mounted inside /proc"):
         pod.run("true", mounts=(Mount(destination, str(volume)),))
+
+
+def test_a_mount_point_that_an_image_leads_into_a_volume(pod: World, volume: Path) -> None:
+    """Before the volume is mounted its way ends nowhere; what is made early must not fail there, nor show later."""
+    etc = volume / "etc"
+    etc.mkdir()
+    (pod.layer / "conf").symlink_to("/data/etc")
+    (pod.layer / "full").write_text("")
+    given = (
+        Mount("/data", str(volume)),
+        Mount("/conf/one", str(volume / "file"), kind="file"),
+        Mount("/new/two", str(volume / "file"), kind="file"),
+        Mount("/new/deep/er", str(etc), kind="directory"),
+    )
+    finished = pod.run("sh", "-c", "cat /conf/one /new/two; ls /data/etc /new/deep", mounts=given)
+
+    assert finished.lines() == ["content", "content", "/data/etc:", "one", "", "/new/deep:", "er"]
+    assert [each.name for each in etc.iterdir()] == ["one"]
+    in_the_way = Mount("/full/three", str(volume / "file"), kind="file")
+    with pytest.raises(LaunchError, match=r"bind .* at .*/full/three"):  # the mount itself says it
+        pod.run("true", name="c2", mounts=(in_the_way,))
 
 
 def test_later_mounts_go_over_earlier_ones(pod: World, volume: Path) -> None:

@@ -23,6 +23,7 @@ from minipod.runtime.operations import (
     MakeCgroup,
     MakeDevices,
     MakeDirectory,
+    MakeMountPoints,
     MakeReadOnly,
     MaskPaths,
     MountCgroups,
@@ -292,6 +293,26 @@ def test_shared_volumes_are_taken_while_they_are_peers_of_the_hosts() -> None:
     assert kinds.index(taken) < kinds.index(SetPropagation("/", "rslave"))
     bound = operations(plan, BindMount)[-1]
     assert (bound.tree, bound.source, bound.propagation) == ("volume1", "", "rshared")
+
+
+def test_mount_points_are_made_early_where_nothing_will_cover_them() -> None:
+    mounts = (
+        Mount("/data/", "/a", kind="directory"),
+        Mount("/database", "/b", kind="directory"),
+        Mount("/etc/hosts", "/hosts", kind="file"),
+        Mount("/dev/log", "/c", kind="file"),  # on the /dev that every container has
+        Mount("/data/sub", "/d", kind="directory"),  # in a volume
+        Mount("/unknown", "/e"),
+    )
+    plan = compute_container_plan(replace(CONTAINER, mounts=mounts), POD, V2)
+
+    made = MakeMountPoints(V2.staging, ("/data/", "/database"), ("/etc/hosts",))
+    kinds = [step.operation for step in plan]
+    overlay = next(index for index, each in enumerate(kinds) if isinstance(each, MountOverlay))
+    assert overlay < kinds.index(made) < kinds.index(AwaitTurn())
+    assert [each.target for each in operations(plan, BindMount)][-6:] == [
+        each.destination for each in mounts
+    ]
 
 
 def test_network_removal() -> None:
