@@ -3,7 +3,7 @@
 from fractions import Fraction
 from typing import Any
 
-from minipod.api.pod_resources import compute_pod_requests
+from minipod.api.pod_resources import compute_pod_amounts
 from minipod.api.quantity import in_binary, in_decimal, parse
 from minipod.cli.describe.common import annotation_lines, event_lines
 from minipod.cli.describe.layout import Writer
@@ -100,15 +100,13 @@ def _node_pods(w: Writer, pods: list[Object], allocatable: Object) -> None:
     w.line(0, f"Non-terminated Pods:\t({len(running)} in total)")
     w.line(1, "Namespace\tName\t\tCPU Requests\tCPU Limits\tMemory Requests\tMemory Limits\tAge")
     w.line(1, "---------\t----\t\t------------\t----------\t---------------\t-------------\t---")
-    sums = {name: [Fraction(0), Fraction(0)] for name in SUMMED}
+    huge = sorted(name for name in allocatable if name.startswith("hugepages-"))
+    sums = {name: [Fraction(0), Fraction(0)] for name in (*SUMMED, *huge)}
     for pod in running:
         metadata, cells = pod["metadata"], []
-        asked, limited = (
-            compute_pod_requests(pod),
-            compute_pod_requests(_with_limits_as_requests(pod)),
-        )
-        for name in SUMMED:
-            for position, amounts in enumerate((asked, limited)):
+        amounts_of = [compute_pod_amounts(pod, which) for which in ("requests", "limits")]
+        for name in sums:
+            for position, amounts in enumerate(amounts_of):
                 sums[name][position] += amounts.get(name, Fraction(0))
                 cells.append(_share(name, amounts.get(name, Fraction(0)), allocatable))
         row = [
@@ -136,16 +134,3 @@ def _share(name: str, amount: Fraction, allocatable: Object) -> str:
     text = in_decimal(amount) if name == "cpu" else in_binary(amount)
     whole = parse(allocatable.get(name, "0"))
     return f"{text} ({int(amount * 100 / whole) if whole else 0}%)"
-
-
-def _with_limits_as_requests(pod: Object) -> Object:
-    def swapped(container: Object) -> Object:
-        resources = container.get("resources") or {}
-        return {**container, "resources": {"requests": resources.get("limits") or {}}}
-
-    spec = pod["spec"]
-    kinds = {
-        kind: [swapped(each) for each in spec.get(kind) or []]
-        for kind in ("initContainers", "containers")
-    }
-    return {**pod, "spec": {**spec, **kinds, "resources": swapped(spec)["resources"]}}

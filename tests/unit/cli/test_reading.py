@@ -184,14 +184,20 @@ def test_describe_other_kinds(server: FakeApiServer, minipod: Minipod) -> None:
     asking = pod("asking")
     resources = {"requests": {"cpu": "500m", "memory": "64Mi"}, "limits": {"cpu": "1"}}
     asking["spec"] = {"nodeName": "me", "containers": [{"name": "a", "resources": resources}]}
+    granted = {"name": "a", "allocatedResources": resources["requests"]}
+    asking["status"] = {"phase": "Running", "containerStatuses": [granted]}
     server.put("pods", asking)
-    status = {"allocatable": {"cpu": "2", "memory": "1Gi"}}
+    status = {"allocatable": {"cpu": "2", "memory": "1Gi", "hugepages-2Mi": "0"}}
     server.put("nodes", {"metadata": {"name": "me"}, "status": status})
     out = minipod("describe", "node", "me").out
     assert ["default", "asking", "500m", "(25%)", "1", "(50%)", "64Mi", "(6%)", "0", "(0%)"] in [
         line.split()[:10] for line in out.splitlines()
     ]
-    assert ["cpu", "500m", "(25%)", "1", "(50%)"] in [line.split() for line in out.splitlines()]
+    lines = [line.split() for line in out.splitlines()]
+    assert ["cpu", "500m", "(25%)", "1", "(50%)"] in lines
+    assert lines[lines.index(["ephemeral-storage", "0", "(0%)", "0", "(0%)"]) + 1] == [
+        *("hugepages-2Mi", "0", "(0%)", "0", "(0%)")
+    ]
     server.put("serviceaccounts", {"metadata": {"name": "bot", "namespace": "default"}})
     assert "Image pull secrets:  <none>\n" in minipod("describe", "sa", "bot").out
     server.put("events", event("e1", "Pulled"))
