@@ -69,6 +69,7 @@ class ShimRuntime:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="runtime")
         self._sandboxes = Sandboxes(self._link, self.host, self._perform)
         self._specs: dict[str, ContainerSpec] = {}  # of running containers, for exec
+        self._removals: dict[str, asyncio.Task[None]] = {}  # of containers, by ID
         self._sessions: dict[int, DescriptorStreams] = {}
         self._ended_early: dict[
             int, Message
@@ -176,7 +177,18 @@ class ShimRuntime:
         return from_plain(ContainerStatus, answer["status"])
 
     async def remove_container(self, container_id: str) -> None:
-        """Kill the container if it still runs, remove its directory and cgroup, forget it."""
+        """Kill the container if it still runs, remove its directory and cgroup, forget it.
+
+        Who asks while another's removal is going on waits for that one: an old attempt is dropped as its Pod ends.
+        """
+        removal = self._removals.get(container_id)
+        if removal is None:
+            removal = asyncio.create_task(self._remove_container(container_id), name="removal")
+            self._removals[container_id] = removal
+            removal.add_done_callback(lambda _: self._removals.pop(container_id))
+        await asyncio.shield(removal)
+
+    async def _remove_container(self, container_id: str) -> None:
         try:
             await self.stop_container(container_id, 0)
         except RuntimeFailure as failure:

@@ -24,6 +24,16 @@ def namespaces(pid: int) -> dict[str, str]:
 
 
 @asynchronous
+async def test_a_container_that_two_remove_at_once_is_removed_once(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    ended = await shim.run("for each in $(seq 300); do mkdir -p /many/$each/below; done")
+    await asyncio.gather(*(shim.runtime.remove_container(ended.id) for _ in range(3)))
+    assert not (shim.layout.containers / ended.id).exists()
+    assert not (await shim.runtime.state()).containers
+    await shim.runtime.remove_container(ended.id)  # and nothing there is fine
+
+
+@asynchronous
 async def test_a_container_shares_the_sandbox_but_not_mounts_and_pids(shim: ShimWorld) -> None:
     sandbox = await shim.sandbox()
     container = await shim.start("sleep", "1000")
