@@ -1,8 +1,8 @@
 """Packet rules through libnftables, in this process (libnftables-json(5), nft(8)).
 
 One context for the life of the process, guarded by a lock: worker threads share it. Every call is one transaction:
-all of it happens, or nothing. Elements of sets and maps are added and deleted idempotently, in 0.2 ms however many
-there are; starting the `nft` program costs 20.
+all of it happens, or nothing. Elements of sets and maps are added and deleted idempotently, and by netlink
+(`nft_messages`), as Pods' starts wait for it; rules are libnftables' alone.
 """
 
 import errno
@@ -14,9 +14,32 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from minipod.linux.netlink import hardware_address
+from minipod.linux.nft_messages import (
+    Request,
+    Scalar,
+    chains,
+    delete_table,
+    element_request,
+    perform,
+    sets,
+    tables,
+)
+
+__all__ = [
+    "Element",
+    "add_elements",
+    "chains",
+    "delete_elements",
+    "delete_table",
+    "guard_elements",
+    "list_elements",
+    "port_elements",
+    "run",
+    "sets",
+    "tables",
+]
 
 Family = Literal["inet", "ip", "ip6", "bridge"]
-Scalar = str | int
 
 
 @dataclass(frozen=True)
@@ -76,22 +99,26 @@ class _Context:
 _context = _Context()
 
 
-def run(commands: str, culprit: str = "nft") -> None:
-    """Perform nft(8) commands as one transaction. OSError carries libnftables' first message and the culprit."""
+def run(family: Family, table: str, commands: str) -> None:
+    """Perform nft(8) commands on one table as one transaction. OSError carries libnftables' first message.
+
+    They end with a listing of the table, which is there then: the library reads nobody else's sets (`nft_messages`) if
+    the last command names the table that is wanted.
+    """
     with _context.lock:
         context = _context.get()
         context.set_json_output(False)
-        code, _, error = context.cmd(commands)
+        code, _, error = context.cmd(f"{commands}\nlist table {family} {table}\n")
     if code:
-        raise _failure(error, culprit)
+        raise _failure(error, f"table {family} {table}")
 
 
-def run_json(commands: Sequence[dict[str, Any]], culprit: str = "nft") -> list[dict[str, Any]]:
-    """Perform libnftables-json(5) commands as one transaction and return what they list."""
+def _list(what: dict[str, Any], culprit: str) -> list[dict[str, Any]]:
+    """Return what libnftables lists (libnftables-json(5))."""
     with _context.lock:
         context = _context.get()
         context.set_json_output(True)
-        code, output, error = context.cmd(json.dumps({"nftables": commands}))
+        code, output, error = context.cmd(json.dumps({"nftables": [{"list": what}]}))
     if code:
         raise _failure(error, culprit)
     listed: list[dict[str, Any]] = json.loads(output)["nftables"] if output else []
@@ -113,7 +140,7 @@ def add_elements(elements: Sequence[Element]) -> None:
     if not elements:
         return
     try:
-        run_json([_command("add", each) for each in elements], str(elements[0]))
+        perform([_request(each) for each in elements], str(elements[0]))
     except FileExistsError:
         taken = [each for each in elements if _is_taken(each)]
         culprit = str(taken[0] if taken else elements[0])
@@ -127,7 +154,7 @@ def delete_elements(elements: Sequence[Element]) -> None:
     if not elements:
         return
     try:
-        run_json(_deletions(elements), str(elements[0]))
+        perform(_deletions(elements), str(elements[0]))
     except (FileExistsError, FileNotFoundError):
         for each in elements:
             _delete_own(each)
@@ -135,14 +162,19 @@ def delete_elements(elements: Sequence[Element]) -> None:
 
 def _delete_own(element: Element) -> None:
     try:
-        run_json(_deletions([element]), str(element))
+        perform(_deletions([element]), str(element))
     except (FileExistsError, FileNotFoundError):
         return  # another value, or the table itself is gone
 
 
-def _deletions(elements: Sequence[Element]) -> list[dict[str, Any]]:
+def _deletions(elements: Sequence[Element]) -> list[Request]:
     """Add, then delete: deleting what is not there would fail, adding over another value does fail."""
-    return [_command(verb, each) for each in elements for verb in ("add", "delete")]
+    return [_request(each, delete=delete) for each in elements for delete in (False, True)]
+
+
+def _request(element: Element, *, delete: bool = False) -> Request:
+    family, table, name = element.family, element.table, element.name
+    return element_request(family, table, name, element.key, element.value, delete=delete)
 
 
 def _is_taken(element: Element) -> bool:
@@ -150,32 +182,12 @@ def _is_taken(element: Element) -> bool:
     return any(each.key == element.key and each.value != element.value for each in found)
 
 
-def _command(verb: str, element: Element) -> dict[str, Any]:
-    body: Any = _concatenation(element.key)
-    if element.value is not None:
-        body = [body, _concatenation(element.value)]
-    return {
-        verb: {
-            "element": {
-                "family": element.family,
-                "table": element.table,
-                "name": element.name,
-                "elem": [body],
-            }
-        }
-    }
-
-
-def _concatenation(parts: tuple[Scalar, ...]) -> Any:
-    return parts[0] if len(parts) == 1 else {"concat": list(parts)}
-
-
 def list_elements(family: Family, table: str, name: str) -> list[Element]:
     """Return the elements of a set or map; none when there is no such table or set."""
     identity = {"family": family, "table": table, "name": name}
     for kind in ("set", "map"):
         try:
-            listed = run_json([{"list": {kind: identity}}], f"{family} {table} {name}")
+            listed = _list({kind: identity}, f"{family} {table} {name}")
         except FileNotFoundError:
             continue
         for each in listed:
@@ -197,32 +209,6 @@ def _parts(listed: Any) -> tuple[Scalar, ...]:
     if isinstance(listed, dict):
         listed = listed["elem"]["val"] if "elem" in listed else listed["concat"]
     return tuple(listed) if isinstance(listed, list) else (listed,)
-
-
-def tables() -> list[tuple[str, str]]:
-    """Return (family, name) of every table of the namespace."""
-    listed = run_json([{"list": {"tables": None}}])
-    return [(each["table"]["family"], each["table"]["name"]) for each in listed if "table" in each]
-
-
-def sets(family: Family, table: str) -> list[str]:
-    """Return the names of a table's sets; none when there is no such table."""
-    listed = run_json([{"list": {"sets": {"family": family}}}])
-    found = [each["set"] for each in listed if "set" in each]
-    return [each["name"] for each in found if each["table"] == table]
-
-
-def chains(family: Family, table: str) -> list[str]:
-    """Return the names of a table's chains; none when there is no such table."""
-    listed = run_json([{"list": {"chains": {"family": family}}}])
-    found = [each["chain"] for each in listed if "chain" in each]
-    return [each["name"] for each in found if each["table"] == table]
-
-
-def delete_table(family: Family, table: str) -> None:
-    """Ensure that there is no such table."""
-    identity = {"table": {"family": family, "name": table}}
-    run_json([{"add": identity}, {"delete": identity}], f"table {family} {table}")
 
 
 # ---- elements of an instance's tables (their sets and maps are described in network/bridge.py) ----

@@ -25,7 +25,7 @@ from minipod import fault
 from minipod.linux import conntrack, netlink, nft
 from minipod.network import sysctls
 from minipod.network.addresses import AddressPool
-from minipod.network.rules import compute_ruleset
+from minipod.network.rules import compute_rulesets
 from minipod.paths import Layout
 
 logger = logging.getLogger(__name__)
@@ -249,14 +249,15 @@ def _ensure_rules(layout: Layout, prefix: IPv4Network) -> None:
     """Make the tables; note in them whether forwarding was off, before anything turns it on."""
     off = _was_off(layout) or sysctls.read(FORWARDING) == "0"
     markers = (FORWARDING_WAS_OFF,) if off else ()
-    commands = compute_ruleset(layout.instance, layout.bridge, prefix, markers)
-    try:
-        nft.run(commands, f"table {layout.instance}")
-    except OSError:
-        if layout.instance not in _instances():
-            raise
-        _remove_rules(layout)  # a former version's, of other types: nothing in it is worth keeping
-        nft.run(commands, f"table {layout.instance}")
+    table = layout.instance
+    for family, commands in compute_rulesets(table, layout.bridge, prefix, markers).items():
+        try:
+            nft.run(family, table, commands)
+        except OSError:
+            if (family, table) not in nft.tables():
+                raise
+            nft.delete_table(family, table)  # a former version's: nothing in it is worth keeping
+            nft.run(family, table, commands)
 
 
 def _was_off(layout: Layout) -> bool:
@@ -342,7 +343,7 @@ def _restore_forwarding(layout: Layout) -> None:
         settings.restore(FORWARDING)
         return
     if settings.saved().get(FORWARDING) == "0":
-        nft.run(f"add chain inet {others[0]} {FORWARDING_WAS_OFF}", f"table {others[0]}")
+        nft.run("inet", others[0], f"add chain inet {others[0]} {FORWARDING_WAS_OFF}")
     settings.forget(FORWARDING)
 
 

@@ -30,8 +30,10 @@ or a Pod could draw another's traffic to itself.
 
 from ipaddress import IPv4Network
 
+from minipod.linux.nft import Family
+
 # What each flushed chain holds is written anew: the transaction is the same whether the table is there or not.
-_DECLARATIONS = """
+_INET_DECLARATIONS = """
 table inet {table} {{
   map ports {{
     type inet_proto . inet_service : ipv4_addr . inet_service
@@ -72,19 +74,6 @@ table inet {table} {{
   chain services {{
   }}
 }}
-table bridge {table} {{
-  set guarded {{
-    type ifname
-  }}
-  set sources {{
-    type ifname . ether_addr . ipv4_addr
-  }}
-  chain prerouting {{
-    type filter hook prerouting priority -300; policy accept;
-  }}
-  chain pod {{
-  }}
-}}
 flush chain inet {table} martians
 flush chain inet {table} prerouting
 flush chain inet {table} output
@@ -93,11 +82,9 @@ flush chain inet {table} host_ports
 flush chain inet {table} services
 flush chain inet {table} refuse_received
 flush chain inet {table} refuse_sent
-flush chain bridge {table} prerouting
-flush chain bridge {table} pod
 """
 
-_RULES = """
+_INET_RULES = """
 table inet {table} {{
   chain martians {{
     iifname != "lo" ip daddr 127.0.0.0/8 drop
@@ -131,6 +118,27 @@ table inet {table} {{
     oifname != "{bridge}" ip saddr {prefix} ip daddr != {{ {prefix}, 224.0.0.0/4 }} masquerade fully-random
   }}
 }}
+"""
+
+_BRIDGE_DECLARATIONS = """
+table bridge {table} {{
+  set guarded {{
+    type ifname
+  }}
+  set sources {{
+    type ifname . ether_addr . ipv4_addr
+  }}
+  chain prerouting {{
+    type filter hook prerouting priority -300; policy accept;
+  }}
+  chain pod {{
+  }}
+}}
+flush chain bridge {table} prerouting
+flush chain bridge {table} pod
+"""
+
+_BRIDGE_RULES = """
 table bridge {table} {{
   chain prerouting {{
     iifname @guarded jump pod
@@ -144,13 +152,16 @@ table bridge {table} {{
 """
 
 
-def compute_ruleset(
+def compute_rulesets(
     table: str, bridge: str, prefix: IPv4Network, markers: tuple[str, ...] = ()
-) -> str:
-    """Return the commands that make both tables, or bring them up to date without touching any element.
+) -> dict[Family, str]:
+    """Return the commands that make each table, or bring it up to date without touching any element.
 
     Each marker is an empty chain: a note on the instance that other instances of this host can read.
     """
     names = {"table": table, "bridge": bridge, "prefix": str(prefix)}
     noted = "".join(f"add chain inet {table} {marker}\n" for marker in markers)
-    return _DECLARATIONS.format(**names) + noted + _RULES.format(**names)
+    return {
+        "inet": _INET_DECLARATIONS.format(**names) + noted + _INET_RULES.format(**names),
+        "bridge": _BRIDGE_DECLARATIONS.format(**names) + _BRIDGE_RULES.format(**names),
+    }

@@ -71,7 +71,7 @@ class ServiceProxy:
         table = self._facts.table
         chains, sets = nft.chains("inet", table), nft.sets("inet", table)
         commands = compute_commands(table, targets, ranges, chains, sets)
-        nft.run(commands, f"services of {table}")
+        nft.run("inet", table, commands)
         bridge.ensure_service_routes(self._layout, self._facts, ranges)
         behind = {ip for each in targets if each.protocol == "udp" for ip, _ in each.endpoints}
         for address in self._behind - behind:

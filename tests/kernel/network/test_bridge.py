@@ -186,7 +186,7 @@ def test_loopback_services_of_the_host_stay_its_own(
         run("ip address del 127.0.0.1/8 dev lo", place.namespace)
         run(f"ip route add 127.0.0.0/8 via {gateway}", place.namespace)
         assert place.is_refused("127.0.0.1", 7000, source=place.address)
-    nft.run(f"flush chain inet {network.facts.table} martians")
+    nft.run("inet", network.facts.table, f"flush chain inet {network.facts.table} martians")
     assert pod.ask("127.0.0.1", 7000, source=pod.address)  # so it was the rule that held
 
 
@@ -298,7 +298,11 @@ def test_a_table_of_another_shape_is_made_anew(network: Instance) -> None:
     expected = ruleset()
     table = network.facts.table
     nft.delete_table("inet", table)
-    nft.run(f"table inet {table} {{\n map ports {{\n type ipv4_addr : ipv4_addr\n }}\n }}")
+    nft.run(
+        "inet",
+        table,
+        f"table inet {table} {{\n map ports {{\n type ipv4_addr : ipv4_addr\n }}\n }}",
+    )
     bridge.ensure_network(network.layout, network.cidr)
     assert sorted(ruleset().splitlines()) == sorted(expected.splitlines())
 
