@@ -153,8 +153,9 @@ class Store:
         if not at or at == self.revision:
             entries, remaining = self._index.select(prefix, start, limit)
             return _page(entries, self.revision, remaining)
-        if at < self._feed.floor:
-            raise Compacted(at, self._feed.floor)
+        oldest = max(self._feed.floor, self._compacted)  # as long as a watch could begin there
+        if at < oldest:
+            raise Compacted(at, oldest)
         everything = self._index.select(prefix, "", 0)[0]
         entries = [e for e in undo(everything, self._feed.since(at), prefix) if e.key >= start]
         cut = limit or len(entries)

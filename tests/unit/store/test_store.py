@@ -194,6 +194,8 @@ def test_compaction_forgets_history_and_keeps_the_newest(path: Path) -> None:
         store.compact(4)
         with pytest.raises(Compacted):
             store.watch("/pods/", 3)
+        with pytest.raises(Compacted):
+            store.list("/pods/", at=3)
         await store.put("/pods/a/new", text("y"), expected=0)  # behind the compaction in the queue
         assert _rows(path) == [(2, "/pods/a/kept"), (5, "/pods/a/new")]
 
