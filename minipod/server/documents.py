@@ -26,6 +26,7 @@ class Document:
     media_type: str
     compressed: bytes
     etag: str
+    for_people: bool  # whether it is small enough to be looked at
 
     @property
     def plain(self) -> bytes:
@@ -78,7 +79,9 @@ def _made(path: str, form: str, _revision: int) -> Document | None:
         return None
     etag = hashlib.sha256(made).hexdigest()[:32].upper()
     media_type = form.replace("@", ".")  # a media type may hold no "@" (RFC 6838)
-    return Document(media_type, gzip.compress(made, 6, mtime=0), f'"{etag}"')
+    return Document(
+        media_type, gzip.compress(made, 6, mtime=0), f'"{etag}"', not path.startswith("/openapi")
+    )
 
 
 def _encoder(path: str, form: str) -> Callable[[], bytes | None]:

@@ -82,21 +82,21 @@ class HttpFrontend:
         try:
             call = _call(request)
         except StatusError as error:
-            return status_response(error)
+            return status_response(error, request)
         response: web.StreamResponse | None = None
         self._oversight.begin(call)
         collect(call.annotations)
         try:
             response = await self._answer(call)
         except StatusError as error:
-            response = status_response(error)
+            response = status_response(error, request)
         except ConnectionError:
             raise
         except Exception as error:  # a defect: one line for everybody, the rest on request
             what = f"{type(error).__name__}: {error}"
             logger.error("%s %s failed: %s", request.method, request.rel_url.path, what)
             logger.debug("where it failed", exc_info=True)
-            response = status_response(internal_error(what))
+            response = status_response(internal_error(what), request)
         finally:
             self._oversight.end(call, response)
         return response

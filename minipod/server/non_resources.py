@@ -54,7 +54,7 @@ class NonResources:
         found = documents.find(path, request.headers.get("Accept", ""))
         if found is None:
             raise page_not_found()
-        return document_response(found, request.headers)
+        return document_response(found, request)
 
     def _issuer(self, path: str, signer: tokens.TokenSigner) -> web.Response:
         if path == tokens.JWKS_PATH:

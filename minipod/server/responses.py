@@ -27,7 +27,7 @@ async def answer_response(
     """Return the response that carries an answer, and a warning of what was used to get it."""
     body = render(answer, wanted)
     if wanted.media_type == JSON and _for_people(request):
-        body = json.dumps(json.loads(body), indent=2, ensure_ascii=False).encode()
+        body = _indented(body)
     headers = {"Content-Type": wanted.media_type, "Cache-Control": _PRIVATE}
     if len(body) >= _COMPRESSED_FROM and takes_gzip(request.headers):
         body = await asyncio.to_thread(gzip.compress, body, 1)
@@ -41,6 +41,10 @@ def warn(response: web.StreamResponse, warnings: Sequence[str]) -> None:
     """Add warnings to a response's headers."""
     for warning in _fitting(warnings):
         response.headers.add("Warning", f'299 - "{warning}"')
+
+
+def _indented(body: bytes) -> bytes:
+    return json.dumps(json.loads(body), indent=2, ensure_ascii=False).encode()
 
 
 def _for_people(request: web.BaseRequest) -> bool:
@@ -59,21 +63,30 @@ def takes_gzip(headers: Mapping[str, str]) -> bool:
     return False
 
 
-def document_response(found: Document, headers: Mapping[str, str]) -> web.Response:
-    """Return the response that carries a document, or says that the client has it already."""
+def document_response(found: Document, request: web.BaseRequest) -> web.Response:
+    """Return the response that carries a document, or says that the client has it already.
+
+    What people look at is indented, but for OpenAPI: that is not made for them.
+    """
+    headers = request.headers
     sent = {"ETag": found.etag, "Vary": "Accept, Accept-Encoding", "Cache-Control": "public"}
     known = [each.strip() for each in headers.get("If-None-Match", "").split(",")]
     if found.etag in known or "*" in known:
         return web.Response(status=304, headers=sent)
     sent["Content-Type"] = found.media_type
+    if found.media_type.startswith(JSON) and found.for_people and _for_people(request):
+        return web.Response(body=_indented(found.plain), headers=sent)
     if not takes_gzip(headers):
         return web.Response(body=found.plain, headers=sent)
     return web.Response(body=found.compressed, headers=sent | {"Content-Encoding": "gzip"})
 
 
-def status_response(error: StatusError) -> web.Response:
-    """Return the response that carries a Status."""
-    response = web.Response(body=wire.encode(error.status), status=error.code, content_type=JSON)
+def status_response(error: StatusError, request: web.BaseRequest | None = None) -> web.Response:
+    """Return the response that carries a Status; `request`: what it answers, where there is one."""
+    body = wire.encode(error.status)
+    if request is not None and _for_people(request):
+        body = _indented(body)
+    response = web.Response(body=body, status=error.code, content_type=JSON)
     seconds = (error.status.get("details") or {}).get("retryAfterSeconds")
     if seconds:
         response.headers["Retry-After"] = str(seconds)

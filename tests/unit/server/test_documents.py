@@ -236,6 +236,12 @@ def test_people_get_json_indented(tmp_path: Path, query: str, agent: str, indent
             text = await answer.text()
         assert text.startswith('{\n  "kind": "ConfigMap",\n') is indented
         assert json.loads(text)["metadata"]["name"] == "c"
+        async with api.session.get(f"http://api{CONFIG_MAPS}/d{query}", headers=headers) as answer:
+            assert (await answer.text()).startswith('{\n  "kind": "Status",\n') is indented
+        async with api.session.get(f"http://api/apis{query}", headers=headers) as answer:
+            assert (await answer.text()).startswith('{\n  "kind": "APIGroupList",\n') is indented
+        async with api.session.get(f"http://api/openapi/v3{query}", headers=headers) as answer:
+            assert (await answer.text()).startswith('{"paths"')
 
     serve(tmp_path, body)
 
