@@ -184,8 +184,8 @@ def resource_version_too_old(wanted: int, oldest: int) -> StatusError:
 
 
 def too_many_requests(message: str, retry_after_seconds: int = 1) -> StatusError:
-    """429: try again later."""
-    details = {"retryAfterSeconds": retry_after_seconds}
+    """429: try again later, and when, unless that is 0."""
+    details = {"retryAfterSeconds": retry_after_seconds} if retry_after_seconds else {}
     return status_error(429, "TooManyRequests", message, details)
 
 

@@ -134,7 +134,6 @@ WITHOUT_CONTROLLER = {
     ): "users take turns, whatever it says",
     ("networking.k8s.io", "Ingress"): "no traffic is routed by it",
     ("networking.k8s.io", "NetworkPolicy"): "no traffic is refused by it",
-    ("policy", "PodDisruptionBudget"): "nobody counts its Pods, so that none of them is evicted",
     ("storage.k8s.io", "StorageClass"): "no volumes are made for its claims",
     ("storage.k8s.io", "VolumeAttachment"): "nothing is attached",
 }

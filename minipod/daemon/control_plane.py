@@ -35,6 +35,7 @@ def make_controllers(
     from minipod.controllers.bootstrap import Bootstrap
     from minipod.controllers.certificate_signer import CertificateSigner
     from minipod.controllers.cluster_role_aggregation import ClusterRoleAggregation
+    from minipod.controllers.disruption import DisruptionController
     from minipod.controllers.events import EventExpiry
     from minipod.controllers.garbage import GarbageCollector
     from minipod.controllers.namespaces import NamespaceController
@@ -68,6 +69,7 @@ def make_controllers(
         SystemNamespaces(itself, clock, SYSTEM_NAMESPACES),
         ClusterRoleAggregation(client.for_controller("clusterrole-aggregation-controller"), clock),
         AccountTokens(manager, clock, signer.issue_legacy, authority),
+        DisruptionController(client.for_controller("disruption-controller"), manager, clock),
         QuotaStatus(client.for_controller("resourcequota-controller"), clock),
         CertificateSigner(client.for_controller("certificate-controller"), clock, pki.sign_request),
         VolumeProtection(

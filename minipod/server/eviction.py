@@ -7,17 +7,17 @@ are not served nothing can be in the way.
 from collections.abc import Callable
 from dataclasses import replace
 
-from minipod.api import kinds, schema
+from minipod.api import disruption, kinds, schema
+from minipod.api.disruption import BUDGETS, is_ready
 from minipod.api.errors import (
     StatusError,
     bad_request,
     forbidden,
-    internal_error,
     not_decodable,
+    status_error,
     too_many_requests,
 )
 from minipod.api.kind import Kind
-from minipod.api.selectors import from_object
 from minipod.client import Object, Request
 from minipod.server import metadata, options, wire
 from minipod.server.answers import One, success
@@ -26,7 +26,6 @@ from minipod.server.deletion import Deleter
 from minipod.server.reading import Reader
 from minipod.server.writing import Writer
 
-_BUDGETS = "poddisruptionbudgets.policy"
 _EVICTION = Kind(
     "policy", "v1", "Eviction", "evictions", schema_name="io.k8s.api.policy.v1.Eviction"
 )
@@ -91,17 +90,19 @@ async def _take_from_budget(
     if not budgets:
         return
     if len(budgets) > 1:
-        raise internal_error(
-            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
+        raise status_error(
+            500,
+            "",
+            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
         )
     (budget,) = budgets
-    if not _is_ready(pod) and _may_go_unready(budget):
+    if not is_ready(pod) and _may_go_unready(budget):
         return
-    kind = kinds.by_resource(_BUDGETS)
+    kind = kinds.by_resource(BUDGETS)
     name = budget["metadata"]["name"]
     wanted = {"dryRun": "All"} if dry else {}
     await writer.transform(
-        Request("update", _BUDGETS, request.namespace, name, "status", options=wanted),
+        Request("update", BUDGETS, request.namespace, name, "status", options=wanted),
         kind,
         _decrement(kind, pod["metadata"]["name"]),
     )
@@ -109,23 +110,12 @@ async def _take_from_budget(
 
 def _budgets_of(reader: Reader, request: Request, pod: Object) -> list[Object]:
     try:
-        kind = kinds.by_resource(_BUDGETS)
+        kind = kinds.by_resource(BUDGETS)
     except kinds.UnknownKind:
         return []
-    entries = reader.matching(Request("list", _BUDGETS, request.namespace), kind)
+    entries = reader.matching(Request("list", BUDGETS, request.namespace), kind)
     budgets = [wire.decode(entry.value) for entry in entries]
-    labels = pod["metadata"].get("labels") or {}
-    return [each for each in budgets if _selects(each, labels)]
-
-
-def _selects(budget: Object, labels: Object) -> bool:
-    selector = (budget.get("spec") or {}).get("selector")
-    return selector is not None and from_object(selector).matches(labels)
-
-
-def _is_ready(pod: Object) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions)
+    return [each for each in budgets if disruption.selects(each, pod)]
 
 
 def _may_go_unready(budget: Object) -> bool:
@@ -155,20 +145,21 @@ def _decrement(kind: Kind, pod: str) -> Callable[[Object], Object]:
                 "DisruptedPods map too big - too many evictions not confirmed by PDB controller",
             )
         if allowed == 0:
-            raise _not_now(
-                f"The disruption budget {name} needs {status.get('desiredHealthy', 0)} healthy pods "
-                f"and has {status.get('currentHealthy', 0)} currently"
-            )
+            raise _not_now(disruption.refusal(name, status), retry_after=0)
         status["disruptionsAllowed"] = allowed - 1
         status["disruptedPods"] = {**disrupted, pod: metadata.present()}
+        if allowed == 1:
+            budget["status"] = disruption.with_allowed(status, metadata.present())
         return budget
 
     return compute
 
 
-def _not_now(why: str) -> StatusError:
-    refused = too_many_requests(_VIOLATES, 10)
-    refused.status["details"]["causes"] = [{"reason": "DisruptionBudget", "message": why}]
+def _not_now(why: str, retry_after: int = 10) -> StatusError:
+    """Refuse for now. Without a time to come back at clients hear of it at once: with one they wait by themselves."""
+    refused = too_many_requests(_VIOLATES, retry_after)
+    details = refused.status.setdefault("details", {})
+    details["causes"] = [{"reason": "DisruptionBudget", "message": why}]
     return refused
 
 

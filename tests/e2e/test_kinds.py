@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.instance import Instance, wait_until
 from tests.e2e.kind_examples import CLUSTER_WIDE, NAMESPACE, NAMESPACED
 from tests.e2e.kubectl import Kubectl, find_kubectls, kubeconfig
-from tests.e2e.pods import pod
+from tests.e2e.pods import IDLE, container, pod
 
 pytestmark = pytest.mark.skipif(not find_kubectls(), reason="needs kubectl")
 KUBECTLS = find_kubectls()
@@ -103,6 +103,40 @@ def test_kubectl_creates_scales_and_exposes(
         lambda: kubectl.run("get", "ipaddress", address, check=False).returncode != 0,
         "the address of the service is free again",
     )
+
+
+@pytest.mark.parametrize("program", OLD_AND_NEW, ids=lambda path: Path(path).name)
+def test_a_disruption_budget_lets_go_what_it_can_spare(
+    shared: Instance, admin: Path, program: str
+) -> None:
+    kubectl, budget = Kubectl(program, admin), ("pdb", "careful")
+    for name in ("spared", "kept"):
+        made = pod(name, container("main", IDLE))
+        made["metadata"]["labels"] = {"app": "careful"}
+        shared.apply(made, options=("--until-ready",))
+    done = kubectl.run("create", *budget, "--selector=app=careful", "--min-available=1")
+    assert "accepted and stored" not in done.stderr
+    counted = (
+        "jsonpath={.status.expectedPods} {.status.currentHealthy} {.status.disruptionsAllowed}"
+    )
+    wait_until(lambda: kubectl.out("get", *budget, "-o", counted) == "2 2 1", "it is counted")
+    assert "Allowed disruptions:  1" in kubectl.out("describe", *budget)
+    evicted = "/api/v1/namespaces/default/pods/{}/eviction"
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "spared"}}
+    create = ("create", "--raw", evicted.format("spared"), "-f", "-")
+    kubectl.run(*create, text=json.dumps({**body, "deleteOptions": {"gracePeriodSeconds": 0}}))
+    wait_until(lambda: kubectl.out("get", *budget, "-o", counted) == "1 1 0", "one has gone")
+    node = kubectl.out("get", "pod", "kept", "-o", "jsonpath={.spec.nodeName}")
+    drain = ("drain", node, "--pod-selector=app=careful", "--force", "--grace-period=1")
+    try:
+        refused = kubectl.refused(*drain, "--timeout=2s")
+        assert "Cannot evict pod as it would violate the pod's disruption budget." in refused
+        kubectl.run("patch", *budget, "--type=merge", "-p", '{"spec":{"minAvailable":0}}')
+        kubectl.run(*drain, "--timeout=20s")
+    finally:
+        kubectl.run("uncordon", node)
+        kubectl.run("delete", *budget)
+    assert "NotFound" in kubectl.refused("get", "pod", "kept")
 
 
 def test_the_api_server_is_a_service(shared: Instance, kubectl: Kubectl) -> None:

@@ -86,7 +86,7 @@ def test_an_eviction_of_older_clients_is_the_same(tmp_path: Path) -> None:
     serve(tmp_path, body)
 
 
-def test_a_used_up_budget_says_when_to_come_back(tmp_path: Path, budgets: None) -> None:
+def test_a_used_up_budget_says_why_and_not_when_to_come_back(tmp_path: Path, budgets: None) -> None:
     async def body(api: Api) -> None:
         await running(api)
         await budget(api, disruptionsAllowed=0, desiredHealthy=1, currentHealthy=1)
@@ -101,7 +101,39 @@ def test_a_used_up_budget_says_when_to_come_back(tmp_path: Path, budgets: None) 
                 "message": "The disruption budget b needs 1 healthy pods and has 1 currently",
             }
         ]
+        # Clients of client-go's kind would come back by themselves, and say nothing of it for minutes.
+        assert "retryAfterSeconds" not in refused.body["details"]
+        assert "Retry-After" not in refused.headers
         assert "deletionTimestamp" not in (await api("GET", f"{PODS}/nginx")).body["metadata"]
+
+    serve(tmp_path, body)
+
+
+def test_a_budget_that_is_not_counted_yet_says_when_to_come_back(
+    tmp_path: Path, budgets: None
+) -> None:
+    async def body(api: Api) -> None:
+        await running(api)
+        await budget(api, observedGeneration=0)
+        refused = await evict(api)
+        assert (refused.status, refused.headers["Retry-After"]) == (429, "10")
+        assert refused.body["details"]["retryAfterSeconds"] == 10
+
+    serve(tmp_path, body)
+
+
+def test_a_pod_of_two_budgets_is_not_evicted(tmp_path: Path, budgets: None) -> None:
+    async def body(api: Api) -> None:
+        await running(api)
+        spec = {"selector": {}, "minAvailable": 0}
+        for name in ("one", "two"):
+            made = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget"}
+            await api.make(BUDGETS, {**made, "metadata": {"name": name}, "spec": spec})
+        refused = await evict(api)
+        assert (refused.status, refused.body["message"]) == (
+            500,
+            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+        )
 
     serve(tmp_path, body)
 
@@ -114,6 +146,8 @@ def test_an_eviction_is_taken_from_the_budget(tmp_path: Path, budgets: None) -> 
         status = (await api("GET", f"{BUDGETS}/b")).body["status"]
         assert status["disruptionsAllowed"] == 0
         assert list(status["disruptedPods"]) == ["nginx"]
+        (condition,) = status["conditions"]
+        assert (condition["status"], condition["reason"]) == ("False", "InsufficientPods")
 
     serve(tmp_path, body)
 
