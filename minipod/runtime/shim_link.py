@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -9,9 +10,12 @@ import sys
 from collections.abc import Callable
 
 from minipod.paths import Layout
+from minipod.runtime.program import fingerprint
 from minipod.runtime.protocol import PROTOCOL_VERSION, Message
 from minipod.runtime.service import RuntimeFailure
 from minipod.runtime.shim_connection import Answer, ShimConnection
+
+logger = logging.getLogger(__name__)
 
 START_SECONDS = 20.0  # a predecessor's processes are killed first
 OUTAGE_SECONDS = 5.0  # how long a call waits for a shim that is coming back
@@ -101,7 +105,7 @@ class ShimLink:
             raise RuntimeFailure("ShimUnavailable", f"the shim does not answer: {said}")
         connection = ShimConnection(peer, self._on_event, lambda: self._on_lost(connection))
         try:
-            await _agree(connection)
+            await _agree(connection, fingerprint())
             subscribed = await connection.call("subscribe")
         except RuntimeFailure:
             connection.close()
@@ -227,14 +231,24 @@ def _dial(layout: Layout) -> socket.socket | None:
     return peer
 
 
-async def _agree(connection: ShimConnection) -> None:
-    """Have a shim that speaks another version upgrade itself to the installed one."""
-    for attempt in ("version", "upgrade", "version"):
-        answer = await connection.call(attempt)
-        if answer["protocol"] == PROTOCOL_VERSION:
-            return
-    message = f"the shim speaks protocol {answer['protocol']}, this daemon {PROTOCOL_VERSION}"
-    raise RuntimeFailure("ShimUnavailable", message)
+async def _agree(connection: ShimConnection, program: str) -> None:
+    """Have a shim that is not of the installed program upgrade itself; one that speaks another language must."""
+    found = (await connection.call("version")).result
+    if (found["protocol"], found.get("program")) == (PROTOCOL_VERSION, program):
+        return
+    try:
+        await connection.call("upgrade")
+    except RuntimeFailure as error:
+        if found["protocol"] != PROTOCOL_VERSION:
+            raise
+        logger.warning("the shim is of an older program, and stays so: %s", error)
+        return
+    found = (await connection.call("version")).result
+    if found["protocol"] != PROTOCOL_VERSION:
+        message = f"the shim speaks protocol {found['protocol']}, this daemon {PROTOCOL_VERSION}"
+        raise RuntimeFailure("ShimUnavailable", message)
+    if found.get("program") != program:
+        logger.warning("the shim is of another installation, which may not know all of this one's")
 
 
 async def _wait_readable(descriptor: int) -> None:

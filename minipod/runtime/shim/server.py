@@ -15,6 +15,7 @@ from pathlib import Path
 from minipod.linux import cgroup, memory
 from minipod.paths import Layout
 from minipod.runtime import delegation, launch, protocol
+from minipod.runtime.program import fingerprint
 from minipod.runtime.shim.commands import Commands
 from minipod.runtime.shim.connection import Connection, Request
 from minipod.runtime.shim.containers import Containers
@@ -41,6 +42,7 @@ class Server:
     def __init__(self, layout: Layout, root: str) -> None:
         self.layout = layout
         self.root = root  # as given on the command line, for the next of us
+        self._program = fingerprint()
         self.pod_cgroups = delegation.claim(cgroup.this_host(), layout.instance)
         self.loop = Loop()
         self.core = Core(self.loop, RecordFiles(layout.run / "shim"), self.publish)
@@ -213,7 +215,8 @@ class Server:
 
     def describe(self) -> Plain:
         """Return who this shim is."""
-        return {"protocol": protocol.PROTOCOL_VERSION, "pid": os.getpid()}
+        version = protocol.PROTOCOL_VERSION
+        return {"protocol": version, "program": self._program, "pid": os.getpid()}
 
     def _subscribe(self, request: Request) -> None:
         request.connection.subscribed = True

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from minipod.runtime import protocol, shim_link
+from minipod.runtime import program, protocol, shim_link
 from minipod.runtime.service import RuntimeFailure
 from minipod.runtime.shim.processes import kill_tree
 from minipod.runtime.shim_client import ShimRuntime
@@ -44,6 +45,34 @@ async def test_an_upgrade_keeps_pid_children_and_every_line(shim: ShimWorld) -> 
     ended = await shim.runtime.stop_container(container.id, 0)
     lines = shim.log(ended)
     assert lines == [f"line {number}" for number in range(1, len(lines) + 1)]
+
+
+@asynchronous
+async def test_a_shim_becomes_the_program_that_was_put_in_its_place(
+    shim: ShimWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shim.runtime.shutdown()
+    await shim.runtime.close()
+    await wait_until(lambda: not shim.layout.shim_socket.exists())
+    package = shim.directory / "installed" / "minipod"
+    ours = Path(program.__file__).parent.parent
+    for part in ("linux", "runtime"):
+        shutil.copytree(ours / part, package / part)
+    for module in ("__init__.py", "paths.py", "fault.py"):
+        shutil.copy(ours / module, package)
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    monkeypatch.setattr(shim_link, "fingerprint", lambda: program.fingerprint(package))
+    await shim.open()
+    await shim.sandbox()
+    container, before = await shim.start("sleep", "1000"), shim.ask("version")
+    with (package / "runtime/operations.py").open("a") as operations:
+        operations.write("# another release, which calls its language the same\n")
+    await shim.runtime.close()
+    await shim.open()  # a daemon of that release
+    after = shim.ask("version")
+    assert after["program"] == program.fingerprint(package) != before["program"]
+    assert after["pid"] == before["pid"]
+    assert [item.pid for item in (await shim.runtime.state()).containers] == [container.pid]
 
 
 @asynchronous
