@@ -1,10 +1,12 @@
 """In-place resize of cpu and memory (KEP-1287): what was granted, what is asked for now, and the way there.
 
 What a container was granted last is in its status, so that a restarted daemon goes on from there. A resize that does
-not fit the node is kept waiting (`PodResizePending`), one that fails halfway says why (`PodResizeInProgress`).
+not fit the node is kept waiting (`PodResizePending`), one that is accepted is told of until it is done, and why if it
+fails halfway (`PodResizeInProgress`).
 """
 
 import asyncio
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,7 +14,7 @@ from math import ceil
 from typing import Literal
 
 from minipod.api.pod_resources import compute_enforced, compute_granted, compute_pod_amounts
-from minipod.api.quantity import parse
+from minipod.api.quantity import canonical, parse
 from minipod.client import Object
 from minipod.linux import cgroup
 from minipod.node.node_object import compute_allocatable, compute_throttling
@@ -28,6 +30,8 @@ from minipod.node.status import Resize
 from minipod.runtime.service import RuntimeFailure
 from minipod.runtime.spec import Resources
 
+PENDING: Literal["PodResizePending"] = "PodResizePending"
+IN_PROGRESS: Literal["PodResizeInProgress"] = "PodResizeInProgress"
 RETRY = 30.0  # seconds until a resize that had to wait is tried again
 _MILLI = 1000
 _NOTHING = Fraction()
@@ -133,6 +137,35 @@ def compute_fit(pod: Object, others: Sequence[Object], allocatable: Object) -> t
     return "", ""
 
 
+def generation_of(pod: Object) -> int:
+    """Return the version of the spec that a Pod has."""
+    return int(pod["metadata"].get("generation") or 0)
+
+
+def compute_message(words: str, pod: Object, error: str = "") -> str:
+    """Return what an Event tells of a resize: the resources that are asked for, as the kubelet writes them."""
+    told: Object = {
+        group: [
+            {"name": each["name"], "resources": _shown(each.get("resources") or {})}
+            for each in pod["spec"][group]
+        ]
+        for group in ("initContainers", "containers")
+        if pod["spec"].get(group)
+    }
+    told["generation"] = generation_of(pod)
+    if error:
+        told["error"] = error
+    return f"{words}: {json.dumps(told, separators=(',', ':'))}"
+
+
+def _shown(resources: Object) -> Object:
+    return {
+        part: {name: canonical(resources[part][name]) for name in sorted(resources[part])}
+        for part in ("limits", "requests")
+        if resources.get(part)
+    }
+
+
 class Resizer:
     """Brings the cgroups of running containers to what the spec asks for."""
 
@@ -145,43 +178,56 @@ class Resizer:
         observed = parts.observe(pod)
         changes = compute_changes(pod, observed)
         if not changes and not (observed.sandbox and has_pod_change(pod)):
-            memory.resize = None
+            self._end(pod)
             return []
         others = [each for each in parts.node_pods() if uid_of(each) != uid_of(pod)]
         alive = [each for each in others if not is_finished(each)]
         fit, message = compute_fit(pod, alive, compute_allocatable(parts.config))
         if fit:
-            self._tell(pod, Resize("PodResizePending", fit, message))
+            self._tell(pod, Resize(PENDING, fit, message), f"Resize{fit}", f"Pod resize {fit}")
             return []
+        self._begin(pod)
         restarts = [each for each in changes if each.restarts]
         try:
             await self._apply(pod, [each for each in changes if not each.restarts])
         except (RuntimeFailure, OSError) as error:
-            self._tell(pod, Resize("PodResizeInProgress", "Error", str(error)))
+            failed = Resize(IN_PROGRESS, "Error", str(error), generation_of(pod))
+            self._tell(pod, failed, "ResizeError", "Pod resize error")
             return []
         memory.enforced = compute_enforced(pod)
+        if not restarts:
+            self._end(pod)
         parts.report(pod)
         parts.room.take(parts.current(pod))
-        if not restarts:
-            memory.resize = None
-            generation = pod["metadata"].get("generation", 0)
-            parts.event(
-                pod, "Normal", "ResizeCompleted", f"Pod resize completed: generation {generation}"
-            )
         return restarts
 
-    def _tell(self, pod: Object, resize: Resize) -> None:
+    def _begin(self, pod: Object) -> None:
+        """Tell of a resize that the node has accepted, once."""
+        memory, generation = self._parts.memory(uid_of(pod)), generation_of(pod)
+        known = memory.resize
+        if known is None or (known.condition, known.generation) != (IN_PROGRESS, generation):
+            memory.resize = Resize(IN_PROGRESS, "", "", generation)
+            said = compute_message("Pod resize started", pod)
+            self._parts.event(pod, "Normal", "ResizeStarted", said)
+
+    def _end(self, pod: Object) -> None:
+        """There is nothing to do any more: tell of it if there was."""
+        memory = self._parts.memory(uid_of(pod))
+        if memory.resize and memory.resize.condition == IN_PROGRESS:
+            said = compute_message("Pod resize completed", pod)
+            self._parts.event(pod, "Normal", "ResizeCompleted", said)
+        memory.resize = None
+
+    def _tell(self, pod: Object, resize: Resize, reason: str, words: str) -> None:
         memory = self._parts.memory(uid_of(pod))
         if memory.resize != resize:
-            reason = f"Resize{resize.reason}"
-            self._parts.event(
-                pod, "Warning", reason, f"Pod resize {resize.reason}: {resize.message}"
-            )
+            said = compute_message(words, pod, resize.message)
+            self._parts.event(pod, "Warning", reason, said)
         memory.resize = resize
 
     async def _apply(self, pod: Object, changes: Sequence[Change]) -> None:
         """The Pod's cgroup is widened before the containers', and narrowed after them."""
-        path = f"{self._parts.config.layout.instance}/pod{uid_of(pod)}"
+        path = f"{self._parts.runtime.pod_cgroups}/pod{uid_of(pod)}"
         whole = compute_pod_resources(pod, self._parts.config.pod_pids_limit)
         await asyncio.to_thread(_limit, path, whole, widen=True)
         for change in changes:

@@ -41,6 +41,7 @@ class Resize:
     condition: Literal["PodResizePending", "PodResizeInProgress"]
     reason: str
     message: str
+    generation: int = 0  # of the spec that was accepted
 
 
 @dataclass(frozen=True)

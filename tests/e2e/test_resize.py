@@ -6,7 +6,8 @@ from typing import Any
 
 from minipod.linux import cgroup
 from tests.e2e.instance import Instance, wait_until
-from tests.e2e.pods import container, container_pid, pod, status_of, wait_pod
+from tests.e2e.pods import container, container_pid, inspect, pod, status_of, wait_pod
+from tests.e2e.test_probes import events
 
 
 def resize(instance: Instance, name: str, check: bool = True, **resources: Any) -> str:
@@ -26,9 +27,9 @@ def amounts(cpu: str, memory: str) -> dict[str, dict[str, str]]:
 
 def limits(instance: Instance, name: str, of: str = "c0") -> tuple[str, str]:
     """What the kernel allows a container: cpu quota, bytes of memory."""
-    uid = instance.get("pod", name)["metadata"]["uid"]
     status = status_of(instance.get("pod", name), of)
-    path = f"{instance.layout.instance}/pod{uid}/{status['containerID'].partition('://')[2]}"
+    place = inspect(instance, name)["cgroup"]["path"]
+    path = f"{place}/{status['containerID'].partition('://')[2]}"
     layout = cgroup.this_host()
     cpu, memory = (Path(str(layout.directory(each, path))) for each in ("cpu", "memory"))
     v2 = layout.is_v2("cpu")
@@ -36,6 +37,18 @@ def limits(instance: Instance, name: str, of: str = "c0") -> tuple[str, str]:
     v2 = layout.is_v2("memory")
     allowed = (memory / ("memory.max" if v2 else "memory.limit_in_bytes")).read_text().strip()
     return quota, allowed
+
+
+def told_of(instance: Instance, name: str, reason: str) -> str:
+    """Wait for an Event of a Pod and return its message."""
+    found: dict[str, str] = {}
+
+    def told() -> bool:
+        found.update(events(instance, name))
+        return reason in found
+
+    wait_until(told, reason)
+    return found[reason]
 
 
 def wait_for_limits(instance: Instance, name: str, of: str, wanted: tuple[str, str]) -> None:
@@ -78,6 +91,13 @@ def test_a_container_that_asks_for_it_is_restarted(shared: Instance) -> None:
         "the status",
     )
     assert limits(shared, "anew")[1] == str(128 << 20)
+    wanted = {
+        "containers": [{"name": "c0", "resources": amounts("100m", "128Mi")}],
+        "generation": 2,
+    }
+    for reason, words in (("ResizeStarted", "started"), ("ResizeCompleted", "completed")):
+        message = told_of(shared, "anew", reason).removeprefix(f"Pod resize {words}: ")
+        assert {**json.loads(message)} == wanted
     assert found["status"]["phase"] == "Running"
     shared.run("delete", "pod", "anew", "--now")
 
@@ -97,6 +117,8 @@ def test_what_does_not_fit_waits_and_what_may_not_be_is_refused(shared: Instance
     assert told["message"].startswith("Node didn't have enough capacity: cpu, requested: 4000000,")
     assert status_of(found, "c0")["resources"] == amounts("100m", "64Mi")
     assert limits(shared, "greedy")[0] == "10000"
+    said = told_of(shared, "greedy", "ResizeInfeasible").removeprefix("Pod resize Infeasible: ")
+    assert json.loads(said)["error"] == told["message"]
     resize(shared, "greedy", **amounts("200m", "64Mi"))
     wait_pod(
         shared,

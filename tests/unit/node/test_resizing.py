@@ -1,11 +1,15 @@
 """In-place resize, decided purely: what changes, what needs a restart, what fits the node."""
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from minipod.client import Object
+from minipod.node import resizing
 from minipod.node.resizing import compute_changes, compute_fit, has_pod_change
+from tests.unit.node import pods
 from tests.unit.node.pod_builders import attempt, container, make_pod, seen
 
 
@@ -121,3 +125,52 @@ def test_what_others_were_granted_counts_not_what_they_ask_for() -> None:
         "containerStatuses": [{"name": "other", "allocatedResources": {"cpu": "500m"}}]
     }
     assert compute_fit(make_pod(container("app", resources=sized("1"))), [greedy], NODE) == ("", "")
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_resize_is_told_of_from_its_start_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restarts: bool
+) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(resizing, "_limit", lambda path, whole, *, widen: written.append(path))
+    policy = [{"resourceName": "memory", "restartPolicy": "RestartContainer"}] if restarts else []
+    app = pods.container(resources=sized(), resizePolicy=policy)
+
+    async def scene() -> None:
+        async with pods.world(tmp_path) as made:
+            await made.create(pods.make_pod("web", app))
+            wanted = {**app, "resources": sized("100m", "128Mi")}
+            patch = {"metadata": {"generation": 2}, "spec": {"containers": [wanted]}}
+            reached, go = made.runtime.gate("stop_container")
+            await made.api.client().patch("pods", "default", "web", patch)
+            if restarts:
+                await reached.wait()
+                await made.settle()
+                assert progress(made.status()) == [("True", None, None, 2)]
+                go.set()
+            await made.settle()
+            assert progress(made.status()) == []
+            status = made.status()["containerStatuses"][0]
+            assert status["resources"] == sized("100m", "128Mi")
+            assert status["restartCount"] == int(restarts)
+            await made.events_written()
+            summary = (
+                '{"containers":[{"name":"app","resources":'
+                '{"requests":{"cpu":"100m","memory":"128Mi"}}}],"generation":2}'
+            )
+            told = [each for each in made.api.events() if each[0].startswith("Resize")]
+            assert told == [
+                ("ResizeStarted", f"Pod resize started: {summary}"),
+                ("ResizeCompleted", f"Pod resize completed: {summary}"),
+            ]
+            assert {*written} == {"minipod-fake/poduid-web"}  # where the shim says that they are
+
+    asyncio.run(scene())
+
+
+def progress(status: Object) -> list[tuple[str, str | None, str | None, int | None]]:
+    return [
+        (each["status"], each.get("reason"), each.get("message"), each.get("observedGeneration"))
+        for each in status["conditions"]
+        if each["type"] == "PodResizeInProgress"
+    ]
