@@ -12,11 +12,9 @@ from functools import partial
 
 from minipod.runtime.shim import exec_cgroups
 from minipod.runtime.shim.connection import Connection, Request
-from minipod.runtime.shim.containers import Containers, members_list
-from minipod.runtime.shim.core import Core, cgroup_path, number
+from minipod.runtime.shim.containers import Containers
+from minipod.runtime.shim.core import Core, number
 from minipod.runtime.shim.launching import (
-    Launch,
-    LaunchFailure,
     Pipes,
     Started,
     open_combined,
@@ -52,38 +50,15 @@ class Commands:
 
     def run(self, request: Request) -> None:
         """Run a command; answer when it has ended or was killed."""
-        arguments = request.arguments
-        container = self._containers.require_running(arguments)
-        path = cgroup_path(arguments, "cgroup")
-        steps = members_list(arguments, "steps")
-        deadline = time.monotonic() + number(arguments, "timeout_seconds")
-        exec_cgroups.make(self._core, path)
-
-        def done(result: Started | LaunchFailure) -> None:
-            if isinstance(result, LaunchFailure):
-                exec_cgroups.remove(self._core, path)
-                request.fail(result.reason, str(result), result.step)
-            else:
-                self._on_started(request, path, result.pid, pipes, deadline)
-
-        try:
-            pipes = open_combined()
-            references = {"container_pid": container.record.pid}
-            Launch(
-                self._core,
-                steps,
-                pipes,
-                references,
-                done,
-                place=container.place,
-                has_lost_container=lambda: container.ended is not None,
-            )
-        except LaunchFailure as failure:
-            done(failure)
+        container = self._containers.require_running(request.arguments)
+        deadline = time.monotonic() + number(request.arguments, "timeout_seconds")
+        on_started = partial(self._on_started, request, deadline)
+        exec_cgroups.start(self._core, container, request, open_combined, on_started)
 
     def _on_started(
-        self, request: Request, path: str, pid: int, pipes: Pipes, deadline: float
+        self, request: Request, deadline: float, path: str, started: Started, pipes: Pipes
     ) -> None:
+        pid = started.pid
         source = pipes.outputs.pop("stdout")
         os.set_blocking(source, False)
         limit = int(number(request.arguments, "output_limit"))

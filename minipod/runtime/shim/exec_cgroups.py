@@ -1,15 +1,54 @@
-"""The v2 cgroup that each exec'd process is born into, so that it can be killed with everything it started."""
+"""Processes beside a container's own, each in a v2 cgroup of its own, to be killed with everything it started."""
 
 import contextlib
 import os
 import select
+from collections.abc import Callable
 
 from minipod.linux import cgroup
-from minipod.runtime.shim.containers import explain
-from minipod.runtime.shim.core import Core, Refusal
+from minipod.runtime.shim.connection import Request
+from minipod.runtime.shim.containers import Container, explain, members_list
+from minipod.runtime.shim.core import Core, Refusal, cgroup_path
+from minipod.runtime.shim.launching import Launch, LaunchFailure, Pipes, Started
 from minipod.runtime.shim.processes import kill_tree
 
+OnStarted = Callable[[str, Started, Pipes], None]  # the cgroup, the process, its pipes
+
 MOST_EMPTYING = 256  # execs whose leftovers are waited for at once
+
+
+def start(
+    core: Core,
+    container: Container,
+    request: Request,
+    open_pipes: Callable[[], Pipes],
+    on_started: OnStarted,
+) -> None:
+    """Start the process that a request describes (`cgroup`, `steps`) in a container, or answer why it cannot be."""
+    path = cgroup_path(request.arguments, "cgroup")
+    steps = members_list(request.arguments, "steps")
+    make(core, path)
+
+    def done(result: Started | LaunchFailure) -> None:
+        if isinstance(result, LaunchFailure):
+            remove(core, path)
+            request.fail(result.reason, str(result), result.step)
+        else:
+            on_started(path, result, pipes)
+
+    try:
+        pipes = open_pipes()
+        Launch(
+            core,
+            steps,
+            pipes,
+            {"container_pid": container.record.pid},
+            done,
+            place=container.place,
+            has_lost_container=lambda: container.ended is not None,
+        )
+    except LaunchFailure as failure:
+        done(failure)
 
 
 def make(core: Core, path: str) -> None:

@@ -12,9 +12,9 @@ from functools import partial
 
 from minipod.runtime.shim import exec_cgroups
 from minipod.runtime.shim.connection import Connection, Request
-from minipod.runtime.shim.containers import Container, Containers, members_list
-from minipod.runtime.shim.core import Core, Refusal, cgroup_path, number
-from minipod.runtime.shim.launching import Launch, LaunchFailure, Pipes, Started, open_stdio
+from minipod.runtime.shim.containers import Container, Containers
+from minipod.runtime.shim.core import Core, Refusal, number
+from minipod.runtime.shim.launching import Pipes, Started, open_stdio
 from minipod.runtime.shim.loop import Timer
 from minipod.runtime.shim.output import ClientPipe
 from minipod.runtime.shim.processes import KILLED, Exit
@@ -51,31 +51,11 @@ class Sessions:
         """Start a process in a running container; answer with its streams."""
         arguments = request.arguments
         container = self._containers.require_running(arguments)
-        path = cgroup_path(arguments, "cgroup")
-        steps = members_list(arguments, "steps")
-        exec_cgroups.make(self._core, path)
-        pipes = open_stdio(bool(arguments.get("tty")), bool(arguments.get("stdin")))
-        references = {"container_pid": container.record.pid}
-
-        def done(result: Started | LaunchFailure) -> None:
-            if isinstance(result, LaunchFailure):
-                exec_cgroups.remove(self._core, path)
-                request.fail(result.reason, str(result), result.step)
-            else:
-                self._on_started(request, container, path, result, pipes)
-
-        try:
-            Launch(
-                self._core,
-                steps,
-                pipes,
-                references,
-                done,
-                place=container.place,
-                has_lost_container=lambda: container.ended is not None,
-            )
-        except LaunchFailure as failure:
-            done(failure)
+        tty, stdin = bool(arguments.get("tty")), bool(arguments.get("stdin"))
+        on_started = partial(self._on_started, request, container)
+        exec_cgroups.start(
+            self._core, container, request, partial(open_stdio, tty, stdin), on_started
+        )
 
     def _on_started(
         self, request: Request, container: Container, path: str, started: Started, pipes: Pipes
