@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Coroutine
 from functools import partial
+from typing import TYPE_CHECKING
 
 from minipod.daemon.control_plane import (
     audit_options,
@@ -39,6 +40,9 @@ from minipod.daemon.node_side import (
 )
 from minipod.linux.memory import limit_arenas
 from minipod.paths import Layout
+
+if TYPE_CHECKING:
+    from minipod.store import Store
 
 logger = logging.getLogger("minipod.daemon")
 
@@ -90,26 +94,12 @@ async def _start(
     runtime = await parts.enter_async_context(open_runtime(place))
     await loaded  # it went on while the shim came up
     from minipod.client import Client
-    from minipod.network import bridge
     from minipod.server.app import ApiServer, ServerOptions
-    from minipod.server.encryption import report_unreadable, seal_of
-    from minipod.server.service_range import choose_service_range
-    from minipod.server.wire import find_damage
-    from minipod.store import Damaged, Store
 
-    store = await Store.open(
-        place.database, seal=seal_of(options.encryption_provider_config), find_damage=find_damage
-    )
+    store = await _open_store(place, options)
     parts.push_async_callback(store.close)
-    report_unreadable(store.unreadable)
-    for key, reason in store.damaged.items():
-        logger.error("%s", Damaged(key, reason))
     state = _Readiness()
-    parts.callback(bridge.release_ranges, place)
-    cidr = bridge.choose_cidr(place, options.pod_cidr or None)
-    services = bridge.reserve_services(
-        place, partial(choose_service_range, store, place.instance, options.service_cidr, cidr)
-    )
+    cidr, services = _reserve_ranges(place, options, store, parts)
     signer, credentials = make_credentials(place, options)
     serving = make_serving(place, options, cidr, services)
     server = ApiServer(
@@ -143,6 +133,36 @@ async def _start(
     await kubelet.start()
     parts.push_async_callback(kubelet.stop)
     state.ready = True
+
+
+async def _open_store(place: Layout, options: argparse.Namespace) -> "Store":
+    """Open the store, and say what in it cannot be read."""
+    from minipod.server.encryption import report_unreadable, seal_of
+    from minipod.server.wire import find_damage
+    from minipod.store import Damaged, Store
+
+    store = await Store.open(
+        place.database, seal=seal_of(options.encryption_provider_config), find_damage=find_damage
+    )
+    report_unreadable(store.unreadable)
+    for key, reason in store.damaged.items():
+        logger.error("%s", Damaged(key, reason))
+    return store
+
+
+def _reserve_ranges(
+    place: Layout, options: argparse.Namespace, store: "Store", parts: contextlib.AsyncExitStack
+) -> tuple[str, str]:
+    """Choose the Pods' range and the Services', and hold both; `parts` lets go of those without a bridge."""
+    from minipod.network import bridge
+    from minipod.server.service_range import choose_service_range
+
+    parts.callback(bridge.release_ranges, place)
+    cidr = bridge.choose_cidr(place, options.pod_cidr or None)
+    services = bridge.reserve_services(
+        place, partial(choose_service_range, store, place.instance, options.service_cidr, cidr)
+    )
+    return cidr, services
 
 
 class _Readiness:

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -172,25 +171,32 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     assert problems == []
 
 
-def test_plan_trace_and_inspect_ask_the_node(
-    server: FakeApiServer, minipod: Minipod, tmp_path: Path
-) -> None:
+PROXY = "/api/v1/nodes/me/proxy/minipod"
+
+
+@pytest.fixture
+def node(server: FakeApiServer) -> FakeApiServer:
+    """A server with a node and a Pod on it."""
     server.put("nodes", {"metadata": {"name": "me"}})
     made = pod()
     made["spec"]["nodeName"] = "me"  # type: ignore[index]
     server.put("pods", made)
-    proxy = "/api/v1/nodes/me/proxy/minipod"
-    server.answers[f"{proxy}/plan"] = (200, b"#!/bin/sh\n")
+    return server
+
+
+def test_plan_asks_the_node(node: FakeApiServer, minipod: Minipod, tmp_path: Path) -> None:
+    node.answers[f"{PROXY}/plan"] = (200, b"#!/bin/sh\n")
     path = tmp_path / "pod.yaml"
-    path.write_text(
-        textwrap.dedent("apiVersion: v1\nkind: Pod\nmetadata: {name: other}\nspec: {}\n")
-    )
+    path.write_text("apiVersion: v1\nkind: Pod\nmetadata: {name: other}\nspec: {}\n")
     assert minipod("plan", "-f", str(path)).out == "#!/bin/sh\n"
-    sent = next(each for each in server.writes() if each.path.endswith("/plan"))
+    sent = next(each for each in node.writes() if each.path.endswith("/plan"))
     assert sent.body["metadata"]["name"] == "other"
-    assert ("pods", "default", "other") not in server.objects
+    assert ("pods", "default", "other") not in node.objects
     assert minipod("plan", "pod/nginx").out == "#!/bin/sh\n"
     assert minipod("plan").err == "error: give either -f FILE or the name of a Pod\n"
+
+
+def test_inspect_asks_the_node(node: FakeApiServer, minipod: Minipod) -> None:
     facts = {
         "host": {"namespaces": {"net": "net:[1]", "user": "user:[9]"}},
         "cgroup": {"path": "/minipod/x"},
@@ -206,13 +212,16 @@ def test_plan_trace_and_inspect_ask_the_node(
             }
         ],
     }
-    server.answers[f"{proxy}/inspect/default/nginx"] = (200, json.dumps(facts).encode())
+    node.answers[f"{PROXY}/inspect/default/nginx"] = (200, json.dumps(facts).encode())
     lines = [line.split() for line in minipod("inspect", "pod/nginx").out.splitlines()]
     assert ["net:", "net:[2]", "the", "Pod's"] in lines
     assert ["user:", "user:[9]", "the", "host's"] in lines
     assert ["mnt:", "mnt:[3]", "its", "own"] in lines
     assert ["Process", "7:", "sleep", "9"] in lines
     assert minipod("inspect", "pod/nginx", "-o", "json").out.startswith('{\n    "cgroup": {')
+
+
+def test_trace_asks_the_node(node: FakeApiServer, minipod: Minipod) -> None:
     steps = [
         {"where": "shim", "summary": "clone the pause process", "duration_us": 1200},
         {"where": "daemon", "summary": "add a veth pair", "duration_us": 900, "error": "EEXIST"},
@@ -223,7 +232,7 @@ def test_plan_trace_and_inspect_ask_the_node(
             {"title": "container app", "steps": steps[:1]},
         ]
     }
-    server.answers[f"{proxy}/trace/default/nginx"] = (200, json.dumps(trace).encode())
+    node.answers[f"{PROXY}/trace/default/nginx"] = (200, json.dumps(trace).encode())
     assert minipod("trace", "pod/nginx").out == (
         "MICROSECONDS   WHERE    OPERATION\n"
         "sandbox:\n"

@@ -34,6 +34,18 @@ V2_WEB = {
     },
 }
 
+EVENT: dict[str, Any] = {
+    "metadata": {"name": "e"},
+    "eventTime": "2026-01-01T00:00:00.000000Z",
+    "regarding": {"kind": "Pod", "name": "web", "namespace": "default"},
+    "note": "so it is",
+    "reason": "Because",
+    "action": "Telling",
+    "type": "Normal",
+    "reportingController": "x.io/y",
+    "reportingInstance": "one",
+}
+
 
 def test_an_autoscaler_is_one_object_in_two_versions(tmp_path: Path) -> None:
     async def body(api: Api) -> None:
@@ -81,27 +93,16 @@ def test_watches_speak_the_version_that_was_asked_for(tmp_path: Path) -> None:
 
 def test_events_are_the_same_in_both_groups(tmp_path: Path) -> None:
     async def body(api: Api) -> None:
-        event = {
-            "metadata": {"name": "e"},
-            "eventTime": "2026-01-01T00:00:00.000000Z",
-            "regarding": {"kind": "Pod", "name": "web", "namespace": "default"},
-            "note": "so it is",
-            "reason": "Because",
-            "action": "Telling",
-            "type": "Normal",
-            "reportingController": "x.io/y",
-            "reportingInstance": "one",
-        }
-        await api.make(EVENTS, event)
+        await api.make(EVENTS, EVENT)
         core = (await api("GET", f"{CORE}/e")).body
         assert (core["apiVersion"], core["message"]) == ("v1", "so it is")
         found = await api("GET", f"{EVENTS}?fieldSelector=regarding.name%3Dweb")
         assert [each["note"] for each in found.body["items"]] == ["so it is"]
         other = await api("GET", f"{EVENTS}?fieldSelector=regarding.name%3Ddb")
         assert other.body["items"] == []
-        del event["eventTime"]
-        event["metadata"] = {"name": "f"}
-        bad = await api("POST", EVENTS, event)
+        timeless = {**EVENT, "metadata": {"name": "f"}}
+        del timeless["eventTime"]
+        bad = await api("POST", EVENTS, timeless)
         assert bad.body["message"] == 'Event "f" is invalid: eventTime: Required value'
         note = {**core, "message": "changed"}
         assert (await api("PUT", f"{CORE}/e", note)).status == 200
@@ -186,18 +187,7 @@ def test_an_apply_meets_what_was_written_by_another_version(tmp_path: Path) -> N
 
 def test_events_keep_the_group_that_they_were_written_by(tmp_path: Path) -> None:
     async def body(api: Api) -> None:
-        event = {
-            "metadata": {"name": "e"},
-            "eventTime": "2026-01-01T00:00:00.000000Z",
-            "regarding": {"kind": "Pod", "name": "web", "namespace": "default"},
-            "note": "so it is",
-            "reason": "Because",
-            "action": "Telling",
-            "type": "Normal",
-            "reportingController": "x.io/y",
-            "reportingInstance": "one",
-        }
-        made = await api.make(f"{EVENTS}?fieldManager=me", event)
+        made = await api.make(f"{EVENTS}?fieldManager=me", EVENT)
         assert managers_of(made) == [("me", "Update", "events.k8s.io/v1")]
         [entry] = made["metadata"]["managedFields"]
         assert {"f:note", "f:regarding"} <= set(entry["fieldsV1"])
