@@ -361,5 +361,7 @@ def _words(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return f'no address is known for "{error.host}"; is there a network?'
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f'cannot connect to "{error.host}:{error.port}": {error.strerror or error}'
+        # what asyncio says has the address once more, as Python writes it
+        why = os.strerror(error.errno).lower() if error.errno else error.strerror or error
+        return f'cannot connect to "{error.host}:{error.port}": {why}'
     return " ".join(str(error).split()) or type(error).__name__

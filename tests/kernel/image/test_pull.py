@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,6 +139,18 @@ def test_what_stays_bad_is_refused_and_leaves_nothing(
         get(store, f"{proxy.address}/{NAME}", tmp_path)
     assert store.list() == []
     assert os.listdir(store.scratch) == []
+
+
+def test_a_registry_that_is_not_there_is_told_in_the_kernels_word(
+    store: ImageStore, tmp_path: Path
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # and nobody listens
+        place = f"127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(ImageError) as caught:
+            get(store, f"{place}/{NAME}", tmp_path)
+    assert f'cannot connect to "{place}": connection refused' in str(caught.value)
+    assert "('" not in str(caught.value)
 
 
 def test_a_failed_update_leaves_the_old_image(
