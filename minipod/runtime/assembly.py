@@ -6,6 +6,7 @@ Pure: nothing here touches the host. Descriptors and numbers that are known only
 
 import array
 import os
+import struct
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -36,6 +37,10 @@ class Note(NamedTuple):
     reason: str = ""
 
 
+class TooLargeError(ValueError):
+    """What was to be written does not fit into its place."""
+
+
 class _Code:
     """Instructions from `begin` on, as words."""
 
@@ -48,9 +53,9 @@ class _Code:
         return self.begin + 8 * len(self.words)
 
     def content(self) -> bytes:
-        """Return the instructions. ValueError when there are too many."""
+        """Return the instructions. TooLargeError when there are too many."""
         if self.end > self.limit:
-            raise ValueError("the program of a new process is too large")
+            raise TooLargeError("the program of a new process is too large")
         return array.array("Q", self.words).tobytes()
 
 
@@ -62,13 +67,13 @@ class _Data:
         self.bytes = bytearray()
 
     def append(self, content: bytes) -> int:
-        """Return the address of the content, eight bytes aligned. ValueError when there is too much."""
+        """Return the address of the content, eight bytes aligned. TooLargeError when there is too much."""
         address = self.begin + len(self.bytes)
         self.bytes += content
         if over := len(content) & 7:
             self.bytes += bytes(8 - over)
         if address + len(content) > self.limit:
-            raise ValueError("the program of a new process is too large")
+            raise TooLargeError("the program of a new process is too large")
         return address
 
     def content(self) -> bytes:
@@ -87,11 +92,15 @@ class Label:
 
 
 class Part(NamedTuple):
-    """Code that many programs have in common, compiled for one place."""
+    """Code that many programs have in common, compiled for one place: `code` from `begin` on, and its data.
+
+    Where it goes on, and what some of its cells hold, each program fills in.
+    """
 
     begin: int
-    regions: tuple[tuple[int, bytes], ...]
-    end: int  # the code goes on here: where, each program fills in
+    code: bytes
+    data_begin: int
+    data: bytes
     notes: Mapping[int, Note]
 
 
@@ -117,7 +126,15 @@ class Program:
 class Assembler:
     """A program that is being written: its instructions follow each other in the order of the calls."""
 
-    def __init__(self, inputs: Collection[str] = (), numbers: Mapping[str, int] = NUMBERS) -> None:
+    def __init__(
+        self,
+        inputs: Collection[str] = (),
+        numbers: Mapping[str, int] = NUMBERS,
+        *,
+        noted: bool = True,
+    ) -> None:
+        """Begin a program; `noted`: with what to say of each instruction that fails."""
+        self.noted = noted
         self.step = 0  # of the plan, that what follows belongs to
         self._numbers = numbers
         self._header = _Data(machine.PROGRAM, machine.LATE_CODE)
@@ -198,7 +215,8 @@ class Assembler:
             mask |= 1 << (each & 63)
         code = self._code
         at = code.end
-        self._notes[at] = note or Note(self.step, name)
+        if self.noted:
+            self._notes[at] = note or Note(self.step, name)
         code.words += (
             number,
             *words,
@@ -285,27 +303,35 @@ class Assembler:
         begin = machine.PARTS + number * machine.PART_BYTES
         middle, end = begin + machine.PART_BYTES // 2, begin + machine.PART_BYTES
         self._outside = self._code, self._data, self._notes
+        self._outside_texts = self._texts
         self._part = self._code, self._data = _Code(begin, middle - _BYTES), _Data(middle, end)
         self._notes, self._texts = {}, {}
 
     def end_part(self) -> Part:
-        """Return the part; `insert` makes it one of a program. ValueError when it is too large."""
+        """Return the part; `insert` makes it one of a program. TooLargeError when it does not fit."""
         assert self._part is not None
         code, data = self._part
-        regions = (code.begin, code.content()), (data.begin, data.content())
-        part = Part(code.begin, regions, code.end, self._notes)
-        self._part, self._texts = None, {}
-        self._code, self._data, self._notes = self._outside
-        return part
+        return Part(code.begin, code.content(), data.begin, data.content(), self._notes)
 
-    def insert(self, part: Part) -> None:
-        """Perform a part here."""
+    def drop_part(self) -> None:
+        """Go on where `begin_part` was called."""
+        self._part, self._texts = None, self._outside_texts
+        self._code, self._data, self._notes = self._outside
+
+    def insert(self, part: Part, cells: Mapping[int, int]) -> None:
+        """Perform a part here, with these values in its cells (by address)."""
         entry = Label()
         entry.address = part.begin
         self.jump(entry)
         leave = machine.COMPARE, self._scratch, 0, 0, 0, 0, 0, self._scratch, 0, self._code.end
-        (_, code), data = part.regions
-        self._parts += [(part.begin, code + array.array("Q", leave).tobytes()), data]
+        data = part.data
+        if cells:
+            filled = bytearray(data)
+            for address, value in cells.items():
+                _CELL.pack_into(filled, address - part.data_begin, value)
+            data = bytes(filled)
+        code = part.code + array.array("Q", leave).tobytes()
+        self._parts += [(part.begin, code), (part.data_begin, data)]
         self._notes.update(part.notes)
 
     def finish(self, stamps: Sequence[int] = ()) -> Program:
@@ -328,4 +354,5 @@ class Assembler:
             label.users.append((words, len(words) - 1, shift))
 
 
+_CELL = struct.Struct("<Q")
 _NONE = [(0,) * (6 - used) for used in range(7)]

@@ -9,6 +9,7 @@ import errno
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from minipod.linux.kernel import AT_FDCWD
@@ -17,7 +18,7 @@ from minipod.linux.process import (
     KEYCTL_JOIN_SESSION_KEYRING,
     namespace_flags,
 )
-from minipod.runtime.assembly import Assembler, Cell, Part, Program
+from minipod.runtime.assembly import Assembler, Cell, Part, Program, TooLargeError
 from minipod.runtime.compile_mounts import MOUNTS
 from minipod.runtime.compile_program import PROGRAMS
 from minipod.runtime.compiling import (
@@ -46,6 +47,7 @@ from minipod.runtime.operations import (
     MountFilesystem,
     NewSession,
     OpenMountTree,
+    Operation,
     PivotRoot,
     RemountReadOnly,
     SetHostname,
@@ -58,12 +60,15 @@ from minipod.runtime.operations import (
 )
 
 
-def compile_steps(steps: Sequence[Step], first: int, facts: Facts) -> Program:
+def compile_steps(
+    steps: Sequence[Step], first: int, facts: Facts, *, noted: bool = False
+) -> Program:
     """Return the program that performs the child's steps from `first` on, and waits where the parent has one.
 
-    ValueError for a plan that no process can perform.
+    What to say of a failure takes most of the time and of a program's memory: who needs it compiles the same steps
+    `noted`, and finds it at the same addresses. ValueError for a plan that no process can perform.
     """
-    state = Compiling(Assembler(compute_inputs(steps, facts)), facts, steps)
+    state = Compiling(Assembler(compute_inputs(steps, facts), noted=noted), facts, steps)
     code = state.code
     state.place_failure()
     state.place_birth(first - 1)
@@ -72,18 +77,15 @@ def compile_steps(steps: Sequence[Step], first: int, facts: Facts) -> Program:
         code.move_late(code.inputs["program"])
     code.call("close_range", 3, ALL_DESCRIPTORS, CLOSE_RANGE_CLOEXEC)
     state.stamp(-1)
-    index = first
-    for number in range(_MOST_PARTS):
-        begin = index
-        while index < len(steps) and not _is_common(index, state):
-            index += 1
-        _compile_range(begin, index, state)
-        begin = index
-        while index < len(steps) and _is_common(index, state):
-            index += 1
-        if index > begin:
-            _insert_part(number, begin, index, state)
-    _compile_range(index, len(steps), state)
+    parts = 0
+    for kind, group in groupby(range(first, len(steps)), lambda index: _kind_of(index, state)):
+        indices = tuple(group)
+        begin, end = indices[0], indices[-1] + 1
+        if kind and parts < _MOST_PARTS:
+            _insert_part(parts, begin, end, state)
+            parts += 1
+        else:
+            _compile_range(begin, end, state)
     return code.finish(state.stamps)
 
 
@@ -91,16 +93,13 @@ _repeated: dict[object, Program] = {}
 
 
 def compile_again(steps: Sequence[Step], first: int, facts: Facts) -> Program:
-    """Return the program of a plan that is likely to come again (a probe's), compiled once. It has no notes.
-
-    What to say of a failure takes most of a program's memory: who needs it compiles the steps.
-    """
+    """Return the program of a plan that is likely to come again (a probe's), compiled once."""
     clone = steps[first - 1].operation
     assert isinstance(clone, Clone)
     key = tuple(steps[first:]), clone.namespaces, bool(clone.cgroup), first, facts
     known = _repeated.get(key)
     if known is None:
-        known = replace(compile_steps(steps, first, facts), notes={})
+        known = compile_steps(steps, first, facts)
         if sum(len(content) for _, content in known.regions) > _LARGEST_REPEATED:
             return known
         if len(_repeated) >= _MOST_REPEATED:
@@ -129,63 +128,92 @@ def _compile_range(first: int, end: int, state: Compiling) -> None:
 # --- what many programs have in common ----------------------------------------------------------------------------
 
 
-def _is_common(index: int, state: Compiling) -> bool:
-    """Whether a step is likely to be the same in many containers' plans, and touches nothing of the steps around it."""
+def _kind_of(index: int, state: Compiling) -> str:
+    """Return "" for a step that is compiled for each program; others are likely to be the same in many plans.
+
+    Those touch nothing of the steps around them. A "bind" is the same but for its source.
+    """
     step = state.steps[index]
     operation = step.operation
     if step.where != "child" or operation is state.program:
-        return False
+        return ""
+    if isinstance(operation, BindMount) and operation.source:
+        return "bind"
     if isinstance(operation, LoadSeccomp):
-        return state.steps[index + 1].operation is not state.program
-    if isinstance(operation, BindMount):
-        return not operation.source
-    if isinstance(operation, MakeDevices):
-        return not operation.all  # the host may have any number of them
-    return isinstance(operation, _COMMON) or (
-        isinstance(operation, OpenMountTree) and bool(operation.target)
-    )
+        common = state.steps[index + 1].operation is not state.program
+    elif isinstance(operation, MakeDevices):
+        common = not operation.all  # the host may have any number of them
+    elif isinstance(operation, OpenMountTree):
+        common = bool(operation.target)
+    else:
+        common = isinstance(operation, _COMMON)
+    return "common" if common else ""
 
 
 class _Known(NamedTuple):
-    """A part, and what its compilation has left behind."""
+    """A part, what its compilation has left behind, and where its mounts' sources are to be pointed to."""
 
     part: Part
     trees: dict[str, Cell]
     stamps: tuple[int, ...]
     sealed: bool
+    sources: tuple[Cell, ...]
 
 
-_parts: dict[object, _Known] = {}
+_parts: dict[object, _Known | None] = {}  # None: too large for a part
 
 
 def _insert_part(number: int, first: int, end: int, state: Compiling) -> None:
     """Compile some steps once, and take what they gave from then on."""
-    operations = tuple(step.operation for step in state.steps[first:end])
+    operations = [step.operation for step in state.steps[first:end]]
     facts = state.facts
-    around = (
-        number,
-        first,
-        len(state.stamps),
-        tuple(state.trees.items()),
-        state.spawns,
-        state.sealed,
-    )
-    key = around, operations, facts.cgroups, facts.bounding, facts.devices, tuple(state.code.inputs)
-    known = _parts.get(key)
-    if known is None:
-        before = len(state.stamps)
-        state.begin_part(number)
-        _compile_range(first, end, state)
-        part = state.end_part()
-        known = _Known(part, dict(state.trees), tuple(state.stamps[before:]), state.sealed)
-        if len(_parts) >= _MOST_KNOWN:
-            del _parts[next(iter(_parts))]
-        _parts[key] = known
+    trees = tuple(state.trees.items())
+    around = number, first, len(state.stamps), trees, state.spawns, state.sealed
+    shapes = tuple(map(_without_source, operations))
+    key = around, shapes, facts.cgroups, facts.bounding, facts.devices, tuple(state.code.inputs)
+    if state.code.noted or key not in _parts:
+        known = _compile_part(number, first, end, state)
+        if not state.code.noted:
+            _remember(key, known)
     else:
-        state.trees = dict(known.trees)
-        state.stamps += known.stamps
-        state.sealed = known.sealed
-    state.code.insert(known.part)
+        known = _parts[key]
+    if known is None:
+        _compile_range(first, end, state)
+        return
+    state.trees, state.sealed = dict(known.trees), known.sealed
+    state.stamps += known.stamps
+    sources = [each.source for each in operations if isinstance(each, BindMount) and each.source]
+    pointers = zip(known.sources, map(state.code.text, sources), strict=True)
+    state.code.insert(known.part, {cell.address: text for cell, text in pointers})
+
+
+def _without_source(operation: Operation) -> object:
+    """Return all of an operation that its code depends on."""
+    if isinstance(operation, BindMount) and operation.source:
+        return replace(operation, source="/")
+    return operation
+
+
+def _compile_part(number: int, first: int, end: int, state: Compiling) -> _Known | None:
+    """Return the part for some steps, and leave all else as it was; None when it is too large for one."""
+    trees, stamps, sealed = dict(state.trees), len(state.stamps), state.sealed
+    state.begin_part(number)
+    try:
+        _compile_range(first, end, state)
+        part, sources = state.end_part()
+        return _Known(part, state.trees, tuple(state.stamps[stamps:]), state.sealed, sources)
+    except TooLargeError:
+        return None
+    finally:
+        state.drop_part()
+        state.trees, state.sealed = trees, sealed
+        del state.stamps[stamps:]
+
+
+def _remember(key: object, known: _Known | None) -> None:
+    if len(_parts) >= _MOST_KNOWN:
+        del _parts[next(iter(_parts))]
+    _parts[key] = known
 
 
 def compute_inputs(steps: Sequence[Step], facts: Facts) -> tuple[str, ...]:
@@ -273,8 +301,8 @@ def _enter_cgroup(operation: EnterCgroup, state: Compiling) -> None:
 
 _COMMON = (
     AwaitTurn,
+    BindMount,
     MountFilesystem,
-    MakeDevices,
     MakeMountPoints,
     PivotRoot,
     Unshare,

@@ -122,10 +122,11 @@ def _open_mount_tree(operation: OpenMountTree, state: Compiling) -> None:
 def _open_source(state: Compiling, source: str, subpath: str, recursive: bool, tree: Cell) -> None:
     """Take a detached copy of the mount at `subpath` beneath `source`; the subpath is made when missing."""
     if not subpath:
-        state.open_tree(tree, source, recursive=recursive)
+        state.open_tree(tree, source, recursive=recursive, varies=True)
         return
     code, base, entry = state.code, state.scratch(), state.scratch()
-    code.call("openat", AT_FDCWD, source, PATH, store=base, note=state.note("openat", source))
+    arguments, note = (AT_FDCWD, state.source(source), PATH), state.note("openat", source)
+    code.call("openat", *arguments, store=base, note=note)
     _ensure_beneath(state, base, subpath, entry)
     state.open_tree(tree, directory=entry, recursive=recursive)
     code.call("close", entry)

@@ -122,6 +122,8 @@ class Compiling:
         self.found = self.code.space(_STATX_BYTES)
         self._ready = self.code.space(READY_HEAD.size + STAMP.size * (len(self.steps) + 1))
         self._hows: dict[tuple[int, int], int] = {}
+        self._outside_hows = self._hows
+        self._sources: list[Cell] | None = None  # of the part that is being compiled
 
     @property
     def pid(self) -> Cell:
@@ -141,9 +143,9 @@ class Compiling:
         """Return a cell for a descriptor."""
         return self.code.cell()
 
-    def note(self, call: str, path: str | None = None) -> Note:
-        """Return what to say when a call fails."""
-        return Note(self.code.step, call, path)
+    def note(self, call: str, path: str | None = None) -> Note | None:
+        """Return what to say when a call fails; None where nobody wants to know."""
+        return Note(self.code.step, call, path) if self.code.noted else None
 
     def fail(self, number: int, sentence: str, path: str | None = None) -> None:
         """End, and say this."""
@@ -198,12 +200,27 @@ class Compiling:
     def begin_part(self, number: int) -> None:
         """Compile what follows for a place of its own (`Assembler.begin_part`)."""
         self.code.begin_part(number)
-        self._hows = {}
+        self._outside_hows, self._hows, self._sources = self._hows, {}, []
 
-    def end_part(self) -> Part:
-        """Return what has been compiled since `begin_part`."""
-        self._hows = {}
-        return self.code.end_part()
+    def end_part(self) -> tuple[Part, tuple[Cell, ...]]:
+        """Return what has been compiled since `begin_part`, and where each of its `source`s is to be pointed to.
+
+        TooLargeError when it does not fit.
+        """
+        assert self._sources is not None
+        return self.code.end_part(), tuple(self._sources)
+
+    def drop_part(self) -> None:
+        """Go on where `begin_part` was called."""
+        self._hows, self._sources = self._outside_hows, None
+        self.code.drop_part()
+
+    def source(self, path: str) -> str | Cell:
+        """Return a path of the host's as the argument of a call: in a part a cell, for it differs between programs."""
+        if self._sources is None:
+            return path
+        self._sources.append(self.code.cell())
+        return self._sources[-1]
 
     # --- files ----------------------------------------------------------------------------------------------------
 
@@ -348,14 +365,20 @@ class Compiling:
         self.code.call("move_mount", tree, "", target, "", flags, note=note)
 
     def open_tree(
-        self, store: Cell, path: str = "", *, directory: Cell | int = AT_FDCWD, **how: bool
+        self,
+        store: Cell,
+        path: str = "",
+        *,
+        directory: Cell | int = AT_FDCWD,
+        recursive: bool = False,
+        varies: bool = False,
     ) -> None:
-        """Take a detached copy of a mount, with those below if `recursive`."""
+        """Take a detached copy of a mount, with those below if `recursive`; `varies`: the path is a `source`."""
         flags = OPEN_TREE_CLONE | os.O_CLOEXEC | AT_EMPTY_PATH
-        if how.get("recursive"):
+        if recursive:
             flags |= AT_RECURSIVE
-        note = self.note("open_tree", path or None)
-        self.code.call("open_tree", directory, path, flags, store=store, note=note)
+        note, given = self.note("open_tree", path or None), self.source(path) if varies else path
+        self.code.call("open_tree", directory, given, flags, store=store, note=note)
 
     def set_attributes(
         self,

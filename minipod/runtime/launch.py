@@ -128,7 +128,7 @@ def start(
         times.append((at, *execute.since(before)))
 
     def explain(address: int) -> Note | None:
-        return (program.notes or compile_steps(steps, at + 1, facts).notes).get(address)
+        return compile_steps(steps, at + 1, facts, noted=True).notes.get(address)
 
     who = lookup or facts.identity
     launching = Launching(pid, pidfd, channel, program, explain, who)

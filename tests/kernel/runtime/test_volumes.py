@@ -100,6 +100,19 @@ def test_nothing_is_mounted_over_the_kernels_word(
         pod.run("true", mounts=(Mount(destination, str(volume)),))
 
 
+def test_each_container_has_its_own_volumes_and_failures(pod: World, volume: Path) -> None:
+    """What is known of a mount from another container's is no more than how it is made."""
+    for number in range(2):
+        other = volume / f"other{number}"
+        other.mkdir()
+        (other / f"mark{number}").write_text("")
+        finished = pod.run("ls", "/data", name=f"c{number}", mounts=(Mount("/data", str(other)),))
+        assert finished.lines() == [f"mark{number}"]
+    gone = f"{volume}/gone"
+    with pytest.raises(LaunchError, match=f'open_tree: No such file or directory "{gone}"'):
+        pod.run("true", name="c3", mounts=(Mount("/data", gone),))
+
+
 def test_a_mount_point_that_an_image_leads_into_a_volume(pod: World, volume: Path) -> None:
     """Before the volume is mounted its way ends nowhere; what is made early must not fail there, nor show later."""
     etc = volume / "etc"
