@@ -91,20 +91,7 @@ def compute_pod_status(
     if pod["metadata"].get("generation"):
         status["observedGeneration"] = pod["metadata"]["generation"]
     status["phase"] = phase
-    status["conditions"] = compute_conditions(
-        ConditionInputs(
-            pod=pod,
-            phase=phase,
-            inits=inits,
-            apps=apps,
-            sandbox_ready=observed.sandbox is not None,
-            previous=previous.get("conditions") or (),
-            now=format_time(now),
-            disruption=facts.failure[1] if facts.failure and facts.disrupted else "",
-            restarting=is_restarting_all(pod, observed) if may_restart_all(pod["spec"]) else None,
-            resize=_resize(facts),
-        )
-    )
+    status["conditions"] = _conditions(inputs, phase, inits, apps, now, facts)
     if message:
         status["message"] = message
     if reason:
@@ -123,6 +110,31 @@ def compute_pod_status(
     status["qosClass"] = compute_qos(pod)
     _set_resources(status, pod, previous, facts)
     return status
+
+
+def _conditions(
+    inputs: StatusInputs,
+    phase: str,
+    inits: Sequence[Object],
+    apps: Sequence[Object],
+    now: float,
+    facts: NodeFacts,
+) -> list[Object]:
+    pod, observed = inputs.pod, inputs.observed
+    return compute_conditions(
+        ConditionInputs(
+            pod=pod,
+            phase=phase,
+            inits=inits,
+            apps=apps,
+            sandbox_ready=observed.sandbox is not None,
+            previous=inputs.previous.get("conditions") or (),
+            now=format_time(now),
+            disruption=facts.failure[1] if facts.failure and facts.disrupted else "",
+            restarting=is_restarting_all(pod, observed) if may_restart_all(pod["spec"]) else None,
+            resize=_resize(facts),
+        )
+    )
 
 
 def _tells(status: Object) -> bool:
