@@ -7,6 +7,7 @@ Standard library only: the command line and the shim import this on their way up
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 SYSTEM_INSTANCE = "minipod"
@@ -68,22 +69,22 @@ class Layout:
         """The image content store (OCI layout, unpacked layers, aliases)."""
         return self.state / "images"
 
-    @property
+    @cached_property
     def pods(self) -> Path:
         """One directory per Pod UID: volumes, etc-hosts, termination messages."""
         return self.state / "pods"
 
-    @property
+    @cached_property
     def containers(self) -> Path:
         """One directory per container ID: overlay upper and work directories."""
         return self.state / "containers"
 
-    @property
+    @cached_property
     def pod_logs(self) -> Path:
         """The kubelet's log layout: NAMESPACE_NAME_UID/CONTAINER/ATTEMPT.log."""
         return self.log / "pods"
 
-    @property
+    @cached_property
     def container_logs(self) -> Path:
         """Links to the containers' logs, as the kubelet names them for collectors."""
         return self.log / "containers"

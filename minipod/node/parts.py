@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from ipaddress import IPv4Interface
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from minipod.node.conditions import with_others
 from minipod.node.config import NodeConfig
 from minipod.node.hosts import Names
 from minipod.node.images import Images
+from minipod.node.node_object import compute_allocatable
 from minipod.node.observed import ObservedPod, observe
 from minipod.node.phase import with_final_phase
 from minipod.node.pods import field_path, uid_of
@@ -115,6 +117,11 @@ class Parts:
         self.probe_results: dict[tuple[str, ProbeKind], bool] = {}  # by container ID and kind
         self.node_pods: Callable[[], list[Object]] = list  # all Pods of this node
         self._memories: dict[str, Memory] = {}
+
+    @cached_property
+    def allocatable(self) -> Object:
+        """What Pods may ask for on this node, as long as the daemon runs."""
+        return compute_allocatable(self.config)
 
     def memory(self, uid: str) -> Memory:
         """Return what is remembered of a Pod."""

@@ -19,7 +19,6 @@ from minipod.node.env_files import EnvFiles, find_files, read_files
 from minipod.node.environment import References, compute_environment, refers_to_objects
 from minipod.node.errors import StepError
 from minipod.node.image_volumes import find_image_volumes
-from minipod.node.node_object import compute_allocatable
 from minipod.node.parts import Parts
 from minipod.node.pods import host_network, known_container, shares_mounts, uid_of
 from minipod.node.propagation import check_propagation
@@ -99,7 +98,7 @@ class Preparer:
             return await reached(place.looked_up)
         parts = self._parts
         services = compute_service_variables(pod, parts.services)
-        return References(services=services, allocatable=compute_allocatable(parts.config))
+        return References(services=services, allocatable=parts.allocatable)
 
     def _translate(
         self,

@@ -21,7 +21,6 @@ from minipod.node.image_volumes import (
     image_volume_place,
 )
 from minipod.node.images import find_image
-from minipod.node.node_object import compute_allocatable
 from minipod.node.parts import Parts
 from minipod.node.pods import ContainerKind, containers_of, host_network
 from minipod.node.references import StandIn, fetch_references, find_keys_of, find_tokens
@@ -54,7 +53,7 @@ async def compute_script(parts: Parts, pod: Object, host: HostFacts) -> str:
     references = hide_secrets(await fetch_references(parts.client, pod, _stand_ins(pod)))
     tokens = dict.fromkeys(find_tokens(pod), "<token of the service account>")
     services = compute_service_variables(pod, parts.services)
-    allocatable = compute_allocatable(parts.config)
+    allocatable = parts.allocatable
     references = replace(references, tokens=tokens, services=services, allocatable=allocatable)
     directory = parts.config.pod_directory(pod["metadata"]["uid"])
     volumes = compute_volumes(pod, directory, references)

@@ -9,7 +9,6 @@ from minipod.api.errors import StatusError
 from minipod.client import Object
 from minipod.node.bounded import bounded
 from minipod.node.environment import References
-from minipod.node.node_object import compute_allocatable
 from minipod.node.parts import Memory, Parts
 from minipod.node.pods import uid_of
 from minipod.node.projection import DATA
@@ -39,7 +38,7 @@ class Refresher:
             tokens=tokens,
             token_failures=failures,
             services=services,
-            allocatable=compute_allocatable(parts.config),
+            allocatable=parts.allocatable,
         )
 
     async def _fetch_tokens(self, pod: Object) -> tuple[dict[Wanted, str], dict[Wanted, str]]:

@@ -17,7 +17,7 @@ from minipod.api.pod_resources import compute_enforced, compute_granted, compute
 from minipod.api.quantity import canonical, parse
 from minipod.client import Object
 from minipod.linux import cgroup
-from minipod.node.node_object import compute_allocatable, compute_throttling
+from minipod.node.node_object import compute_throttling
 from minipod.node.observed import ObservedContainer, ObservedPod
 from minipod.node.parts import Parts
 from minipod.node.pods import containers_of, is_finished, uid_of
@@ -182,7 +182,7 @@ class Resizer:
             return []
         others = [each for each in parts.node_pods() if uid_of(each) != uid_of(pod)]
         alive = [each for each in others if not is_finished(each)]
-        fit, message = compute_fit(pod, alive, compute_allocatable(parts.config))
+        fit, message = compute_fit(pod, alive, parts.allocatable)
         if fit:
             self._tell(pod, Resize(PENDING, fit, message), f"Resize{fit}", f"Pod resize {fit}")
             return []
