@@ -295,10 +295,20 @@ class _Handler(BaseHTTPRequestHandler):
         ]
 
     def _list(self, resource: str, namespace: str, query: dict[str, list[str]]) -> None:
-        self._listing(self._matching(resource, namespace, query), query, KINDS[resource][0])
+        with self.server.fake.changed:  # the version is that of these objects
+            found = json.loads(json.dumps(self._matching(resource, namespace, query)))
+            version = self.server.fake.version
+        self._listing(found, query, KINDS[resource][0], version)
 
-    def _listing(self, objects: list[Object], query: dict[str, list[str]], kind: str = "") -> None:
-        metadata = {"resourceVersion": str(self.server.fake.version)}
+    def _listing(
+        self,
+        objects: list[Object],
+        query: dict[str, list[str]],
+        kind: str = "",
+        version: int | None = None,
+    ) -> None:
+        newest = self.server.fake.version if version is None else version
+        metadata = {"resourceVersion": str(newest)}
         if self._wants_table():
             self._json(200, {**_table(objects, query), "metadata": metadata})
         else:

@@ -361,8 +361,8 @@ def test_run_prints_the_log_of_what_ended_before_the_attach(
     server: FakeApiServer, minipod: Minipod
 ) -> None:
     def ended(stream: ExecStream) -> None:
-        stream.finish(status="Failure", message='container "once" does not run')
         threading.Timer(0.2, finished, (server, 5)).start()  # the Pod's status says so later
+        stream.finish(status="Failure", message='container "once" does not run')
 
     server.on_write, server.on_exec, server.logs = running, ended, {"once": b"hi\n"}
     result = minipod("run", "once", "--image=busybox", "-i", "--restart=Never", "--", "true")
