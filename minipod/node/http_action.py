@@ -51,7 +51,8 @@ def compute_http_request(
     path = action.get("path") or "/"
     path = path if path.startswith("/") else f"/{path}"
     url = URL(f"{scheme}://{shown}:{port}{path.replace(' ', '%20')}", encoded=True)
-    given = [(each["name"], each.get("value", "")) for each in action.get("httpHeaders") or ()]
+    listed = action.get("httpHeaders") or ()
+    given = [(canonical_name(each["name"]), each.get("value", "")) for each in listed]
     names = {name.lower() for name, _ in given}
     if "accept" not in names:
         given.append(("Accept", "*/*"))
@@ -62,6 +63,11 @@ def compute_http_request(
     elif ("user-agent", "") in [(name.lower(), value) for name, value in given]:
         given = [each for each in given if each[0].lower() != "user-agent"]
     return HttpRequest(url, tuple(given))
+
+
+def canonical_name(name: str) -> str:
+    """Return a header's name as Go sends it: "x-me" is "X-Me"."""
+    return "-".join(part[:1].upper() + part[1:].lower() for part in name.split("-"))
 
 
 @dataclass
