@@ -54,6 +54,8 @@ def compute_http_request(
     listed = action.get("httpHeaders") or ()
     given = [(canonical_name(each["name"]), each.get("value", "")) for each in listed]
     names = {name.lower() for name, _ in given}
+    if "host" not in names:
+        given.append(("Host", _place(url)))
     if "accept" not in names:
         given.append(("Accept", "*/*"))
     elif ("accept", "") in [(name.lower(), value) for name, value in given]:
@@ -63,6 +65,16 @@ def compute_http_request(
     elif ("user-agent", "") in [(name.lower(), value) for name, value in given]:
         given = [each for each in given if each[0].lower() != "user-agent"]
     return HttpRequest(url, tuple(given))
+
+
+def written(url: URL) -> str:
+    """Return a URL with its port, as it was given: yarl leaves one out that is its scheme's own."""
+    return f"{url.scheme}://{_place(url)}{url.raw_path_qs}"
+
+
+def _place(url: URL) -> str:
+    host = url.raw_host or ""
+    return f"[{host}]:{url.port}" if ":" in host else f"{host}:{url.port}"
 
 
 def canonical_name(name: str) -> str:
@@ -84,7 +96,7 @@ class HttpClient:
                 return await self._follow(request)
         except TimeoutError:
             waiting = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
-            return HttpAnswer(error=f'Get "{url}": {waiting}')
+            return HttpAnswer(error=f'Get "{written(url)}": {waiting}')
 
     async def close(self) -> None:
         """End. Repeatable."""
@@ -104,7 +116,7 @@ class HttpClient:
             if location.absolute:  # a Host header was meant for the first address
                 headers = tuple(each for each in headers if each[0].lower() != "host")
             url = target
-        return HttpAnswer(error=f'Get "{url}": stopped after {REDIRECT_LIMIT} redirects')
+        return HttpAnswer(error=f'Get "{written(url)}": stopped after {REDIRECT_LIMIT} redirects')
 
     async def _once(
         self, url: URL, headers: tuple[tuple[str, str], ...]
@@ -119,7 +131,7 @@ class HttpClient:
                 follow = response.status in _REDIRECTS and place
                 return answer, URL(place) if follow and place else None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return HttpAnswer(error=f'Get "{url}": {explain(error, url)}'), None
+            return HttpAnswer(error=f'Get "{written(url)}": {explain(error, url)}'), None
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -148,7 +160,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 def explain(error: BaseException, url: URL) -> str:
     """Return a failed connection as Go words it: "dial tcp 10.85.0.2:80: connect: connection refused"."""
-    place = f"{url.raw_host}:{url.port}"
+    place = _place(url)
     if is_plain_answer(error):
         return "http: server gave HTTP response to HTTPS client"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
