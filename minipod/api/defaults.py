@@ -5,6 +5,7 @@ from copy import deepcopy
 from functools import cache
 from typing import Any
 
+from minipod.api import nulls
 from minipod.api.definitions import field_type
 from minipod.api.kind import Kind
 
@@ -19,7 +20,7 @@ def apply_defaults(kind: Kind, obj: Object) -> None:
     if obj.get("spec") is None and _has_spec(kind.schema_name):
         obj["spec"] = {}  # a struct of upstream's, and no pointer
     kind.hooks.defaults(obj)
-    complete_status(kind, obj)
+    complete(kind, obj)
 
 
 @cache
@@ -27,10 +28,11 @@ def _has_spec(definition: str) -> bool:
     return field_type(definition, "spec") is not None
 
 
-def complete_status(kind: Kind, obj: Object) -> None:
-    """Give an object the status that upstream's has at least, in place: clients look into it unasked."""
+def complete(kind: Kind, obj: Object) -> None:
+    """Give an object the status and the nulls that upstream's has at least, in place: clients look there unasked."""
     if kind.has_status:
         obj["status"] = {**deepcopy(kind.zero_status), **(obj.get("status") or {})}
+    obj.update(nulls.completed(kind.schema_name, obj))
 
 
 def default_secret(secret: Object) -> None:

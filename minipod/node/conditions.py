@@ -91,6 +91,7 @@ def _condition(
     generation = inputs.pod["metadata"].get("generation")
     if generation:
         made["observedGeneration"] = generation
+    made["lastProbeTime"] = None  # nobody sets it, and the API's conditions have it
     made["lastTransitionTime"] = known["lastTransitionTime"] if known and same else inputs.now
     if reason:
         made["reason"] = reason

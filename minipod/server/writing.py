@@ -253,7 +253,7 @@ class Writer:
         metadata.carry_over(kind, new, old)
         if request.subresource in ("status", "approval"):
             new = _with_status(kind, new, old)
-            defaults.complete_status(kind, new)
+            defaults.complete(kind, new)
             self._signing.prepare(request, kind, new, old)
             field_managers.track(request, kind, new, old)
             kind.hooks.prepare_status_update(new, old)

@@ -358,7 +358,12 @@ _VOLUME = {
 }
 _FLOWS = "/apis/flowcontrol.apiserver.k8s.io/v1"
 _LEVEL = {"limitResponse": {"type": "Reject"}}
-_CONDITIONS = {"conditions": [{"type": "Dangling", "status": "True", "reason": "test"}]}
+_CHANGED = "2026-01-01T00:00:00Z"
+_CONDITIONS = {
+    "conditions": [
+        {"type": "Dangling", "status": "True", "reason": "test", "lastTransitionTime": _CHANGED}
+    ]
+}
 _STATUSES = {
     "ingresses": {"loadBalancer": {"ingress": [{"ip": "203.0.113.1"}]}},
     "flowschemas": _CONDITIONS,

@@ -53,7 +53,7 @@ def test_an_autoscaler_is_one_object_in_two_versions(tmp_path: Path) -> None:
         assert made["apiVersion"] == "autoscaling/v1"
         newer = (await api("GET", f"{V2}/web")).body
         assert made["status"] == {"currentReplicas": 0, "desiredReplicas": 0}
-        assert newer["status"] == {"desiredReplicas": 0}
+        assert newer["status"] == {"currentMetrics": None, "desiredReplicas": 0}
         assert newer["apiVersion"] == "autoscaling/v2"
         assert newer["metadata"]["uid"] == made["metadata"]["uid"]
         [metric] = newer["spec"]["metrics"]
