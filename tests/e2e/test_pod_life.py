@@ -169,7 +169,8 @@ def test_the_app_is_made_ready_beside_an_init_container_and_given_up_when_that_t
         app = container_id(shared.get("pod", "patient"), "app", 0)
         wait_until(lambda: app in seen, "the app, made ready")
     wait_until(lambda: app not in _containers_cgroups(shared), "nothing left of it")
-    assert not (shared.layout.containers / app).exists()
+    directory = shared.layout.containers / app  # removed after its cgroup
+    wait_until(lambda: not directory.exists(), "nor its directory")
     inside(shared, "patient", "touch /data/go", "slow")
     found = wait_phase(shared, "patient", "Running")
     assert status_of(found, "app")["restartCount"] == 0
