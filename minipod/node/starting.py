@@ -35,7 +35,7 @@ from minipod.node.refreshing import Refresher
 from minipod.node.sandbox_step import Sandbox, SandboxStep
 from minipod.node.status import Waiting
 from minipod.node.stopping import Stopper
-from minipod.node.turns import Turn, TurnNeverCame
+from minipod.node.turns import Turn, TurnNeverCame, Way
 from minipod.node.volumes import PreparedVolume, VolumePlace
 from minipod.node.workers import Work
 from minipod.runtime.operations import Operation
@@ -113,17 +113,18 @@ class Starter:
         `then` is called when the last of them has been let go to its program.
         """
         tasks: list[asyncio.Task[bool]] = []
-        turn = Turn(place.ready)
+        turn = Turn(Way(), place.ready)
         for start in starts:
-            image = images.get(start.name)
             if start is starts[-1]:
-                turn = turn._replace(then=then)
+                turn = turn._replace(own=Way(then))
+            image = images.get(start.name)
             starting = self._start_container(work, pod, start, image, place, turn)
-            tasks.append(asyncio.create_task(starting, name=f"start {start.name}"))
+            tasks.append(turn.own.begin(starting, f"start {start.name}"))
             hooks = known_container(pod, start.name).get("lifecycle") or {}
             pulled = find_image_volumes(pod, known_container(pod, start.name))
             slow = image is None or "postStart" in hooks or bool(pulled)
-            turn = Turn(tasks[-1], must_succeed=start.kind == "init", slow=slow)
+            first = start.kind == "init"
+            turn = Turn(Way(), place.ready, turn.own, must_succeed=first, slow=slow)
         try:
             results = await asyncio.gather(place.ready, *tasks, return_exceptions=True)
         except asyncio.CancelledError:
@@ -185,6 +186,7 @@ class Starter:
             prepared = await preparer.prepare(pod, start, spec)
         except (StepError, RuntimeFailure) as failure:
             await turn.come(work)
+            await turn.told()
             self._tell_found(pod, start, found)
             return await self._after_failure(work, pod, start, spec, failure)
         try:
@@ -192,10 +194,14 @@ class Starter:
         except BaseException:
             await prepared.abandon()
             raise
+        asyncio.get_running_loop().call_soon(turn.own.let_go)  # behind the request that does it
+        problem = await self._let_go(pod, start, prepared)
+        await turn.told()
         self._tell_found(pod, start, found)
-        asyncio.get_running_loop().call_soon(turn.then)  # behind the request to let this one go
-        started = await self._start_prepared(pod, start, spec, prepared)
-        return started and await self._after_start(work, pod, start.name)
+        if problem:
+            return await self._after_failure(work, pod, start, spec, problem)
+        self._tell_started(pod, start)
+        return await self._after_start(work, pod, start.name)
 
     async def _after_failure(
         self,
@@ -215,9 +221,10 @@ class Starter:
         if found:
             self._images.tell_found(pod, start)
 
-    async def _start_prepared(
-        self, pod: Object, start: Start, spec: ContainerSpec, prepared: PreparedContainer
-    ) -> bool:
+    async def _let_go(
+        self, pod: Object, start: Start, prepared: PreparedContainer
+    ) -> RuntimeFailure | None:
+        """Let a container go on to its program; return why that came to nothing."""
         parts = self._parts
         if start.previous_end is not None:
             now = parts.clock.now()
@@ -225,15 +232,17 @@ class Starter:
         try:
             status, steps = await bounded(prepared.start())
         except RuntimeFailure as failure:
-            return self._start_failed(pod, start, spec, failure)
+            return failure
         parts.memory(uid_of(pod)).waiting.pop(start.name, None)
         parts.running.put_container(status)
         link_log(parts.config.layout.container_logs, status)
         parts.trace(pod, f"container {start.name}", steps)
         fault.point("node.container.started")
-        parts.event(pod, "Normal", "Created", "Container created", start.name)
-        parts.event(pod, "Normal", "Started", "Container started", start.name)
-        return True
+        return None
+
+    def _tell_started(self, pod: Object, start: Start) -> None:
+        self._parts.event(pod, "Normal", "Created", "Container created", start.name)
+        self._parts.event(pod, "Normal", "Started", "Container started", start.name)
 
     async def _mount_image(
         self, work: Work, pod: Object, start: Start, volume: ImageVolume

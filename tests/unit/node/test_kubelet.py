@@ -7,6 +7,7 @@ from minipod.api.errors import status_error
 from minipod.client import Object
 from minipod.clock import format_time
 from minipod.node.runtime_watch import PATIENCE, PERIOD
+from minipod.node.translate import container_id
 from minipod.runtime.operations import WriteFile
 from minipod.runtime.service import RuntimeEvent, RuntimeFailure
 from tests.unit.node.pods import World, container, make_image, make_pod
@@ -149,7 +150,8 @@ def test_a_shorter_grace_shortens_a_termination_under_way(play):
 def test_a_kill_during_the_start_wins_over_the_start(play):
     async def scene(world: World) -> None:
         reached, go = world.runtime.gate("start_container")
-        two = make_pod("web", container("one"), container("two"))
+        hook = {"postStart": {"exec": {"command": ["true"]}}}
+        two = make_pod("web", container("one", lifecycle=hook), container("two"))
         await world.api.client().create("pods", "default", two)
         await world.settle()
         await reached.wait()
@@ -391,18 +393,25 @@ def test_a_shim_that_does_not_answer_makes_the_node_not_ready_until_it_does(play
     play(scene)
 
 
-def test_containers_start_one_after_the_other_whatever_is_prepared_ahead(play):
+def test_containers_are_let_go_one_after_the_other_and_told_of_in_this_order(play):
     async def scene(world: World) -> None:
         reached, go = world.runtime.gate("start_container")
         two = make_pod("web", container("one"), container("two"))
         await world.api.client().create("pods", "default", two)
         await world.settle()
         await reached.wait()
-        assert len(names(world, "start_container")) == 1
+        await world.settle()
+        let_go = [container_id(world.pod(), each, 0) for each in ("one", "two")]
+        assert names(world, "start_container") == let_go
+        assert world.runtime.running() == ["two"]  # and the first is still on its way
+        assert world.reasons() == []
         go.set()
         await world.settle()
         await world.events_written()
         assert world.reasons() == ["Pulled", "Created", "Started"] * 2
+        about = [each["involvedObject"] for each in world.api.all("events")]
+        told = [each["fieldPath"] for each in about if each["kind"] == "Pod"]
+        assert told == ["spec.containers{one}"] * 3 + ["spec.containers{two}"] * 3
 
     play(scene)
 
