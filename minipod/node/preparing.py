@@ -54,12 +54,15 @@ class Preparer:
     async def compute_spec(
         self, pod: Object, start: Start, image: Image, place: Place
     ) -> ContainerSpec:
-        """Return what the runtime is to make, once the image is held. StepError, TurnNeverCame."""
+        """Return what the runtime is to make, once the image is held. StepError, TurnNeverCame.
+
+        What can be computed before that is: the image is being held by another thread meanwhile.
+        """
         container = known_container(pod, start.name)
         files = await self._read_files(pod, container) if find_files(container) else None
-        await reached(place.held)
         references = await self._references(pod, container, place)
         spec = self._translate(pod, start, image, place.sandbox, references, files)
+        await reached(place.held)
         check_propagation(spec.mounts)
         return spec
 

@@ -64,14 +64,18 @@ class Starter:
         prepared = memory.prepared and not actions.create_sandbox
         sandbox = self._sandboxes.begin(pod, actions, memory)
         mounted = asyncio.create_task(self._sandboxes.mount(pod), name="filesystems")
-        leased = self._sandboxes.hold_images(pod, images)
+        leased = asyncio.create_task(self._sandboxes.hold_images(pod, images), name="leases")
         held = asyncio.create_task(_all(leased, mounted), name="image leases")
         looked_up = asyncio.create_task(self._look_up(pod, memory, prepared), name="references")
         furnished = self._furnish(pod, actions, sandbox, mounted, looked_up)
         ready = asyncio.create_task(_all(sandbox.made, held, furnished), name="place")
         place = Place(sandbox, held, looked_up, ready)
         then = partial(self._preparer.prepare_ahead, pod, ahead, images, place)
-        started = await self._start_in_turn(work, pod, actions.starts, images, place, then)
+        try:
+            started = await self._start_in_turn(work, pod, actions.starts, images, place, then)
+        except (StepError, RuntimeFailure):
+            await self._parts.ahead.give_up(uid_of(pod))
+            raise
         return work.stopping or (len(started) == len(actions.starts) and all(started))
 
     async def _look_up(self, pod: Object, memory: Memory, prepared: bool) -> References:
@@ -110,7 +114,7 @@ class Starter:
     ) -> list[bool]:
         """Start containers; return of each whose turn came whether it was started. StepError of the sandbox.
 
-        `then` is called when the last of them has been let go to its program.
+        `then` is called when the last of them has been asked for.
         """
         tasks: list[asyncio.Task[bool]] = []
         turn = Turn(Way(), place.ready)
@@ -184,6 +188,7 @@ class Starter:
                     return False
             spec = await preparer.compute_spec(pod, start, image, place)
             prepared = await preparer.prepare(pod, start, spec)
+            turn.own.then()
         except (StepError, RuntimeFailure) as failure:
             await turn.come(work)
             await turn.told()

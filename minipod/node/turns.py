@@ -25,22 +25,18 @@ class Way:
     """A container on its way from being asked for to running, as the one after it sees it."""
 
     def __init__(self, then: Callable[[], None] = lambda: None) -> None:
-        self._then = then  # to be called when it is let go
+        self.then = then  # to be called when it has been asked for
         self._passed = asyncio.get_running_loop().create_future()
         self.whole: asyncio.Future[bool] = self._passed  # its start with all that belongs to it
 
     def begin(self, starting: Coroutine[None, None, bool], name: str) -> "asyncio.Task[bool]":
         """Have it started."""
         self.whole = task = asyncio.create_task(starting, name=name)
-        task.add_done_callback(self._pass)
+        task.add_done_callback(self.let_go)
         return task
 
-    def let_go(self) -> None:
-        """It goes on to its program, once it has been told."""
-        self._pass()
-        self._then()
-
-    def _pass(self, _whole: object = None) -> None:
+    def let_go(self, _whole: object = None) -> None:
+        """It goes on to its program, or never will. Repeatable."""
         if not self._passed.done():
             self._passed.set_result(True)
 

@@ -43,6 +43,24 @@ def test_nothing_comes_after_a_sidecar_or_a_second_attempt():
     assert compute_ahead(pod, ObservedPod(), []) == ()
 
 
+def test_it_is_asked_for_while_the_sandbox_is_made_and_given_up_with_it(play):
+    async def scene(world: World) -> None:
+        reached, go = world.runtime.gate("run_sandbox")
+        pod = make_pod("web", container(), initContainers=[container("one")])
+        await world.api.client().create("pods", "default", pod)
+        await world.settle()
+        await reached.wait()
+        await world.settle()
+        assert world.runtime.prepared == ["one", "app"]
+        world.runtime.fail_next["run_sandbox"] = RuntimeFailure("SandboxFailed", "no room")
+        go.set()
+        await world.settle()
+        assert len(world.runtime.abandoned) == 2
+        assert not [name for name, _ in world.runtime.calls if name == "start_container"]
+
+    play(scene)
+
+
 def test_it_is_ready_while_the_init_container_runs_and_starts_in_its_turn(play):
     async def scene(world: World) -> None:
         await world.create(make_pod("web", initContainers=[ONE]))
