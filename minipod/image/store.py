@@ -334,6 +334,11 @@ class ImageStore:
             if not path.name.startswith("file-"):  # of another process that holds only `lock`
                 remove_tree(path)
 
+    def clear_leftovers(self) -> None:
+        """Remove what a killed process has left of an index or a lease."""
+        with self._changing():
+            pass
+
     # -- inside ----------------------------------------------------------------------------------
 
     def _ensure_layout(self) -> None:

@@ -32,6 +32,9 @@ class Images(Protocol):
     def leases(self) -> dict[str, str]:
         """Return owner -> manifest digest."""
 
+    def clear_leftovers(self) -> None:
+        """Remove what a killed daemon has left half-written."""
+
 
 def lease_owner(uid: str, container: str) -> str:
     """Return the name under which a container of a Pod holds its image."""

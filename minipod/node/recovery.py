@@ -56,6 +56,7 @@ async def remove_leftovers(parts: Parts, known: Iterable[str]) -> None:
     for owner in parts.images.leases():
         if owner.partition(".")[0] not in alive:
             parts.images.release(owner)
+    parts.images.clear_leftovers()
     if parts.config.layout.pod_logs.exists():
         for entry in parts.config.layout.pod_logs.iterdir():
             if entry.name.rpartition("_")[2] not in alive:

@@ -174,6 +174,13 @@ def test_a_lease_does_not_wait_for_a_writer(store: ImageStore) -> None:
     assert "pod" in store.leases()
 
 
+def test_what_a_killed_process_left_of_a_lease_is_cleared(store: ImageStore) -> None:
+    left = store.scratch / "file-0123"
+    left.write_text("sha")
+    store.clear_leftovers()
+    assert not left.exists()
+
+
 def test_a_lease_that_a_power_cut_emptied_is_none(store: ImageStore) -> None:
     publish(store, "nginx")
     store.lease(store.require("nginx"), "pod")

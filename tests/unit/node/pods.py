@@ -65,6 +65,9 @@ class FakeImages:
     def leases(self) -> dict[str, str]:
         return dict(self.held)
 
+    def clear_leftovers(self) -> None:
+        pass
+
 
 class FakePuller:
     """Registries that have what `remote` has."""
