@@ -37,6 +37,7 @@ MANIFEST_TYPES = (
 )
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _NUMBER = re.compile("[0-9]{1,9}")
+_PYTHONS = re.compile(r"^\[[^]]*\] | \(_ssl\.c:\d+\)$")  # around what OpenSSL says
 _TOKEN_LIMIT = 1 << 20
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 
@@ -361,7 +362,13 @@ def _words(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return f'no address is known for "{error.host}"; is there a network?'
     if isinstance(error, aiohttp.ClientConnectorError):
-        # what asyncio says has the address once more, as Python writes it
-        why = os.strerror(error.errno).lower() if error.errno else error.strerror or error
-        return f'cannot connect to "{error.host}:{error.port}": {why}'
+        return f'cannot connect to "{error.host}:{error.port}": {_why(error)}'
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _why(error: aiohttp.ClientConnectorError) -> str:
+    """Return why a connection was not made: in the kernel's words, or in TLS's."""
+    if isinstance(error, aiohttp.ClientSSLError):  # its number is none of the kernel's
+        return _PYTHONS.sub("", error.strerror or str(error))
+    # what asyncio says has the address once more, as Python writes it
+    return os.strerror(error.errno).lower() if error.errno else error.strerror or str(error)
