@@ -4,7 +4,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from minipod.cli.errors import CliError
+from minipod.cli.errors import CliError, ServerError
 from minipod.cli.resources import NODES
 from minipod.cli.terminal import progress
 from minipod.cli.waiting import Deadline, TimedOut, condition, wait_for
@@ -107,11 +107,17 @@ def settle(api: "Api", target: "Target", deadline: Deadline, pod: Object) -> Obj
 
 
 def _node_waits(api: "Api", pod: Object) -> str:
-    """Return what a Pod waits for as its node knows it; "" for nothing, or without a node."""
+    """Return what a Pod waits for as its node knows it; "" for nothing, without a node, or where we may not ask it."""
     node = (pod.get("spec") or {}).get("nodeName")
     if not node or (pod.get("status") or {}).get("phase") in FINISHED:
         return ""
-    for each in api.get_path(f"{NODES.path('', node, 'proxy')}/pods").get("items") or ():
+    try:
+        found = api.get_path(f"{NODES.path('', node, 'proxy')}/pods")
+    except ServerError as refused:
+        if refused.code != 403:
+            raise
+        return ""
+    for each in found.get("items") or ():
         if each["metadata"]["uid"] == pod["metadata"]["uid"]:
             return compute_waiting(each)
     return f'node "{node}" does not know it yet'

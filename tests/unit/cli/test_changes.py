@@ -271,6 +271,20 @@ def test_until_ready_asks_the_node_of_a_pod_that_was_ready_before(
     assert (ended.code, ended.out.splitlines()[-1:]) == (0, ["pod/nginx ready"])
 
 
+def test_until_ready_believes_the_status_where_the_node_may_not_be_asked(
+    server: FakeApiServer, minipod: Minipod, manifest: str
+) -> None:
+    minipod("create", "-f", manifest, "--save-config")
+    made = server.objects["pods", "default", "nginx"]
+    server.put(
+        "pods", {**made, "spec": {**made["spec"], "nodeName": "n"}, "status": pod()["status"]}
+    )
+    refusal = {"kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403}
+    server.answers["/api/v1/nodes/n/proxy/pods"] = (403, json.dumps(refusal).encode())
+    ended = minipod("apply", "-f", manifest, "--until-ready")
+    assert (ended.code, ended.out.splitlines()[-1:]) == (0, ["pod/nginx ready"])
+
+
 def test_until_ready_times_out_with_the_reason(
     server: FakeApiServer, minipod: Minipod, manifest: str
 ) -> None:
