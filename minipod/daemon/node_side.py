@@ -88,8 +88,8 @@ async def make_kubelet(
     from minipod.network import bridge
     from minipod.node.config import NetworkPlace, NodeConfig
     from minipod.node.kubelet import Kubelet
-    from minipod.node.node_object import parse_reserved, parse_throttling_factor
-    from minipod.node.pressure import DEFAULT_THRESHOLDS, parse_thresholds
+    from minipod.node.node_object import check_reserved, parse_reserved, parse_throttling_factor
+    from minipod.node.pressure import DEFAULT_THRESHOLDS, most_processes, parse_thresholds
     from minipod.node.pulling import ProcessPuller
 
     config = NodeConfig(
@@ -112,6 +112,7 @@ async def make_kubelet(
         pod_pids_limit=options.pod_max_pids,
         memory_throttling_factor=parse_throttling_factor(options.memory_throttling_factor),
     )
+    check_reserved(config, most_processes())
     if not capabilities.bounding() & capabilities.mask(["SYS_RESOURCE"]):
         logger.warning(
             "CAP_SYS_RESOURCE is missing, without which no oom_score_adj can be lowered: "

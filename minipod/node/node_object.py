@@ -143,12 +143,25 @@ def parse_reserved(text: str) -> dict[str, str]:
     found = {}
     for each in filter(None, text.split(",")):
         name, _, amount = each.partition("=")
-        if name not in RESERVABLE or not is_quantity(amount):
+        if name not in RESERVABLE or not is_quantity(amount) or parse(amount) < 0:
             raise ValueError(
                 f'--system-reserved "{each}" is not NAME=QUANTITY with a NAME of {[*RESERVABLE]}'
             )
         found[name] = amount
     return found
+
+
+def check_reserved(config: NodeConfig, pids: int) -> None:
+    """Raise ValueError where more is reserved than this host has, of `pids` processes (0: nobody knows).
+
+    The kubelet does not start then either (validateNodeAllocatable): nothing would be left for Pods to run in.
+    """
+    capacity = {**compute_capacity(config), **({"pid": str(pids)} if pids else {})}
+    for name, amount in config.reserved.items():
+        if name in capacity and parse(amount) > parse(capacity[name]):
+            raise ValueError(
+                f'--system-reserved "{name}={amount}" is more than the {capacity[name]} that this host has'
+            )
 
 
 def compute_capacity(config: NodeConfig) -> Object:

@@ -8,7 +8,9 @@ import pytest
 
 from minipod.api.quantity import parse
 from minipod.node import node_object
+from minipod.node.config import NodeConfig
 from minipod.node.node_object import (
+    check_reserved,
     compute_allocatable,
     compute_capacity,
     compute_pods_limits,
@@ -73,10 +75,22 @@ def test_without_reservation_all_is_allocatable(tmp_path: Path) -> None:
     assert compute_allocatable(config) == compute_capacity(config)
 
 
-@pytest.mark.parametrize("text", ["cpu", "cpu=much", "pods=3"])
+@pytest.mark.parametrize("text", ["cpu", "cpu=much", "pods=3", "memory=-1Gi"])
 def test_a_reservation_that_makes_no_sense_is_refused_by_name(text: str) -> None:
     with pytest.raises(ValueError, match=f'--system-reserved "{text}"'):
         parse_reserved(text)
+
+
+@pytest.mark.parametrize("text", ["memory=5Gi", "cpu=9999", "pid=4001", "ephemeral-storage=1Ei"])
+def test_more_than_there_is_is_not_reserved(tmp_path: Path, text: str) -> None:
+    def config(reserved: str) -> NodeConfig:
+        given = {"reserved": parse_reserved(reserved), "memory_bytes": 4 << 30}
+        return dataclasses.replace(make_config(tmp_path), **given)
+
+    check_reserved(config("memory=4Gi,pid=4000"), 4000)
+    check_reserved(config("pid=9"), 0)  # nobody knows of how many
+    with pytest.raises(ValueError, match=f'--system-reserved "{text}" is more than the [0-9]'):
+        check_reserved(config(text), 4000)
 
 
 def test_containers_are_slowed_down_only_where_that_is_asked_for(tmp_path: Path) -> None:
