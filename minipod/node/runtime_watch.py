@@ -52,11 +52,11 @@ class RuntimeWatch:
             await self._runtime.ping()
             if self._silent:
                 await self._tell_back()
+                self._silent = False
         except RuntimeFailure:
             pass  # it is gone: when it is back, the node is told
         finally:
             late.cancel()
-        self._silent = False
         self.start()
 
     def _give_up(self) -> None:

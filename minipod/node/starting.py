@@ -178,6 +178,7 @@ class Starter:
         doubtful = self._parts.memory(uid_of(pod)).unfurnished or turn.slow
         if image is None or doubtful or preparer.needs_volumes(pod, container):
             await turn.come(work)  # the shim shall hold none for long, or in vain
+            await turn.told()  # a pull is told of behind it
             image = image or await self._pull(work, pod, start)
             if image is None:
                 return False

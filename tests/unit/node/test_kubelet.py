@@ -363,10 +363,13 @@ def test_all_pods_together_are_held_to_what_the_host_does_not_keep(play):
     play(scene)
 
 
+def is_ready(node: Object) -> str:
+    return next(c["status"] for c in node["status"]["conditions"] if c["type"] == "Ready")
+
+
 def test_a_shim_that_does_not_answer_makes_the_node_not_ready_until_it_does(play):
     def ready(world: World) -> str:
-        node = world.api.objects["nodes", "", "node1"]
-        return next(c["status"] for c in node["status"]["conditions"] if c["type"] == "Ready")
+        return is_ready(world.api.objects["nodes", "", "node1"])
 
     async def scene(world: World) -> None:
         await world.create(make_pod())
@@ -393,6 +396,23 @@ def test_a_shim_that_does_not_answer_makes_the_node_not_ready_until_it_does(play
     play(scene)
 
 
+def test_a_shim_that_answers_again_but_cannot_be_listed_is_asked_once_more(play):
+    async def scene(world: World) -> None:
+        _, go = world.runtime.gate("ping")
+        world.clock.advance(PERIOD)
+        await world.settle()
+        await world.pass_time(PATIENCE)
+        node = world.api.objects["nodes", "", "node1"]
+        assert is_ready(node) == "False"
+        world.runtime.fail_next["state"] = RuntimeFailure("InternalError", "not now")
+        go.set()
+        await world.settle()
+        await world.pass_time(PERIOD)
+        assert is_ready(world.api.objects["nodes", "", "node1"]) == "True"
+
+    play(scene)
+
+
 def test_containers_are_let_go_one_after_the_other_and_told_of_in_this_order(play):
     async def scene(world: World) -> None:
         reached, go = world.runtime.gate("start_container")
@@ -412,6 +432,24 @@ def test_containers_are_let_go_one_after_the_other_and_told_of_in_this_order(pla
         about = [each["involvedObject"] for each in world.api.all("events")]
         told = [each["fieldPath"] for each in about if each["kind"] == "Pod"]
         assert told == ["spec.containers{one}"] * 3 + ["spec.containers{two}"] * 3
+
+    play(scene)
+
+
+def test_a_pull_is_told_of_when_the_container_before_has_been_told_of(play):
+    async def scene(world: World) -> None:
+        world.puller.remote["far"] = make_image("far")
+        reached, go = world.runtime.gate("start_container")
+        two = make_pod("web", container("one"), container("two", image="far"))
+        await world.api.client().create("pods", "default", two)
+        await reached.wait()
+        await world.settle()
+        assert world.puller.asked == []
+        go.set()
+        await world.settle()
+        await world.events_written()
+        one, other = ["Pulled", "Created", "Started"], ["Pulling", "Pulled", "Created", "Started"]
+        assert world.reasons() == [*one, *other]
 
     play(scene)
 
