@@ -85,7 +85,9 @@ class PressureEviction:
         }
         order = rank([each.pod for each in candidates], resource, uses)
         work = next((found for each in order if (found := self._workers.get(uid_of(each)))), None)
-        if work is None or work.stopping:
+        if work is not None and work.stopping:
+            return  # it has begun to go by itself
+        if work is None:
             if self._unable != resource:  # said once, not every ten seconds
                 logger.warning("the node is short of %s, and no Pod can be evicted", resource)
             self._unable = resource

@@ -3,6 +3,7 @@
 (pkg/kubelet/eviction/helpers.go: rankMemoryPressure, rankDiskPressureFunc, rankPIDPressure, evictionMessage.)
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -65,10 +66,10 @@ def rank(pods: Sequence[Object], resource: str, uses: Mapping[str, Use]) -> list
 
     def order(pod: Object) -> tuple[bool, bool, int, int]:
         priority, use = int(pod["spec"].get("priority") or 0), uses.get(uid_of(pod))
+        if resource == PIDS:  # nobody asks for some
+            return False, False, priority, -use.whole if use else -sys.maxsize
         if use is None:
             return False, False, priority, 0
-        if resource == PIDS:  # nobody asks for some
-            return True, False, priority, -use.whole
         excess = use.whole - int(compute_granted(pod).get(resource, 0))
         return True, excess <= 0, priority, -excess
 

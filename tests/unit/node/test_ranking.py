@@ -52,6 +52,13 @@ def test_processes_are_counted_after_importance_alone() -> None:
     assert order("pids", (few, 2), (vital, 900), (many, 70)) == ["many", "few", "vital"]
 
 
+def test_importance_comes_before_processes_that_cannot_be_counted() -> None:
+    known, unknown = asking("known"), asking("unknown")
+    vital = asking("vital", priority=1)
+    ranked = order("pids", (vital, None), (known, 70), (unknown, None))
+    assert ranked == ["unknown", "known", "vital"]
+
+
 @pytest.mark.parametrize(
     ("priority", "may"), [(None, True), (1_999_999_999, True), (2 * 10**9, False)]
 )
