@@ -137,7 +137,10 @@ class Runtime(Protocol):
         """Run a command in a running container to its end. RuntimeFailure when it cannot be executed."""
 
     async def attach(self, container_id: str) -> Streams:
-        """Join the streams of a running container: output from now on, input if it has `stdin`."""
+        """Join the streams of a running container: output from now on, input if it has `stdin`.
+
+        The first client of one that takes input once (`stdin_once`) gets what was said before, too.
+        """
 
     async def dial(self, sandbox_id: str, port: int) -> socket.socket:
         """Connect to a port on the sandbox's loopback. Raises ConnectionError, with the reason of both families."""

@@ -261,7 +261,10 @@ class ShimRuntime:
         return path, shim_steps(steps)
 
     async def attach(self, container_id: str) -> DescriptorStreams:
-        """Join the streams of a running container: output from now on, input if it has `stdin`."""
+        """Join the streams of a running container: output from now on, input if it has `stdin`.
+
+        The first client of one that takes input once (`stdin_once`) gets what was said before, too.
+        """
         return await self._streams(self._link.begin("attach", id=container_id), attach=True)
 
     async def dial(self, sandbox_id: str, port: int) -> socket.socket:
