@@ -37,7 +37,7 @@ def _diff_object(definition: str, original: Object, modified: Object, current: O
     for name, wanted in modified.items():
         before = original.get(name)
         if wanted is None:
-            if name in current:
+            if current.get(name) is not None:
                 patch[name] = None
         elif name not in current:
             patch[name] = deepcopy(wanted)

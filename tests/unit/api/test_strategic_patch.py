@@ -263,6 +263,16 @@ def test_apply_changes_what_the_user_changed_and_nothing_else():
     assert after["spec"]["containers"][0]["tty"] is True
 
 
+def test_a_null_that_is_there_already_is_no_change():
+    condition = {"type": "Ready", "status": "True", "lastProbeTime": None}
+    told = {"metadata": {"name": "p"}, "status": {"conditions": [condition]}}
+    assert patch.three_way("v1", "Pod", told, told, told) == {}
+    assert patch.three_way("v1", "Pod", None, told, told) == {}
+    timed = {**told, "status": {"conditions": [{**condition, "lastProbeTime": "then"}]}}
+    [change] = patch.three_way("v1", "Pod", None, told, timed)["status"]["conditions"]
+    assert change == {"type": "Ready", "lastProbeTime": None}
+
+
 def test_a_volume_that_changes_its_kind_loses_the_old_one():
     original = {"spec": {"volumes": [{"name": "v", "emptyDir": {}}]}}
     modified = {"spec": {"volumes": [{"name": "v", "hostPath": {"path": "/a"}}]}}
