@@ -158,6 +158,8 @@ class _Walk:
             self.value(kind_of["of"], value, path)
 
     def _struct(self, definition: str, value: Any, path: str) -> None:
+        if _compiled(definition)(value):
+            return
         found = definitions()[definition]
         if "scalar" in found:
             self.value(found["scalar"], value, path)
@@ -195,6 +197,8 @@ def _kept(kind_of: Any, value: Any) -> Any:
         return _kept(kind_of["of"], value)
     if not kind_of.startswith("#"):
         return scalars.normalized(kind_of, value)
+    if _compiled(kind_of[1:])(value):
+        return value
     found = definitions()[kind_of[1:]]
     if "scalar" in found:
         return _kept(found["scalar"], value)

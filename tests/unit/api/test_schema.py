@@ -86,6 +86,13 @@ def test_null_is_the_same_as_nothing():
     assert "volumes" not in kept["spec"]
 
 
+def test_what_is_in_order_beside_a_null_is_shared():
+    typed = {**pod(), "status": {"conditions": [{"type": "Ready", "lastProbeTime": None}]}}
+    kept = schema.normalize(POD.schema_name, typed)
+    assert kept["status"] == {"conditions": [{"type": "Ready"}]}
+    assert kept["spec"] is typed["spec"]
+
+
 def test_normalizing_drops_unknown_fields_and_writes_quantities_as_text():
     typed = pod(
         containers=[
