@@ -43,6 +43,7 @@ FIELDS = {
     "io.k8s.api.events.v1.EventSeries": "lastObservedTime",
     "io.k8s.api.flowcontrol.v1.FlowSchemaCondition": _CONDITION,
     "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationCondition": _CONDITION,
+    "io.k8s.api.flowcontrol.v1.ResourcePolicyRule": "namespaces",
     "io.k8s.api.rbac.v1.ClusterRole": "rules",
     "io.k8s.api.rbac.v1.Role": "rules",
     "io.k8s.api.storage.v1.CSINodeDriver": "topologyKeys",

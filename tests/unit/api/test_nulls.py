@@ -22,6 +22,11 @@ CONDITION = {"type": "Ready", "status": "True"}
         ("limitranges", {"spec": {}}, {"spec": {"limits": None}}),
         ("configmaps", {}, {}),
         (
+            "flowschemas.flowcontrol.apiserver.k8s.io",
+            {"spec": {"rules": [{"resourceRules": [{"clusterScope": True}]}]}},
+            {"spec": {"rules": [{"resourceRules": [{"clusterScope": True, "namespaces": None}]}]}},
+        ),
+        (
             "horizontalpodautoscalers.autoscaling",
             {"spec": {}},
             {"spec": {}, "status": {"currentMetrics": None, "desiredReplicas": 0}},
