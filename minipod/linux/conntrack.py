@@ -29,13 +29,12 @@ def forget_flows(address: str, protocol: int = socket.IPPROTO_UDP) -> int:
 
     Reads the whole table (a few ms per thousand connections): call it where such connections can be.
     """
-    wanted = IPv4Address(address).packed
-    forgotten = 0
+    wanted = IPv4Address(address).packed, protocol
     with open_socket() as reader, open_socket() as writer:
-        for flow in dump(reader, CT_GET, socket.AF_INET, "conntrack"):
-            if _answered_from(flow) == (wanted, protocol):
-                forgotten += _delete(writer, flow)
-    return forgotten
+        flows = dump(
+            reader, CT_GET, socket.AF_INET, "conntrack", lambda flow: _answered_from(flow) == wanted
+        )
+        return sum(_delete(writer, flow) for flow in flows)
 
 
 def _delete(writer: socket.socket, flow: dict[int, bytes]) -> bool:

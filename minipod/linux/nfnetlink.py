@@ -4,7 +4,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 NETLINK_NETFILTER = 12
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP_INTR, NLM_F_DUMP = 0x1, 0x4, 0x10, 0x300
@@ -65,17 +65,25 @@ def answers(reader: socket.socket) -> Iterator[tuple[int, int]]:
                 yield sequence, _errno(body)
 
 
-def dump(reader: socket.socket, kind: int, family: int, culprit: str) -> list[dict[int, bytes]]:
-    """Return the attributes of everything of one kind, each with its family as number -1. OSError."""
+def dump(
+    reader: socket.socket,
+    kind: int,
+    family: int,
+    culprit: str,
+    wanted: Callable[[dict[int, bytes]], bool] = lambda _: True,
+) -> list[dict[int, bytes]]:
+    """Return the attributes of everything wanted of one kind, each with its family as number -1. OSError."""
     for _ in range(DUMPS):
         reader.send(message(kind, NLM_F_DUMP, family))
-        found, whole = _read_dump(reader, culprit)
+        found, whole = _read_dump(reader, culprit, wanted)
         if whole:
             return found
     raise OSError(errno.EBUSY, "what is there changes faster than it can be read", culprit)
 
 
-def _read_dump(reader: socket.socket, culprit: str) -> tuple[list[dict[int, bytes]], bool]:
+def _read_dump(
+    reader: socket.socket, culprit: str, wanted: Callable[[dict[int, bytes]], bool]
+) -> tuple[list[dict[int, bytes]], bool]:
     found: list[dict[int, bytes]] = []
     whole = True
     while True:
@@ -86,7 +94,9 @@ def _read_dump(reader: socket.socket, culprit: str) -> tuple[list[dict[int, byte
             if kind == NLMSG_ERROR:
                 number = _errno(body)
                 raise OSError(number, os.strerror(number), culprit)
-            found.append(attributes(body[_GENERAL.size :]) | {-1: body[:1]})
+            each = attributes(body[_GENERAL.size :]) | {-1: body[:1]}
+            if wanted(each):  # of what may be hundreds of thousands
+                found.append(each)
 
 
 def _errno(body: bytes) -> int:
