@@ -30,4 +30,7 @@ types=$!
 "$bin/pytest" -q -n "$(nproc)" tests/unit
 wait $types
 say "tests: kernel, e2e, one after another: each leaves the host as it was"
+"$bin/python" -m tests.e2e.client_environments & # for tests that come later, which say what it could not do
+clients=$!
+trap 'kill $clients 2>/dev/null || :' EXIT
 "$bin/pytest" -q --durations=15 tests/kernel tests/e2e

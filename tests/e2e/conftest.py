@@ -56,7 +56,8 @@ def make_instance(busybox_archive: Path) -> Iterator[Callable[..., Instance]]:
 
     yield make
     for instance in made:
-        instance.run("down", "--pods", check=False)
+        if instance.may_run():
+            instance.run("down", "--pods", check=False)
         instance.remove()
 
 

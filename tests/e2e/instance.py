@@ -80,6 +80,10 @@ class Instance:
         """Stop the daemon; with `pods`, the Pods, the shim and the network too."""
         self.run("down", *(["--pods"] if pods else []), timeout=90)
 
+    def may_run(self) -> bool:
+        """Whether a daemon or a shim has left its socket, and may be behind it."""
+        return self.layout.api_socket.exists() or self.layout.shim_socket.exists()
+
     def daemon_pid(self) -> int:
         """Return the daemon's process id, as the kernel has it behind the API socket."""
         return _peer_pid(self.layout.api_socket)

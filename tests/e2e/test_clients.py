@@ -3,19 +3,17 @@
 import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from minipod.linux.process import CLONE_NEWNET, setns
-from tests.e2e.instance import REPOSITORY, Instance
+from tests.e2e.client_environments import Run, install_node, install_python
+from tests.e2e.instance import Instance
 from tests.e2e.kubectl import kubeconfig
 from tests.e2e.streaming import streams_pod
 
 HERE = Path(__file__).parent / "clients"
-CACHE = REPOSITORY / ".venv" / "clients"
 PYTHON_CLIENTS = {
     "official.py": ("objects", "commands", "ports"),
     "kr8s_client.py": ("objects", "streams", "ports"),
@@ -26,15 +24,13 @@ PYTHON_CLIENTS = {
     "helm_client.py": ("releases",),
 }
 NODE_STEPS = ("objects", "exec", "ports", "logs")
-Install = Callable[..., None]
 
 
 @pytest.fixture(scope="module")
-def install(outer_namespace: int) -> Install:
+def install(outer_namespace: int) -> Run:
     """Run an installer on the host's network; where that fails, say why the test is skipped."""
 
     def run(*command: str, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
         done = subprocess.run(
             command,
             cwd=directory,
@@ -50,36 +46,18 @@ def install(outer_namespace: int) -> Install:
     return run
 
 
-def is_current(stamp: Path, wanted: str) -> bool:
-    return stamp.exists() and stamp.read_text() == wanted
-
-
 @pytest.fixture(scope="module")
-def python(install: Install) -> Path:
+def python(install: Run) -> Path:
     """The interpreter of an environment that has the Python clients."""
-    requirements = HERE / "requirements.txt"
-    place, stamp = CACHE / "python", CACHE / "python" / "installed"
-    if not is_current(stamp, requirements.read_text()):
-        install(sys.executable, "-m", "venv", str(place), directory=CACHE)
-        pip = [str(place / "bin/pip"), "install", "--quiet", "--disable-pip-version-check"]
-        install(*pip, "-r", str(requirements), directory=CACHE)
-        stamp.write_text(requirements.read_text())
-    return place / "bin/python"
+    return install_python(install)
 
 
 @pytest.fixture(scope="module")
-def node(install: Install) -> Path:
+def node(install: Run) -> Path:
     """A directory whose node_modules has the JavaScript client."""
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
+    if shutil.which("npm") is None or shutil.which("node") is None:
         pytest.skip("needs node and npm; on Debian: apt install nodejs npm")
-    wanted = (HERE / "package.json").read_text()
-    place, stamp = CACHE / "node", CACHE / "node" / "installed"
-    place.mkdir(parents=True, exist_ok=True)
-    if not is_current(stamp, wanted):
-        (place / "package.json").write_text(wanted)
-        install(npm, "install", "--silent", "--no-audit", "--no-fund", directory=place)
-        stamp.write_text(wanted)
+    place = install_node(install)
     shutil.copy(HERE / "node_client.mjs", place)
     return place
 
