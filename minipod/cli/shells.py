@@ -12,7 +12,7 @@ from click.shell_completion import (
     add_completion_class,
 )
 
-_NO_SPACE = "    [[ ${COMPREPLY[0]} == *= ]] && compopt -o nospace\n"  # a value is to follow
+_NO_SPACE = "    [[ ${COMPREPLY[0]-} == *= ]] && compopt -o nospace\n"  # a value is to follow
 
 
 class _Bash(BashComplete):

@@ -325,9 +325,10 @@ def test_bash_itself_completes_a_value(minipod: Minipod, tmp_path: Path) -> None
     (tmp_path / "script").write_text(minipod("completion", "bash").out)
     fill = 'COMP_WORDS=(minipod get -o "$1") COMP_CWORD=3; _minipod_completion minipod'
     code = f"compopt() {{ echo $@; }}; . {tmp_path}/script; {fill}; echo ${{COMPREPLY[@]}}"
-    for typed, told in (("y", "yaml\n"), ("js", "json jsonpath=\n"), ("cu", "-o nospace\n")):
+    told_of = {"y": "yaml\n", "js": "json jsonpath=\n", "cu": "-o nospace\n", "nothing": "\n"}
+    for typed, told in told_of.items():
         ended = subprocess.run(
-            ["bash", "-c", code, "bash", typed],
+            ["bash", "-u", "-c", code, "bash", typed],
             capture_output=True,
             text=True,
             check=True,
