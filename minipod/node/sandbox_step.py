@@ -106,8 +106,7 @@ class SandboxStep:
         except Exception as error:
             raise StepError(
                 "FailedCreatePodSandBox",
-                f"Failed to create pod sandbox: no address for the pod: {error}; "
-                "delete Pods that are not needed, or choose a wider --pod-cidr",
+                f"Failed to create pod sandbox: no address for the pod: {error}",
             ) from error
         fault.point("node.address.allocated")
         return str(address)
