@@ -71,7 +71,7 @@ def run_script(world: World, spec: ContainerSpec) -> tuple[int, int]:
             stdout=output,
             stderr=subprocess.STDOUT,
             check=False,
-            timeout=10,
+            timeout=60,
         )
     told = [line.split() for line in said.read_text().splitlines() if " is process " in line]
     assert [words[0] for words in told] == ["pause", "container"], said.read_text()
