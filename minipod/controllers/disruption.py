@@ -153,7 +153,8 @@ class DisruptionController:
             name = pod["metadata"]["name"]
             if name not in before or "deletionTimestamp" in pod["metadata"]:
                 continue
-            left = parse_time(before[name]) + DELETION_TIMEOUT - self._clock.now()
+            since = before[name]  # null, where somebody wrote that: long ago
+            left = parse_time(since) + DELETION_TIMEOUT - self._clock.now() if since else 0.0
             if left > 0:
                 found[name] = before[name]
                 self._loop.look_later(*key_of(budget), left)

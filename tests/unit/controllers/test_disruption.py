@@ -161,6 +161,22 @@ def test_what_cannot_be_counted_is_told_and_lets_nobody_go(
     play(steps)
 
 
+def test_a_pod_that_was_let_go_nobody_says_when_counts() -> None:
+    async def steps(scene: Scene) -> None:
+        await scene.pod("one")
+        await scene.budget(minAvailable=0)
+        status = {**scene.status(), "disruptedPods": {"one": None}}
+        budget = await scene.client.get(BUDGETS, "default", "b")
+        await scene.client.update(
+            BUDGETS, "default", {**budget, "status": status}, subresource="status"
+        )
+        await scene.settle()
+        assert scene.numbers() == (1, 1, 0, 1)
+        assert "disruptedPods" not in scene.status()
+
+    play(steps)
+
+
 def test_a_pod_that_was_let_go_and_stays_counts_again() -> None:
     async def steps(scene: Scene) -> None:
         await scene.pod("one")
