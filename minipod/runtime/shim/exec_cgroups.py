@@ -37,7 +37,7 @@ def start(
             on_started(path, result, pipes)
 
     try:
-        pipes = open_pipes()
+        pipes = _opened(open_pipes)
         Launch(
             core,
             steps,
@@ -49,6 +49,14 @@ def start(
         )
     except LaunchFailure as failure:
         done(failure)
+
+
+def _opened(open_pipes: Callable[[], Pipes]) -> Pipes:
+    """Return the pipes; LaunchFailure when this process has no descriptors left."""
+    try:
+        return open_pipes()
+    except OSError as error:
+        raise LaunchFailure("ExecError", f"no pipe: {explain(error)}") from None
 
 
 def make(core: Core, path: str) -> None:

@@ -1,6 +1,7 @@
 """Commands run to their end in a container: one answer each, whatever they print, leave behind or outlast."""
 
 import asyncio
+import resource
 import time
 from pathlib import Path
 
@@ -33,6 +34,26 @@ async def test_code_and_both_streams_in_their_order(shim: ShimWorld) -> None:
     assert (await command(shim, container, "kill -9 $$")).exit_code == 137
     await wait_until(lambda: shim.descriptors() == before)
     assert inhabitants(shim, container) == [container.pid]
+
+
+@asynchronous
+async def test_an_exec_without_a_descriptor_left_says_so_and_leaves_nothing(
+    shim: ShimWorld,
+) -> None:
+    container = await sleeper(shim)
+    assert (await shim.exec(container.id, "true"))[0] == 0
+    own = Path(f"{shim.cgroups.unified}/{shim.pods}/sandbox/{container.id}")
+    before = sorted(own.glob("*/"))
+    taken = max(int(each.name) for each in Path(f"/proc/{shim.pid}/fd").iterdir())
+    ours = resource.prlimit(shim.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(shim.pid, resource.RLIMIT_NOFILE, (taken + 1, ours[1]))
+    try:
+        with pytest.raises(RuntimeFailure, match=r"^no pipe: .*oo many open files"):
+            await shim.exec(container.id, "true")
+    finally:
+        resource.prlimit(shim.pid, resource.RLIMIT_NOFILE, ours)
+    assert sorted(own.glob("*/")) == before
+    assert (await shim.exec(container.id, "true"))[0] == 0
 
 
 @asynchronous
