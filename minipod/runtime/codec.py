@@ -12,6 +12,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
+import minipod.runtime.child_operations  # noqa: F401 - a shim must know these, too, by their names
 from minipod.runtime.operations import Operation, Step, TracedStep, Where, kinds
 
 Json = dict[str, object]

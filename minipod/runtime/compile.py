@@ -19,22 +19,11 @@ from minipod.linux.process import (
     namespace_flags,
 )
 from minipod.runtime.assembly import Assembler, Cell, Part, Program, TooLargeError
-from minipod.runtime.compile_mounts import MOUNTS
-from minipod.runtime.compile_program import PROGRAMS
-from minipod.runtime.compiling import (
-    ALL_DESCRIPTORS,
-    STREAMS,
-    Compiling,
-    Facts,
-    spawns,
-    target_input,
-)
-from minipod.runtime.operations import (
+from minipod.runtime.child_operations import (
     AwaitTurn,
     BindMount,
     ChangeDirectory,
     Clone,
-    EnterCgroup,
     ExecPause,
     JoinNamespaces,
     LimitCapabilities,
@@ -47,17 +36,26 @@ from minipod.runtime.operations import (
     MountFilesystem,
     NewSession,
     OpenMountTree,
-    Operation,
     PivotRoot,
     RemountReadOnly,
     SetHostname,
     SetOomScoreAdj,
     SetPropagation,
     SetUser,
-    Step,
     Unshare,
     WriteSysctl,
 )
+from minipod.runtime.compile_mounts import MOUNTS
+from minipod.runtime.compile_program import PROGRAMS
+from minipod.runtime.compiling import (
+    ALL_DESCRIPTORS,
+    STREAMS,
+    Compiling,
+    Facts,
+    spawns,
+    target_input,
+)
+from minipod.runtime.operations import EnterCgroup, Operation, Step
 
 
 def compile_steps(

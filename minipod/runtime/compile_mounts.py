@@ -31,8 +31,7 @@ from minipod.linux.mount import (
 )
 from minipod.linux.process import CLONE_NEWNS
 from minipod.runtime.assembly import Cell, Label
-from minipod.runtime.compiling import ANY_ERROR, BENEATH, FORMAT, PATH, Compiling, target_input
-from minipod.runtime.operations import (
+from minipod.runtime.child_operations import (
     BindMount,
     MakeDevices,
     MakeMountPoints,
@@ -46,6 +45,7 @@ from minipod.runtime.operations import (
     RemountReadOnly,
     SetPropagation,
 )
+from minipod.runtime.compiling import ANY_ERROR, BENEATH, FORMAT, PATH, Compiling, target_input
 from minipod.runtime.overlay import OPTIONS_LIMIT, escape, lower_directories
 
 _FLAGS = {

@@ -29,16 +29,7 @@ from minipod.linux.process import (
     signal_mask,
 )
 from minipod.runtime.assembly import Cell, Label, Note
-from minipod.runtime.compiling import (
-    ALL_DESCRIPTORS,
-    FORMAT,
-    IN_ROOT,
-    LOOKUP,
-    MSG_NOSIGNAL,
-    TERMINAL,
-    Compiling,
-)
-from minipod.runtime.operations import (
+from minipod.runtime.child_operations import (
     ChangeDirectory,
     Exec,
     ExecPause,
@@ -48,6 +39,15 @@ from minipod.runtime.operations import (
     SetCapabilities,
     SetNoNewPrivileges,
     SetUser,
+)
+from minipod.runtime.compiling import (
+    ALL_DESCRIPTORS,
+    FORMAT,
+    IN_ROOT,
+    LOOKUP,
+    MSG_NOSIGNAL,
+    TERMINAL,
+    Compiling,
 )
 
 CHANNEL = 3  # of a spawned program's process: all it has beside its streams

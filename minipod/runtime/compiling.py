@@ -24,8 +24,9 @@ from minipod.linux.process import (
     namespace_flags,
 )
 from minipod.runtime.assembly import FAILED, Assembler, Cell, Label, Note, Part
+from minipod.runtime.child_operations import Clone, Exec, ExecPause
 from minipod.runtime.machine import PROGRAM
-from minipod.runtime.operations import Clone, Exec, ExecPause, Step
+from minipod.runtime.operations import Step
 
 ALL_DESCRIPTORS = 0xFFFFFFFF
 MSG_NOSIGNAL = 0x4000

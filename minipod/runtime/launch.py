@@ -33,6 +33,13 @@ from minipod.linux.process import (
 from minipod.linux.vfork import clone_and_execute
 from minipod.runtime import execute, machine, pause
 from minipod.runtime.assembly import FAILED, Note, Program
+from minipod.runtime.child_operations import (
+    Clone,
+    JoinNamespaces,
+    MakeDevices,
+    OpenMountTree,
+    SetUser,
+)
 from minipod.runtime.compile import compile_again, compile_steps
 from minipod.runtime.compiling import STREAMS, Facts, target_input
 from minipod.runtime.launched import (
@@ -44,14 +51,7 @@ from minipod.runtime.launched import (
     failed,
     perform,
 )
-from minipod.runtime.operations import (
-    Clone,
-    JoinNamespaces,
-    MakeDevices,
-    OpenMountTree,
-    SetUser,
-    Step,
-)
+from minipod.runtime.operations import Step
 from minipod.runtime.spec import User
 
 REPEATED = "exec"  # the clone of a plan that may be asked for every second

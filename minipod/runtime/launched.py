@@ -20,10 +20,11 @@ from minipod.linux.passwd import Identity
 from minipod.linux.process import pidfd_open
 from minipod.runtime import execute
 from minipod.runtime.assembly import FAILED, Note, Program
+from minipod.runtime.child_operations import AwaitTurn, SetUser
 from minipod.runtime.compile_program import explain_exec, pack_identity
 from minipod.runtime.compiling import LOOKUP, READY, READY_HEAD, STAMP, program_of, spawns
 from minipod.runtime.machine import PROGRAM
-from minipod.runtime.operations import AwaitTurn, SetUser, Step
+from minipod.runtime.operations import Step
 from minipod.runtime.spec import User
 
 References = Mapping[str, int | str]

@@ -9,38 +9,40 @@ from dataclasses import dataclass
 from minipod.linux.capabilities import NAMES
 from minipod.linux.cgroup import CgroupLayout
 from minipod.runtime import defaults
-from minipod.runtime.operations import (
-    AddNftElements,
-    AddVeth,
+from minipod.runtime.child_operations import (
     ChangeDirectory,
     Clone,
-    ConfigureNetwork,
-    DeleteLink,
-    EnterCgroup,
     Exec,
     ExecPause,
     JoinNamespaces,
     LimitCapabilities,
     LoadSeccomp,
-    MakeCgroup,
-    MakeDirectory,
     MountFilesystem,
     NewSession,
     OpenTerminal,
-    Operation,
     PivotRoot,
     RemountReadOnly,
-    RemoveNftElements,
-    RemoveTree,
     SetCapabilities,
     SetHostname,
     SetNoNewPrivileges,
     SetOomScoreAdj,
     SetPropagation,
     SetUser,
-    Step,
     Unshare,
     WriteSysctl,
+)
+from minipod.runtime.operations import (
+    AddNftElements,
+    AddVeth,
+    ConfigureNetwork,
+    DeleteLink,
+    EnterCgroup,
+    MakeCgroup,
+    MakeDirectory,
+    Operation,
+    RemoveNftElements,
+    RemoveTree,
+    Step,
 )
 from minipod.runtime.plan_mounts import mount_steps, root_mount_steps
 from minipod.runtime.spec import (

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from minipod.runtime.operations import (
+from minipod.runtime.child_operations import (
     AwaitTurn,
     BindMount,
     MakeDevices,
@@ -13,10 +13,10 @@ from minipod.runtime.operations import (
     MountFilesystem,
     MountOverlay,
     OpenMountTree,
-    Operation,
     RemountReadOnly,
     SetPropagation,
 )
+from minipod.runtime.operations import Operation
 from minipod.runtime.spec import ContainerSpec, Mount
 
 Planned = list[tuple[Operation, str]]

@@ -11,17 +11,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from minipod.linux.cgroup import CgroupLayout, this_host
-from minipod.runtime.operations import (
+from minipod.runtime.child_operations import (
     Clone,
-    EnterCgroup,
     Exec,
     ExecPause,
     JoinNamespaces,
     NewSession,
     PivotRoot,
-    Step,
     Unshare,
 )
+from minipod.runtime.operations import EnterCgroup, Step
 from minipod.runtime.render_commands import Context, commands
 from minipod.runtime.render_program import Program, program_commands
 

@@ -5,18 +5,18 @@ import shlex
 from dataclasses import dataclass, field
 
 from minipod.runtime import pause
-from minipod.runtime.operations import (
+from minipod.runtime.child_operations import (
     ChangeDirectory,
     Exec,
     ExecPause,
     LimitCapabilities,
     LoadSeccomp,
     OpenTerminal,
-    Operation,
     SetCapabilities,
     SetNoNewPrivileges,
     SetUser,
 )
+from minipod.runtime.operations import Operation
 from minipod.runtime.render_commands import Context, place, quote
 from minipod.runtime.spec import User
 

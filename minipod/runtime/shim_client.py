@@ -23,14 +23,9 @@ from minipod.fault import point
 from minipod.linux import cgroup
 from minipod.paths import Layout
 from minipod.runtime import dialling, execute
+from minipod.runtime.child_operations import Clone
 from minipod.runtime.codec import from_plain, to_plain
-from minipod.runtime.operations import (
-    Clone,
-    Operation,
-    RemoveTree,
-    Step,
-    TracedStep,
-)
+from minipod.runtime.operations import Operation, RemoveTree, Step, TracedStep
 from minipod.runtime.plan import (
     HostFacts,
     compute_container_plan,

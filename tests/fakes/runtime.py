@@ -10,7 +10,8 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from typing import Literal
 
-from minipod.runtime.operations import Exec, ExecPause, Operation, Step, TracedStep
+from minipod.runtime.child_operations import Exec, ExecPause
+from minipod.runtime.operations import Operation, Step, TracedStep
 from minipod.runtime.service import RuntimeEvent, RuntimeFailure, RuntimeState, Streams
 from minipod.runtime.spec import (
     CommandResult,

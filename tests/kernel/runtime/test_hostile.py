@@ -19,9 +19,10 @@ import pytest
 from minipod.linux import kernel, mounts
 from minipod.runtime import execute, launch, machine
 from minipod.runtime.assembly import Assembler
+from minipod.runtime.child_operations import BindMount, Clone, Exec, SetPropagation
 from minipod.runtime.launch import Stdio
 from minipod.runtime.launched import Launched, LaunchError, Launching
-from minipod.runtime.operations import BindMount, CheckHostPath, Clone, Exec, SetPropagation, Step
+from minipod.runtime.operations import CheckHostPath, Step
 from minipod.runtime.spec import Mount
 from tests.kernel.runtime.world import SECURITY, World
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from minipod.runtime.operations import Clone, MountOverlay
+from minipod.runtime.child_operations import Clone, MountOverlay
 from minipod.runtime.service import RuntimeFailure
 from minipod.runtime.shim_client import ShimRuntime
 from minipod.runtime.spec import Resources

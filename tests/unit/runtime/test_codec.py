@@ -4,21 +4,23 @@ from dataclasses import replace
 import pytest
 
 from minipod.runtime import codec
-from minipod.runtime.operations import (
-    AddNftElements,
+from minipod.runtime.child_operations import (
     BindMount,
-    CheckHostPath,
     Clone,
     Exec,
     LoadSeccomp,
-    MakeDirectory,
     MountFilesystem,
-    MountLayers,
-    MountTmpfs,
     OpenMountTree,
-    Operation,
     SetCapabilities,
     SetUser,
+)
+from minipod.runtime.operations import (
+    AddNftElements,
+    CheckHostPath,
+    MakeDirectory,
+    MountLayers,
+    MountTmpfs,
+    Operation,
     WriteFile,
     kinds,
 )

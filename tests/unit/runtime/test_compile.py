@@ -11,18 +11,11 @@ from minipod.linux.passwd import Identity
 from minipod.linux.process import CLONE_INTO_CGROUP, CLONE_NEWNS, CLONE_NEWPID, CLONE_PARENT
 from minipod.runtime import machine
 from minipod.runtime.assembly import Program
+from minipod.runtime.child_operations import BindMount, Clone, Exec, LoadSeccomp, SetHostname
 from minipod.runtime.compile import compile_steps
 from minipod.runtime.compile_program import pack_identity
 from minipod.runtime.compiling import Facts
-from minipod.runtime.operations import (
-    BindMount,
-    Clone,
-    Exec,
-    LoadSeccomp,
-    Operation,
-    SetHostname,
-    Step,
-)
+from minipod.runtime.operations import Operation, Step
 from minipod.runtime.plan import (
     SandboxRef,
     compute_container_plan,
