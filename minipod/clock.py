@@ -6,7 +6,7 @@ Also the API's two ways of writing an instant (RFC 3339): whole seconds for obje
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Timer(Protocol):
@@ -14,6 +14,15 @@ class Timer(Protocol):
 
     def cancel(self) -> None:
         """Call it off; nothing when it has been made."""
+
+
+async def call_off(*pending: "Timer | asyncio.Future[Any] | None") -> None:
+    """Cancel calls to come and tasks under way, whichever there are; return when the tasks have ended, however."""
+    for each in pending:
+        if each is not None:
+            each.cancel()
+    tasks = (each for each in pending if isinstance(each, asyncio.Future))
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Clock(Protocol):

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from minipod.api.errors import StatusError
 from minipod.client import Client, Object
-from minipod.clock import Clock, format_time
+from minipod.clock import Clock, call_off, format_time
 
 logger = logging.getLogger(__name__)
 
@@ -109,8 +109,7 @@ class Recorder:
         self._hurried = True
         if self._task:
             await asyncio.wait({self._task}, timeout=1)
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await call_off(self._task)
 
     async def _drain(self) -> None:
         await asyncio.sleep(_DELAY)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from minipod.api.errors import StatusError
 from minipod.client import Client, Object, ObjectList, WatchEvent
+from minipod.clock import call_off
 
 logger = logging.getLogger(__name__)
 
@@ -82,10 +83,8 @@ class Informer:
 
     async def stop(self) -> None:
         """End the watch."""
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await call_off(self._task)
+        self._task = None
 
     async def _run(self) -> None:
         delay = _FIRST_DELAY

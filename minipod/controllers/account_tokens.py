@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from minipod.api.errors import StatusError
 from minipod.client import Client, Object
-from minipod.clock import Clock
+from minipod.clock import Clock, call_off
 from minipod.informer import Informer, Key, key_of
 
 logger = logging.getLogger(__name__)
@@ -72,9 +72,7 @@ class AccountTokens:
         """End."""
         await self._secrets.stop()
         await self._accounts.stop()
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await call_off(*self._tasks.values())
 
     async def wait_idle(self) -> None:
         """Wait until nothing is being written."""

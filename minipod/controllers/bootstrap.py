@@ -5,6 +5,7 @@ import logging
 
 from minipod.api.errors import StatusError
 from minipod.client import Client, Object
+from minipod.clock import call_off
 from minipod.informer import Informer
 
 logger = logging.getLogger(__name__)
@@ -31,9 +32,7 @@ class Bootstrap:
         """End."""
         await self._namespaces.stop()
         await self._accounts.stop()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await call_off(*self._tasks)
 
     async def wait_idle(self) -> None:
         """Wait until nothing is being made."""

@@ -11,7 +11,7 @@ from typing import Any
 from minipod.api.errors import StatusError
 from minipod.api.selectors import from_object
 from minipod.client import Client, Object
-from minipod.clock import Clock
+from minipod.clock import Clock, call_off
 from minipod.informer import Informer
 
 logger = logging.getLogger(__name__)
@@ -53,9 +53,7 @@ class ClusterRoleAggregation:
     async def stop(self) -> None:
         """End."""
         await self._roles.stop()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await call_off(self._task)
 
     async def wait_idle(self) -> None:
         """Wait until nothing is being written."""

@@ -9,7 +9,7 @@ from functools import partial
 
 from minipod.api.errors import StatusError
 from minipod.client import Client, Object
-from minipod.clock import Clock
+from minipod.clock import Clock, call_off
 from minipod.controllers.endpoints import (
     CONTROLLER,
     ENDPOINTS_MANAGED_BY,
@@ -63,9 +63,7 @@ class EndpointSliceController:
         """End."""
         for informer in (self._services, self._slices, self._endpoints, self._pods):
             await informer.stop()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await call_off(self._task)
 
     async def wait_idle(self) -> None:
         """Wait until nothing is left to write."""

@@ -5,7 +5,7 @@ import logging
 
 from minipod.api.errors import StatusError
 from minipod.client import Client, Object
-from minipod.clock import Clock, Timer, parse_time
+from minipod.clock import Clock, Timer, call_off, parse_time
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +28,7 @@ class EventExpiry:
 
     async def stop(self) -> None:
         """End."""
-        if self._timer:
-            self._timer.cancel()
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await call_off(self._timer, self._task)
 
     async def wait_idle(self) -> None:
         """Wait until no sweep is under way."""

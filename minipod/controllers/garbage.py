@@ -13,7 +13,7 @@ from minipod.api.errors import StatusError
 from minipod.api.kind import Kind
 from minipod.api.kinds import UnknownKind, all_kinds, by_kind, stored_kind
 from minipod.client import Client, Object
-from minipod.clock import Clock
+from minipod.clock import Clock, call_off
 from minipod.controllers.ownership import (
     FOREGROUND,
     ORPHAN,
@@ -61,9 +61,7 @@ class GarbageCollector:
 
     async def stop(self) -> None:
         """End."""
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await call_off(self._task)
         await asyncio.gather(*(informer.stop() for informer in self._informers.values()))
         await self._recorder.stop()
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from minipod.api.errors import StatusError
-from minipod.clock import Clock
+from minipod.clock import Clock, call_off
 
 logger = logging.getLogger(__name__)
 
@@ -49,10 +49,7 @@ class KeyedLoop:
     async def stop(self) -> None:
         """End what is under way."""
         self._stopped = True
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await call_off(*self._tasks.values())
 
     async def _run(self, key: Key) -> None:
         try:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from minipod.api.errors import StatusError
 from minipod.api.kinds import all_kinds
 from minipod.client import Client, Object
-from minipod.clock import Clock, format_time
+from minipod.clock import Clock, call_off, format_time
 from minipod.informer import Informer
 
 logger = logging.getLogger(__name__)
@@ -54,9 +54,7 @@ class NamespaceController:
     async def stop(self) -> None:
         """End."""
         await self._namespaces.stop()
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await call_off(*self._tasks.values())
 
     async def wait_idle(self) -> None:
         """Wait until every ending namespace is gone, or waits for somebody else."""
@@ -144,9 +142,7 @@ class NamespaceController:
             awaited = [*waiting, patience] if patience else waiting
             await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in waiting:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+            await call_off(*waiting)
 
     async def _changed(self, resource: str, namespace: str, version: str) -> None:
         events = self._client.watch(resource, namespace, resource_version=version)

@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 
 from minipod.api.errors import StatusError
 from minipod.client import Client, Object
-from minipod.clock import Clock, Timer, format_time
+from minipod.clock import Clock, Timer, call_off, format_time
 from minipod.informer import Informer, Key, key_of
 
 logger = logging.getLogger(__name__)
@@ -40,9 +40,7 @@ class PodGarbage:
     async def stop(self) -> None:
         """End."""
         await self._nodes.stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await call_off(*self._tasks)
         if self._orphans:
             await self._orphans.stop()
         for timer in self._timers.values():

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from minipod.api.errors import StatusError
 from minipod.client import Client, Object
-from minipod.clock import Clock
+from minipod.clock import Clock, call_off
 from minipod.informer import Informer
 
 logger = logging.getLogger(__name__)
@@ -47,9 +47,7 @@ class RootCertificates:
         """End."""
         await self._namespaces.stop()
         await self._maps.stop()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await call_off(*self._tasks)
 
     async def wait_idle(self) -> None:
         """Wait until nothing is being written."""

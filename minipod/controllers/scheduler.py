@@ -10,7 +10,7 @@ from collections import defaultdict
 
 from minipod.api.errors import StatusError
 from minipod.client import Client, Object
-from minipod.clock import Clock, format_time
+from minipod.clock import Clock, call_off, format_time
 from minipod.controllers.placement import Placement, compute_placement
 from minipod.eventing import Recorder
 from minipod.informer import Informer, Key, key_of
@@ -53,9 +53,7 @@ class Scheduler:
         await self._pods.stop()
         await self._nodes.stop()
         await self._namespaces.stop()
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await call_off(*self._tasks.values())
         await self._recorder.stop()
 
     async def wait_idle(self) -> None:

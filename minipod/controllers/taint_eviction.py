@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from minipod.api.errors import StatusError
 from minipod.api.pod_fit import accepts
 from minipod.client import Client, Object
-from minipod.clock import Clock, Timer, format_time
+from minipod.clock import Clock, Timer, call_off, format_time
 from minipod.eventing import Recorder
 from minipod.informer import Informer, Key, key_of
 
@@ -61,11 +61,7 @@ class TaintEviction:
         """End; what is still to come is found again by the next daemon."""
         await self._pods.stop()
         await self._nodes.stop()
-        for eviction in self._evictions.values():
-            eviction.timer.cancel()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await call_off(*(each.timer for each in self._evictions.values()), *self._tasks)
         await self._recorder.stop()
 
     def _on_node(self, new: Object | None, old: Object | None) -> None:

@@ -22,6 +22,7 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import TYPE_CHECKING
 
+from minipod.clock import call_off
 from minipod.daemon.control_plane import (
     audit_options,
     first_address,
@@ -80,8 +81,7 @@ async def _done_before(stopping: asyncio.Event, work: Coroutine[None, None, None
     if working.done():
         working.result()
         return True
-    working.cancel()
-    await asyncio.gather(working, return_exceptions=True)
+    await call_off(working)
     return False
 
 

@@ -15,6 +15,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
+from minipod.clock import call_off
 from minipod.network.dns_records import TTL, Record, Reply, Zone
 
 logger = logging.getLogger(__name__)
@@ -64,9 +65,7 @@ class DnsServer:
             self._udp.close()
         if self._tcp:
             self._tcp.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await call_off(*self._tasks)
 
     # -- questions -------------------------------------------------------------------------------
 

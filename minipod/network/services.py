@@ -7,7 +7,7 @@ stays when the daemon goes, and is brought up to date, not begun anew, when it r
 import asyncio
 import logging
 
-from minipod.clock import Clock
+from minipod.clock import Clock, call_off
 from minipod.linux import conntrack, nft
 from minipod.network import bridge
 from minipod.network.bridge import NetworkFacts
@@ -43,9 +43,7 @@ class ServiceProxy:
 
     async def stop(self) -> None:
         """End; the rules stay."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await call_off(self._task)
 
     async def _follow(self) -> None:
         while True:

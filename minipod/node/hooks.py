@@ -8,9 +8,9 @@ import asyncio
 import json
 import logging
 import os
-from typing import Any
 
 from minipod.client import Object
+from minipod.clock import call_off
 from minipod.linux.process import pidfd_open
 from minipod.node.http_action import HttpAnswer, HttpClient, HttpRequest, compute_http_request
 from minipod.node.observed import LABEL_CONTAINER
@@ -68,7 +68,7 @@ class Hooks:
             self._parts.memory(uid_of(pod)).waiting[name] = waiting
             return running
         finally:
-            await _end(hook, killed)
+            await call_off(hook, killed)
         hooked.discard(running.id)
         return None
 
@@ -179,12 +179,6 @@ class Hooks:
             return self._parts.config.host_ip
         sandbox = self._parts.observe(pod).sandbox
         return sandbox.address if sandbox else ""
-
-
-async def _end(*tasks: "asyncio.Task[Any]") -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _ends(pid: int) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from minipod.client import Client, Object
-from minipod.clock import Clock
+from minipod.clock import Clock, call_off
 from minipod.informer import Informer
 from minipod.linux import cgroup, inotify
 from minipod.node.conditions import other_conditions
@@ -112,9 +112,7 @@ class Kubelet:
         if self._store_watch:
             asyncio.get_running_loop().remove_reader(self._store_watch.fileno())
             self._store_watch.close()
-        if self._events:
-            self._events.cancel()
-            await asyncio.gather(self._events, return_exceptions=True)
+        await call_off(self._events)
         self._limits.stop()
         await self._eviction.stop()
         await self._prober.stop()

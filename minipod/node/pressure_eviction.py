@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from minipod.client import Object
+from minipod.clock import call_off
 from minipod.eventing import EventType
 from minipod.linux import cgroup
 from minipod.node.eviction import GRACE, REASON, count_disk_use
@@ -63,9 +64,7 @@ class PressureEviction:
 
     async def stop(self) -> None:
         """End."""
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await call_off(self._task)
 
     def _is_waiting(self) -> bool:
         """Whether what the last one held may still be on its way back."""

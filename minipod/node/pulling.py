@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from minipod.clock import call_off
 from minipod.image.credentials import Keyring, to_config
 
 PARALLEL = 4  # processes at a time; others wait their turn
@@ -67,10 +68,7 @@ class ProcessPuller:
 
     async def stop(self) -> None:
         """End all pulls; what they have not made visible is removed by the next one."""
-        tasks = list(self._pulls.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await call_off(*self._pulls.values())
 
     async def _pull(self, reference: str, keyring: Keyring) -> Brought:
         async with self._turns:

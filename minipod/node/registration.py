@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from minipod.api.errors import StatusError
 from minipod.client import Client, Object
-from minipod.clock import Clock, Timer, format_micro_time
+from minipod.clock import Clock, Timer, call_off, format_micro_time
 from minipod.eventing import EventType, Recorder
 from minipod.node.config import NodeConfig
 from minipod.node.node_object import compute_node, compute_status
@@ -70,11 +70,7 @@ class Registration:
 
     async def stop(self) -> None:
         """End. The Node stays, as the Pods do."""
-        if self._timer:
-            self._timer.cancel()
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await call_off(self._timer, self._task)
 
     def set_ready(self, ready: bool) -> None:
         """Tell whether the runtime answers."""

@@ -6,7 +6,7 @@ One that is gone is told of by its own event; this is about one that is there an
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from minipod.clock import Clock, Timer
+from minipod.clock import Clock, Timer, call_off
 from minipod.runtime.service import Runtime, RuntimeFailure
 
 PERIOD = 5.0  # seconds between two questions (kubelet runtimeStatusUpdate)
@@ -37,11 +37,7 @@ class RuntimeWatch:
 
     async def stop(self) -> None:
         """End."""
-        if self._timer:
-            self._timer.cancel()
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await call_off(self._timer, self._task)
 
     def _begin(self) -> None:
         self._task = asyncio.create_task(self._ask(), name="runtime watch")

@@ -15,7 +15,7 @@ from typing import Any
 from minipod import fault
 from minipod.api.errors import StatusError
 from minipod.client import Client, Object
-from minipod.clock import Clock
+from minipod.clock import Clock, call_off
 from minipod.node.conditions import DISRUPTION, OURS
 
 logger = logging.getLogger(__name__)
@@ -99,9 +99,7 @@ class StatusWriter:
             slot.hurry.set()
         if tasks:
             await asyncio.wait(tasks, timeout=1)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await call_off(*tasks)
 
     async def _write(self, uid: str, slot: _Slot) -> None:
         if not slot.hurry.is_set():

@@ -5,6 +5,7 @@ import logging
 from typing import Any
 
 from minipod.client import Object
+from minipod.clock import call_off
 from minipod.node.actions import compute_termination_order
 from minipod.node.hooks import Hooks
 from minipod.node.log_files import remove_log
@@ -51,7 +52,7 @@ class Stopper:
         try:
             await self._stop_after(hook, container_id, begun + grace)
         finally:
-            await _cancel(hook)
+            await call_off(hook)
 
     async def stop_all(
         self, work: Work, pod: Object, grace: float | None, *, announce: bool
@@ -75,7 +76,7 @@ class Stopper:
                     allowed = grace if grace is not None else max(work.grace or 0.0, GRACE_MIN)
                     ids = await self._stop_group(work, ids, hooks, begun + allowed)
         finally:
-            await _cancel(*hooks.values())
+            await call_off(*hooks.values())
 
     def _begin_hooks(
         self, pod: Object, running: list[ContainerStatus]
@@ -130,8 +131,7 @@ class Stopper:
         finally:
             changed.cancel()
             if not stopping.done():
-                stopping.cancel()
-                await asyncio.gather(stopping, return_exceptions=True)
+                await call_off(stopping)
         found = [self._parts.running.container(each) for each in ids]
         return [each.id for each in found if each and each.state == "running"]
 
@@ -173,9 +173,3 @@ class Stopper:
 
 def _name(status: ContainerStatus) -> str:
     return status.labels.get(LABEL_CONTAINER, "")
-
-
-async def _cancel(*tasks: "asyncio.Task[None]") -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -13,6 +13,7 @@ from minipod import fault
 from minipod.api.errors import StatusError
 from minipod.api.restart_rules import RESTART_ALL
 from minipod.client import Object
+from minipod.clock import call_off
 from minipod.linux import apparmor
 from minipod.node.actions import Hold, Kill, PodActions, compute_pod_actions
 from minipod.node.admission import Refusal, compute_refusal
@@ -243,8 +244,7 @@ class Syncer:
         if stopping.done():
             stopping.result()
         else:
-            stopping.cancel()  # the termination goes on with it, with its own grace
-            await asyncio.gather(stopping, return_exceptions=True)
+            await call_off(stopping)  # the termination goes on with it, with its own grace
 
 
 def kill_grace(pod: Object, kill: Kill) -> float:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from minipod.client import Object
-from minipod.clock import Clock, Timer
+from minipod.clock import Clock, Timer, call_off
 from minipod.node.pods import deletion_grace, is_deleted, is_finished, uid_of
 
 logger = logging.getLogger(__name__)
@@ -161,13 +161,8 @@ class PodWorkers:
     async def stop(self) -> None:
         """Abandon all work where it stands. The next daemon converges from there."""
         self._stopped = True
-        tasks = [worker.task for worker in self._workers.values() if worker.task]
-        for worker in self._workers.values():
-            if worker.timer:
-                worker.timer.cancel()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        workers = self._workers.values()
+        await call_off(*(each.timer for each in workers), *(each.task for each in workers))
 
     async def wait_idle(self) -> None:
         """Wait until no step runs and none is pending."""

@@ -19,6 +19,7 @@ from typing import Protocol
 from aiohttp import WSMsgType, web
 
 from minipod.api.errors import bad_request
+from minipod.clock import call_off
 from minipod.node.streaming.idle import IdleTimeout
 from minipod.node.streaming.spdy_session import Pipe, SpdySession, SpdyStream
 from minipod.node.streaming.websocket import Codec
@@ -67,7 +68,7 @@ class Forwarder:
         except ConnectionError as broken:
             logger.debug("port %d of %s: %s", port, self._pod, broken)
         finally:
-            await _stop(inward, outward)
+            await call_off(inward, outward)
             writer.close()
         return ""
 
@@ -149,9 +150,7 @@ class _Pairs:
         for timer in self._timers.values():
             timer.cancel()
         tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await call_off(*tasks)
 
     def _start(self, work: "asyncio.Future[None] | Awaitable[None]") -> None:
         task = asyncio.ensure_future(work)
@@ -258,18 +257,12 @@ async def serve_websocket(
         await asyncio.wait({receiving, everything}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         idle.cancel()
-        await asyncio.shield(asyncio.create_task(_stop(receiving, everything, *forwarding)))
+        await asyncio.shield(asyncio.create_task(call_off(receiving, everything, *forwarding)))
     await socket.close()
 
 
 async def _all(tasks: list[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks)
-
-
-async def _stop(*tasks: asyncio.Task[None]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _receive(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from minipod.client import Object
+from minipod.clock import call_off
 from minipod.node.streaming.statuses import exit_status, failure
 from minipod.runtime.service import RuntimeFailure, Streams
 
@@ -81,9 +82,7 @@ async def serve(
 
 
 async def _end(streams: Streams, *copying: asyncio.Task[object]) -> None:
-    for task in copying:
-        task.cancel()
-    await asyncio.gather(*copying, return_exceptions=True)
+    await call_off(*copying)
     await streams.hang_up()
 
 

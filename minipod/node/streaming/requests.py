@@ -11,6 +11,7 @@ from dataclasses import replace
 from aiohttp import web
 
 from minipod.api.errors import bad_request, status_error
+from minipod.clock import call_off
 from minipod.node.log_requests import container_not_running, is_set
 from minipod.node.node_view import NodeView, find_pod
 from minipod.node.streaming import remote_command, spdy_command, websocket
@@ -149,8 +150,7 @@ class StreamRequests:
                 await _connect(channels, begin, wanted, wait_for_exit)
             await channels.close()
         finally:
-            serving.cancel()
-            await asyncio.gather(serving, return_exceptions=True)
+            await call_off(serving)
         return Taken()
 
 

@@ -13,6 +13,7 @@ import contextlib
 import json
 
 from minipod.client import Object
+from minipod.clock import call_off
 from minipod.node.streaming.remote_command import (
     ERROR,
     FIRST_SIZE_SECONDS,
@@ -99,9 +100,7 @@ class SpdyChannels:
         try:
             await self._session.over.wait()
         finally:
-            for task in copying:
-                task.cancel()
-            await asyncio.gather(*copying, return_exceptions=True)
+            await call_off(*copying)
 
     async def send(self, channel: int, data: bytes) -> None:
         """Send output, waiting while the client lags."""

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from aiohttp import WSMsgType, web
 
+from minipod.clock import call_off
 from minipod.node.streaming.idle import IdleTimeout
 from minipod.spdy import events, frames
 from minipod.spdy.connection import Connection
@@ -276,8 +277,7 @@ class SpdySession:
         self._streams.clear()
 
     async def _last_words(self, writing: asyncio.Task[None]) -> None:
-        writing.cancel()
-        await asyncio.gather(writing, return_exceptions=True)
+        await call_off(writing)
         with contextlib.suppress(ConnectionError, TimeoutError):
             if data := self._connection.take_output():
                 await asyncio.wait_for(self._pipe.write(data), CLOSE_SECONDS)
