@@ -6,7 +6,7 @@ import os
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _PARTS = (
     "minipod.server.app",
-    "minipod.controllers.scheduler",
+    "minipod.daemon.controllers",
     "minipod.node.kubelet",
     "minipod.network.services",
 )

@@ -26,9 +26,7 @@ from minipod.clock import call_off
 from minipod.daemon.control_plane import (
     audit_options,
     first_address,
-    make_controllers,
     make_credentials,
-    make_network_controllers,
     make_serving,
 )
 from minipod.daemon.loading import import_aiohttp, import_parts
@@ -94,6 +92,7 @@ async def _start(
     runtime = await parts.enter_async_context(open_runtime(place))
     await loaded  # it went on while the shim came up
     from minipod.client import Client
+    from minipod.daemon.controllers import make_controllers, make_network_controllers
     from minipod.server.app import ApiServer, ServerOptions
 
     store = await _open_store(place, options)

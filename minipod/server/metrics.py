@@ -5,13 +5,14 @@ Counting is a dictionary's; the library that writes the format is loaded when so
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from minipod.server.discovery import GIT_VERSION
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Metric
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 _BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _OF_REQUEST = ("verb", "group", "version", "resource", "subresource")
@@ -85,20 +86,20 @@ class Metrics:
 
     def collect(self) -> "Iterator[Metric]":
         """Yield the figures (prometheus_client's Collector)."""
-        from prometheus_client.core import (
-            CounterMetricFamily,
-            GaugeMetricFamily,
-            HistogramMetricFamily,
-        )
+        yield from self._answered()
+        yield from self._under_way()
+        yield from self._refused()
+        yield from self._served()
+
+    def _answered(self) -> "Iterator[Metric]":
+        from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
         requests = CounterMetricFamily(
             "apiserver_request",
             "Requests answered, by verb, resource and HTTP status code.",
             labels=(*_OF_REQUEST, "code"),
         )
-        for labels, count in self._requests.items():
-            requests.add_metric(labels, count)
-        yield requests
+        yield _filled(requests, self._requests)
         durations = HistogramMetricFamily(
             "apiserver_request_duration_seconds",
             "How long requests took that are no watches and no streams.",
@@ -107,6 +108,10 @@ class Metrics:
         for of, found in self._durations.items():
             durations.add_metric(of, _buckets(found), found.total)
         yield durations
+
+    def _under_way(self) -> "Iterator[Metric]":
+        from prometheus_client.core import GaugeMetricFamily
+
         yield GaugeMetricFamily(
             "apiserver_current_inflight_requests",
             "Requests that are being answered.",
@@ -117,25 +122,37 @@ class Metrics:
             "Watches and streams that are open.",
             labels=("verb", "resource", "subresource"),
         )
-        for labels, count in self._long.items():
-            long.add_metric(labels, count)
-        yield long
+        yield _filled(long, self._long)
+
+    def _refused(self) -> "Iterator[Metric]":
+        from prometheus_client.core import CounterMetricFamily
+
         rejected = CounterMetricFamily(
             "apiserver_flowcontrol_rejected_requests",
             "Requests refused because there were too many, by reason.",
             labels=("reason",),
         )
-        for reason, count in self._rejected.items():
-            rejected.add_metric((reason,), count)
-        yield rejected
+        yield _filled(rejected, {(reason,): count for reason, count in self._rejected.items()})
+
+    def _served(self) -> "Iterator[Metric]":
+        from prometheus_client.core import GaugeMetricFamily
+
         yield GaugeMetricFamily(
             "apiserver_storage_objects", "Objects that are stored.", value=self._stored()
         )
         build = GaugeMetricFamily(
             "kubernetes_build_info", "The version served.", labels=("git_version",)
         )
-        build.add_metric((GIT_VERSION,), 1)
-        yield build
+        yield _filled(build, {(GIT_VERSION,): 1})
+
+
+def _filled(
+    family: "CounterMetricFamily | GaugeMetricFamily", counts: Mapping[tuple[str, ...], int]
+) -> "Metric":
+    """Return a family with a figure for each of its labels' values."""
+    for values, count in counts.items():
+        family.add_metric(values, count)
+    return family
 
 
 def _long_labels(of: RequestLabels) -> tuple[str, ...]:
