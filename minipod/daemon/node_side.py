@@ -17,6 +17,7 @@ from minipod.paths import Layout
 if TYPE_CHECKING:
     from minipod.client import Client
     from minipod.network.bridge import NetworkFacts
+    from minipod.network.services import ServiceProxy
     from minipod.node.kubelet import Kubelet
     from minipod.runtime.shim_client import ShimRuntime
 
@@ -39,16 +40,48 @@ async def open_runtime(place: Layout) -> "AsyncIterator[ShimRuntime]":
 
 
 async def make_network(place: Layout, cidr: str, runtime: "ShimRuntime") -> "NetworkFacts":
-    """Make the Pods' network, and remove from it what a crash has left."""
+    """Make the Pods' network, remove from it what a crash has left, and add what the rules lost meanwhile."""
     from minipod.network import bridge
+    from minipod.runtime.service import RuntimeFailure
 
     facts = await asyncio.to_thread(bridge.ensure_network, place, cidr)
     await asyncio.to_thread(bridge.prune, place, await runtime.networks())
+    try:
+        await runtime.readmit()
+    except RuntimeFailure as failure:  # one Pod's trouble must not keep a daemon down
+        logger.warning("packet rules of running Pods: %s", failure)
     return facts
 
 
+async def keep_rules(
+    place: Layout,
+    runtime: "ShimRuntime",
+    proxy: "ServiceProxy",
+    facts: "NetworkFacts",
+    parts: contextlib.AsyncExitStack,
+) -> None:
+    """Have the packet rules made anew whenever somebody removes them, with what Pods and Services have in them."""
+    from minipod.network.rule_watch import RuleWatch
+    from minipod.runtime.service import RuntimeFailure
+
+    async def refill() -> None:
+        proxy.renew()
+        try:
+            await runtime.readmit()
+        except RuntimeFailure as failure:
+            raise OSError(str(failure)) from failure
+
+    watch = RuleWatch(place, facts, refill)
+    await watch.start()
+    parts.push_async_callback(watch.stop)
+
+
 async def serve_services(
-    place: Layout, client: "Client", facts: "NetworkFacts", parts: contextlib.AsyncExitStack
+    place: Layout,
+    client: "Client",
+    runtime: "ShimRuntime",
+    facts: "NetworkFacts",
+    parts: contextlib.AsyncExitStack,
 ) -> tuple[str, ...]:
     """Start what leads to Services, by address and by name; return the servers that Pods ask for names."""
     from minipod.network.dns import DnsServer
@@ -62,6 +95,7 @@ async def serve_services(
     proxy = ServiceProxy(view, SystemClock(), place, facts)
     await proxy.start()
     parts.push_async_callback(proxy.stop)
+    await keep_rules(place, runtime, proxy, facts, parts)
     pods = IPv4Network(facts.prefix)
     zone = Zone(view, CLUSTER_DOMAIN, pods)
     names = DnsServer(zone, facts.gateway, pods, Path("/etc/resolv.conf"))

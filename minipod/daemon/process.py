@@ -127,7 +127,7 @@ async def _start(
     agent = client.acting_as(f"system:node:{name}", "system:nodes", user_agent="kubelet")
     network = await make_network(place, cidr, runtime)
     proxy = client.acting_as("system:kube-proxy", user_agent="kube-proxy")
-    resolvers = await serve_services(place, proxy, network, parts)
+    resolvers = await serve_services(place, proxy, runtime, network, parts)
     kubelet = await make_kubelet(place, options, agent, runtime, network, resolvers)
     await kubelet.start()
     parts.push_async_callback(kubelet.stop)

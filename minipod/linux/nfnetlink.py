@@ -18,11 +18,11 @@ _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, po
 _GENERAL = struct.Struct("!BBH")  # nfgenmsg: family, version, resource
 
 
-def open_socket() -> socket.socket:
-    """Open a socket of the calling thread's network namespace."""
+def open_socket(groups: int = 0) -> socket.socket:
+    """Open a socket of the calling thread's network namespace; it hears what goes to these groups (a bit each)."""
     kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
     made = socket.socket(socket.AF_NETLINK, kind, NETLINK_NETFILTER)
-    made.bind((0, 0))
+    made.bind((0, groups))
     return made
 
 

@@ -22,6 +22,7 @@ from minipod.linux.nft_messages import (
     element_request,
     perform,
     sets,
+    table_handles,
     tables,
 )
 
@@ -36,6 +37,7 @@ __all__ = [
     "port_elements",
     "run",
     "sets",
+    "table_handles",
     "tables",
 ]
 

@@ -38,6 +38,7 @@ _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _TABLE_NAME = _CHAIN_TABLE = _SET_TABLE = _ELEMENTS_TABLE = 1
 _SET_NAME = _ELEMENTS_SET = 2
 _CHAIN_NAME = _ELEMENTS = 3
+_TABLE_HANDLE = 4
 _LIST_ELEMENT = _ELEMENT_KEY = _DATA_VALUE = 1
 _ELEMENT_DATA = 2
 _HARDWARE = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", re.I)
@@ -55,6 +56,17 @@ def tables() -> list[tuple[str, str]]:
     return [
         (names[each[-1][0]], _name(each[_TABLE_NAME])) for each in found if each[-1][0] in names
     ]
+
+
+def table_handles(table: str) -> dict[str, int]:
+    """Return, by family, what tells the table of this name from any other that had the name before."""
+    numbers = {number: name for name, number in FAMILIES.items()}
+    with open_socket() as reader:
+        found = dump(
+            *(reader, _GETTABLE, socket.AF_UNSPEC, "nftables"),
+            lambda each: _name(each[_TABLE_NAME]) == table and each[-1][0] in numbers,
+        )
+    return {numbers[each[-1][0]]: int.from_bytes(each[_TABLE_HANDLE]) for each in found}
 
 
 def chains(family: str, table: str) -> list[str]:

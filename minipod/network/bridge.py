@@ -260,6 +260,13 @@ def _ensure_rules(layout: Layout, prefix: IPv4Network) -> None:
             nft.run(family, table, commands)
 
 
+def renew_rules(layout: Layout, facts: NetworkFacts) -> None:
+    """Make both tables anew, with nothing in them but the rules: what somebody else has left of them is not ours."""
+    with _host_lock():
+        _remove_rules(layout)
+        _ensure_rules(layout, IPv4Network(facts.prefix))
+
+
 def _was_off(layout: Layout) -> bool:
     """Say whether an instance of this host (perhaps this one) found forwarding off."""
     if _settings(layout).saved().get(FORWARDING) == "0":

@@ -41,6 +41,10 @@ class ServiceProxy:
         await self._try()
         self._task = asyncio.create_task(self._follow(), name="service rules")
 
+    def renew(self) -> None:
+        """Have the rules written again: the table that they were in has been made anew."""
+        self._changed.set()
+
     async def stop(self) -> None:
         """End; the rules stay."""
         await call_off(self._task)

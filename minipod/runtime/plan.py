@@ -49,6 +49,7 @@ from minipod.runtime.spec import (
     ContainerSpec,
     ExecSpec,
     PidNamespace,
+    SandboxNetwork,
     SandboxSpec,
     Security,
     User,
@@ -169,16 +170,20 @@ def _network_steps(spec: SandboxSpec) -> list[Step]:
     network = spec.network
     if network is None:
         return []
-    address = network.address.partition("/")[0]
-    table, interface = network.table, network.host_interface
-    veth = AddVeth(interface, network.bridge, "$pause_pid", mtu=network.mtu)
+    veth = AddVeth(network.host_interface, network.bridge, "$pause_pid", mtu=network.mtu)
     configure = ConfigureNetwork("$pause_pid", network.address, network.gateway)
-    admit = AddNftElements(table, interface, address, network.ports)
     return [
-        Step(admit, "daemon", "no other address from this interface; its hostPorts"),
+        compute_admission(network),
         Step(veth, "daemon", "a cable between the bridge and the Pod"),
         Step(configure, "daemon", "the Pod's address and the way out"),
     ]
+
+
+def compute_admission(network: SandboxNetwork) -> Step:
+    """Return the daemon's step that writes a sandbox into the packet rules' sets and maps."""
+    address = network.address.partition("/")[0]
+    admit = AddNftElements(network.table, network.host_interface, address, network.ports)
+    return Step(admit, "daemon", "no other address from this interface; its hostPorts")
 
 
 def compute_network_removal(spec: SandboxSpec) -> tuple[Step, ...]:

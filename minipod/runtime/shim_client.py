@@ -340,6 +340,10 @@ class ShimRuntime:
         """Return the host interface and the address of every sandbox there is, dead ones included."""
         return await self._sandboxes.networks()
 
+    async def readmit(self) -> None:
+        """Write each sandbox into the packet rules once more: they may have been made anew. RuntimeFailure."""
+        await self._sandboxes.readmit()
+
     def events(self) -> AsyncIterator[RuntimeEvent]:
         """Yield changes from now on, until the runtime is closed."""
         queue: asyncio.Queue[RuntimeEvent | None] = asyncio.Queue()

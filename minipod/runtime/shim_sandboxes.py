@@ -16,6 +16,7 @@ from minipod.runtime.operations import DeleteLink, Step, TracedStep
 from minipod.runtime.plan import (
     HostFacts,
     SandboxRef,
+    compute_admission,
     compute_network_removal,
     compute_sandbox_plan,
 )
@@ -40,6 +41,7 @@ class _Making(NamedTuple):
     """
 
     reference: SandboxRef
+    network: SandboxNetwork | None
     asked: "asyncio.Future[None]"
     cloned: "asyncio.Future[int]"
 
@@ -51,6 +53,7 @@ class Sandboxes:
         self._link, self._host, self._perform = link, host, perform
         self._known: dict[str, Message] = {}  # the shim's word on each, by id
         self._making: dict[str, _Making] = {}  # those on their way
+        self._removing: set[str] = set()
 
     # -- what is there -----------------------------------------------------------------------------
 
@@ -113,7 +116,8 @@ class Sandboxes:
     async def run(self, spec: SandboxSpec) -> tuple[SandboxStatus, list[TracedStep]]:
         """Make the sandbox, or return it when it is there and ready. A dead or half-made one is made anew."""
         loop = asyncio.get_running_loop()
-        making = _Making(SandboxRef.of(spec), loop.create_future(), loop.create_future())
+        futures = loop.create_future(), loop.create_future()
+        making = _Making(SandboxRef.of(spec), spec.network, *futures)
         self._making[spec.id] = making
         try:
             known = self._known.get(spec.id)
@@ -179,18 +183,50 @@ class Sandboxes:
         with contextlib.suppress(RuntimeFailure):
             await self.remove(spec.id)
 
+    # -- the packet rules --------------------------------------------------------------------------
+
+    async def readmit(self) -> None:
+        """Write each sandbox into the packet rules once more: they may have been made anew. RuntimeFailure."""
+        await self.listing()
+        networks = {
+            key: from_plain(SandboxNetwork, known["network"])
+            for key, known in self._known.items()
+            if known["network"] and known.get("pid")
+        }
+        networks |= {key: each.network for key, each in self._making.items() if each.network}
+        readmitting = (self._readmit(key, network) for key, network in networks.items())
+        for result in await asyncio.gather(*readmitting, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _readmit(self, sandbox_id: str, network: SandboxNetwork) -> None:
+        """Write one sandbox; what a removal has taken out meanwhile is not left in again."""
+        try:
+            await self._perform([compute_admission(network)], {})
+        finally:
+            is_there = sandbox_id in self._known or sandbox_id in self._making
+            if sandbox_id in self._removing or not is_there:
+                await self._perform(_split_removal(sandbox_id, network)[0], {})
+
+    # -- removing ----------------------------------------------------------------------------------
+
     async def remove(self, sandbox_id: str) -> None:
         """Kill whatever still runs in the sandbox, take down its network, namespaces and cgroups, forget it."""
+        self._removing.add(sandbox_id)
+        try:
+            await self._remove(sandbox_id)
+        finally:
+            self._removing.discard(sandbox_id)
+
+    async def _remove(self, sandbox_id: str) -> None:
         if sandbox_id not in self._known:
             await self.listing()  # a restarted daemon has forgotten the network
         known = self._known.get(sandbox_id)
-        removal: tuple[Step, ...] = ()
+        links: list[Step] = []
         if known and known["network"]:
             network = from_plain(SandboxNetwork, known["network"])
-            removal = compute_network_removal(SandboxSpec(sandbox_id, "", "", network))
-        links = [step for step in removal if isinstance(step.operation, DeleteLink)]
-        if removal:
-            await self._perform([step for step in removal if step not in links], {})
+            rules, links = _split_removal(sandbox_id, network)
+            await self._perform(rules, {})
         point("runtime.sandbox.network-removed")
         await self._link.call("remove-sandbox", id=sandbox_id)
         for step in links:
@@ -218,6 +254,13 @@ def _split_daemon_steps(steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
             refers = any(isinstance(value, str) and value.startswith("$") for value in values)
             (late if late or refers else early).append(step)
     return early, late
+
+
+def _split_removal(sandbox_id: str, network: SandboxNetwork) -> tuple[list[Step], list[Step]]:
+    """Return the steps that take a sandbox out of the packet rules, and those that see its link go."""
+    steps = compute_network_removal(SandboxSpec(sandbox_id, "", "", network))
+    links = [step for step in steps if isinstance(step.operation, DeleteLink)]
+    return [step for step in steps if step not in links], links
 
 
 def _settle(future: "asyncio.Future[A]", result: A) -> None:

@@ -55,6 +55,30 @@ async def test_a_sandbox_has_its_address_before_its_first_container(shim: ShimWo
         remove_network(shim.layout)
 
 
+@asynchronous
+async def test_sandboxes_are_written_into_rules_that_were_made_anew(shim: ShimWorld) -> None:
+    facts = ensure_network(shim.layout, "10.98.0.0/20")
+    try:
+        for number in (2, 3, 4):
+            network = SandboxNetwork(
+                *(facts.bridge, f"10.98.0.{number}/20", "10.98.0.1", f"v{number}"),
+                table=facts.table,
+                ports=(PortMapping(8080 + number, 80),),
+            )
+            await shim.sandbox(f"s{number}", network=network)
+        remove_network(shim.layout)
+        ensure_network(shim.layout, "10.98.0.0/20")
+        removing = (shim.runtime.remove_sandbox(f"s{number}") for number in (2, 3))
+        await asyncio.gather(next(removing), shim.runtime.readmit(), next(removing))
+        [port] = nft.list_elements("inet", facts.table, "ports")
+        assert (port.key, port.value) == (("tcp", 8084), ("10.98.0.4", 80))
+        [guarded] = nft.list_elements("bridge", facts.table, "guarded")
+        assert guarded.key == ("v4",)
+        await shim.runtime.remove_sandbox("s4")
+    finally:
+        remove_network(shim.layout)
+
+
 async def echoed(peer: socket.socket, data: bytes) -> bytes:
     """Send, and read as much back."""
     loop, said = asyncio.get_running_loop(), b""
