@@ -9,7 +9,7 @@ import pytest
 
 from minipod.linux import seccomp
 from minipod.runtime.spec import SandboxSpec
-from tests.kernel.runtime.world import World, end
+from tests.kernel.runtime.world import World, end, wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -37,12 +37,8 @@ def test_pause_has_nothing_worth_taking(pod: World) -> None:
 
 def test_pause_names_itself(pod: World) -> None:
     assert pod.pause is not None
-    for _ in range(1000):  # its first instructions come after the exec that ends the launch
-        name = status(pod.pause.pid)["Name"]
-        if name == "pause":
-            break
-        os.sched_yield()
-    assert name == "pause"
+    pid = pod.pause.pid  # its first instructions come after the exec that ends the launch
+    wait_until(lambda: status(pid)["Name"] == "pause")
 
 
 def test_pause_is_small(pod: World) -> None:

@@ -12,7 +12,7 @@ from minipod.runtime.operations import Step
 from minipod.runtime.plan import compute_sandbox_plan
 from minipod.runtime.render import render
 from minipod.runtime.spec import ContainerSpec, Mount, User
-from tests.kernel.runtime.world import SECURITY, World, end
+from tests.kernel.runtime.world import SECURITY, World, end, wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -153,9 +153,9 @@ def test_script_makes_what_launch_makes(
 def wait_for_program(pid: int, command: bytes, said: Path) -> None:
     """Wait until the process has executed its program: the script lets it go and ends."""
     file = Path(f"/proc/{pid}/cmdline")
-    for _ in range(1000):
+
+    def is_there() -> bool:
         assert file.exists(), said.read_text()
-        if file.read_bytes() == command:
-            return
-        os.sched_yield()
-    raise AssertionError(file.read_bytes())
+        return file.read_bytes() == command
+
+    wait_until(is_there)

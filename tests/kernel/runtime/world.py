@@ -4,7 +4,8 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -162,6 +163,14 @@ def read_terminal(master: int) -> bytes:
         while chunk := os.read(master, 65536):
             said += chunk
     return said
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Wait for what a process does that nothing announces; the end is for a machine that is emulated and busy."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        os.sched_yield()
 
 
 def end(launched: Launched) -> int:
