@@ -70,11 +70,7 @@ fi
 if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
     say "installing minipod and its Python packages into $prefix"
     # shellcheck disable=SC2086
-    "$prefix/bin/pip" install --quiet --disable-pip-version-check $target
-    if [ -z "$test_setup" ]; then
-        # A checkout of the same version replaces what was installed from an older one.
-        "$prefix/bin/pip" install --quiet --disable-pip-version-check --no-deps --force-reinstall "$here"
-    fi
+    "$prefix/bin/pip" install --quiet --disable-pip-version-check $target # of a directory, the same version again, too
     printf '%s' "$wanted" >"$stamp"
 else
     say "minipod is installed in $prefix"
