@@ -3,18 +3,28 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from minipod.api.errors import StatusError
-from minipod.clock import Clock, call_off
+from minipod.clock import Clock, Timer
 
 logger = logging.getLogger(__name__)
 
-_RETRY = 1.0  # seconds after a failure that may pass
+FIRST, LONGEST = 1.0, 60.0  # seconds after a failure: twice as long each time
 Key = tuple[str, str]  # namespace, name
 
 
+class _Appointment(NamedTuple):
+    when: float
+    timer: Timer
+
+
 class KeyedLoop:
-    """Calls `sync(namespace, name)` for every key that is looked at, never twice at a time for one key."""
+    """Calls `sync(namespace, name)` for every key that is looked at, never twice at a time for one key.
+
+    A key whose sync fails is tried again, and told of once for each reason: the API's refusals in a line, anything else
+    (a defect of ours) with where it is. That it is gone (404) is no failure.
+    """
 
     def __init__(
         self, clock: Clock, what: str, sync: Callable[[str, str], Awaitable[None]]
@@ -24,6 +34,8 @@ class KeyedLoop:
         self._sync = sync
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._again: set[Key] = set()
+        self._later: dict[Key, _Appointment] = {}
+        self._failed: dict[Key, tuple[float, str]] = {}  # how long each waits, and why
         self._stopped = False
 
     def look(self, namespace: str, name: str) -> None:
@@ -38,8 +50,18 @@ class KeyedLoop:
         self._tasks[key] = task
 
     def look_later(self, namespace: str, name: str, seconds: float) -> None:
-        """Have a key synced after some time."""
-        self._clock.call_at(self._clock.now() + seconds, lambda: self.look(namespace, name))
+        """Have a key synced after some time; what is to be looked at earlier already asks again then."""
+        key, when = (namespace, name), self._clock.now() + seconds
+        before = self._later.get(key)
+        if self._stopped or (before and before.when <= when):
+            return
+        if before:
+            before.timer.cancel()
+        self._later[key] = _Appointment(when, self._clock.call_at(when, lambda: self._come(key)))
+
+    def _come(self, key: Key) -> None:
+        del self._later[key]
+        self.look(*key)
 
     async def wait_idle(self) -> None:
         """Wait until nothing is being synced."""
@@ -49,7 +71,13 @@ class KeyedLoop:
     async def stop(self) -> None:
         """End what is under way."""
         self._stopped = True
-        await call_off(*self._tasks.values())
+        for appointment in self._later.values():
+            appointment.timer.cancel()
+        self._later.clear()
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self, key: Key) -> None:
         try:
@@ -57,10 +85,25 @@ class KeyedLoop:
             while key in self._again:
                 self._again.discard(key)
                 await self._sync(*key)
+                self._failed.pop(key, None)
         except StatusError as error:
-            if error.code != 404:
+            if error.code == 404:
+                self._failed.pop(key, None)
+            elif self._fail(key, str(error)):
                 logger.warning('%s "%s/%s": %s; trying again', self._what, *key, error)
-                self.look_later(*key, _RETRY)
+        except Exception as error:
+            if self._fail(key, repr(error)):
+                logger.exception('%s "%s/%s": %r; trying again', self._what, *key, error)
         finally:
             self._again.discard(key)
             del self._tasks[key]
+
+    def _fail(self, key: Key, why: str) -> bool:
+        """Have a key tried again; return whether its failure is another than before."""
+        pause, before = self._failed.get(key, (0.0, ""))
+        pause = min(2 * pause, LONGEST) or FIRST
+        if key in self._again:  # it changed meanwhile: what failed may be over
+            pause = FIRST
+        self._failed[key] = pause, why
+        self.look_later(*key, pause)
+        return why != before
