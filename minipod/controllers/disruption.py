@@ -246,7 +246,11 @@ class DisruptionController:
         before = pod["status"]["conditions"]
         conditions = [made if each["type"] == _TARGET else each for each in before]
         changed = {**pod, "status": {**pod["status"], "conditions": conditions}}
-        await self._client.update("pods", namespace, changed, subresource="status")
+        try:
+            await self._client.update("pods", namespace, changed, subresource="status")
+        except StatusError as error:
+            if error.code != 409:  # the watch tells of a newer one, which is looked at for that
+                raise
 
 
 def _concerns(budget: Object, pod: Object) -> bool:

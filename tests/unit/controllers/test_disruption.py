@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from minipod.client import Object
+from minipod.api.errors import status_error
+from minipod.client import Object, Request
 from minipod.clock import format_time
 from minipod.controllers.disruption import DELETION_TIMEOUT, STALE, DisruptionController
 from tests.fakes.api import FakeApi
@@ -211,6 +212,42 @@ def test_a_pod_of_two_budgets_is_told_of_once() -> None:
         ]
 
     play(steps)
+
+
+def test_a_pod_that_stays_is_written_anew_when_it_has_changed_meanwhile_and_nothing_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def steps(scene: Scene) -> None:
+        await scene.pod("one")
+        since = format_time(scene.clock.now())
+        condition = {"type": "DisruptionTarget", "status": "True", "lastTransitionTime": since}
+        for number in range(3):
+            labels = {"metadata": {"labels": {"seen": str(number)}}}
+            await scene.client.patch(
+                "pods", "default", "one", {"status": {"conditions": [condition]}} | labels
+            )
+            await scene.settle()
+        assert len(scene.clock.pending()) == 1
+        update = scene.api._update
+
+        def conflicting(request: Request) -> Object:
+            """Somebody is faster, and the Pod that the controller knows is not the newest."""
+            scene.api._update = update  # type: ignore[method-assign]
+            changed = scene.api.objects["pods", "default", "one"]
+            changed["metadata"]["labels"] = {"seen": "last"}
+            scene.api._store("pods", changed, "MODIFIED")
+            raise status_error(409, "Conflict", "the object has been modified")
+
+        scene.api._update = conflicting  # type: ignore[method-assign]
+        scene.clock.advance(STALE + 1)
+        await scene.settle()
+        pod = scene.api.objects["pods", "default", "one"]
+        assert pod["status"]["conditions"][0]["status"] == "False"
+        assert pod["metadata"]["labels"] == {"seen": "last"}
+        assert scene.clock.pending() == []
+
+    play(steps)
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize(
