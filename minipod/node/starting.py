@@ -127,8 +127,9 @@ class Starter:
             hooks = known_container(pod, start.name).get("lifecycle") or {}
             pulled = find_image_volumes(pod, known_container(pod, start.name))
             slow = image is None or "postStart" in hooks or bool(pulled)
+            last = turn.own if slow else turn.slow
             first = start.kind == "init"
-            turn = Turn(Way(), place.ready, turn.own, must_succeed=first, slow=slow)
+            turn = Turn(Way(), place.ready, turn.own, must_succeed=first, slow=last)
         try:
             results = await asyncio.gather(place.ready, *tasks, return_exceptions=True)
         except asyncio.CancelledError:
@@ -175,9 +176,10 @@ class Starter:
         """
         found, container = image is not None, known_container(pod, start.name)
         preparer, volumes = self._preparer, find_image_volumes(pod, container)
-        doubtful = self._parts.memory(uid_of(pod)).unfurnished or turn.slow
+        doubtful = self._parts.memory(uid_of(pod)).unfurnished or turn.follows_slow
+        await turn.approach(work)  # the shim shall hold none for long, or in vain
         if image is None or doubtful or preparer.needs_volumes(pod, container):
-            await turn.come(work)  # the shim shall hold none for long, or in vain
+            await turn.come(work)
             await turn.told()  # a pull is told of behind it
             image = image or await self._pull(work, pod, start)
             if image is None:

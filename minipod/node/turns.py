@@ -50,18 +50,31 @@ class Turn(NamedTuple):
 
     That one need only have been let go to its program: how that went is told later, and in order. Where it must have
     succeeded (an init container), or nothing may run before it is over (a hook), all of its start is waited for.
+    `slow` is the last one before it that may take minutes: it pulls an image, or runs a hook.
     """
 
     own: Way
     ready: "asyncio.Task[None]"
     before: Way | None = None
     must_succeed: bool = False  # an init container that was not started holds up all others
-    slow: bool = False  # it may take minutes: it pulls an image, or runs a hook
+    slow: Way | None = None
+
+    @property
+    def follows_slow(self) -> bool:
+        """Whether it is the one right before that may take minutes."""
+        return self.slow is not None and self.slow is self.before
+
+    async def approach(self, work: Work) -> None:
+        """Wait until the turn comes soon: nobody before it may take minutes any more. Raises TurnNeverCame."""
+        if self.slow:
+            await asyncio.wait({self.slow.whole})
+            if work.stopping or _has_failed(self.slow.whole):
+                raise TurnNeverCame
 
     async def come(self, work: Work) -> None:
         """Wait for the turn. Raises TurnNeverCame."""
         await asyncio.wait({self.ready})
-        if self.before and not (self.must_succeed or self.slow):
+        if self.before and not (self.must_succeed or self.follows_slow):
             await self.before.passed()
         else:
             await self.told()

@@ -32,6 +32,43 @@ def test_the_next_container_waits_for_post_start(play) -> None:
     play(scene)
 
 
+def test_none_of_the_next_containers_is_held_as_long_as_a_post_start_runs(play) -> None:
+    async def scene(world: World) -> None:
+        reached, go_on = world.runtime.gate("exec")
+        others = [container(name) for name in ("second", "third", "fourth")]
+        creating = asyncio.create_task(
+            world.create(make_pod("web", container("zero"), hooked(postStart=EXEC), *others))
+        )
+        await reached.wait()
+        await world.settle()
+        assert world.runtime.prepared == ["zero", "app"]
+        go_on.set()
+        await creating
+        await world.settle()
+        names = ["zero", "app", "second", "third", "fourth"]
+        assert sorted(world.runtime.prepared) == sorted(names)
+        assert world.runtime.running() == names
+
+    play(scene)
+
+
+def test_a_pod_that_ends_during_a_post_start_prepares_nothing_more(play) -> None:
+    async def scene(world: World) -> None:
+        reached, _ = world.runtime.gate("exec")
+        others = [container(name) for name in ("second", "third")]
+        creating = asyncio.create_task(
+            world.create(make_pod("web", hooked(postStart=EXEC), *others))
+        )
+        await reached.wait()
+        await world.delete(grace=0)
+        await creating
+        await world.settle()
+        assert world.runtime.prepared == ["app"]
+        assert world.runtime.containers == {}
+
+    play(scene)
+
+
 def test_a_failed_post_start_is_told_without_what_it_said(play) -> None:
     async def scene(world: World) -> None:
         world.runtime.streams = FakeStreams([("stdout", b"secret"), ("stderr", b"why\n")], 3)
