@@ -28,6 +28,10 @@ UNSENT_LIMIT = 262144  # bytes waiting for the server; beyond, stdin is left alo
 DRAIN_SECONDS = 1.0
 
 
+class StreamFailed(CliError):
+    """The server took the connection and could not serve it: the container may have ended."""
+
+
 @dataclass(frozen=True)
 class StreamOptions:
     """Which streams to connect."""
@@ -85,7 +89,7 @@ def finish(status: Object | None) -> None:
         return
     code = exit_code(status)
     if code is None:
-        raise CliError(str(status.get("message") or "the command could not be run"))
+        raise StreamFailed(str(status.get("message") or "the command could not be run"))
     terminal.progress(f"command terminated with exit code {code}")
     raise SilentExit(code)
 

@@ -1,13 +1,13 @@
 """`minipod attach`."""
 
-from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from minipod.cli import options as flags
 from minipod.cli.completion import complete_containers
-from minipod.cli.errors import CliError, SilentExit
+from minipod.cli.errors import CliError, ServerError
 from minipod.cli.invocation import Invocation
 from minipod.cli.pod_choice import choose_pod
 from minipod.cli.pods import choose_container
@@ -60,28 +60,51 @@ def command(invocation: Invocation, pod: str | None, **given: Any) -> None:
 
 
 def attach_or_print_log(
-    invocation: Invocation,
-    target: Target,
-    container: Object,
-    has_ended: Callable[[Object | None], bool],
-    **wanted: bool,
+    invocation: Invocation, target: Target, container: Object, **wanted: bool
 ) -> None:
     """Attach to what has just been started, or print its log when it had ended before anybody could.
 
-    `has_ended` looks at the Pod. `wanted` is stdin, tty and quiet, as of `attach`, which raises what this raises.
+    `wanted` is stdin, tty and quiet, as of `attach`, which raises what this raises.
     """
-    try:
-        attach(invocation, target.name, container, **wanted)
-    except SilentExit:
-        raise
-    except CliError as refused:
-        try:  # the node knows before the Pod's status says so
-            wait_for(
-                invocation.api, target, lambda pod: has_ended(pod) or None, Deadline(ENDED_SECONDS)
-            )
-        except CliError:
-            raise refused from None
-        print_log(invocation, target, {"container": container["name"]})
+    deadline, tried = Deadline(ENDED_SECONDS), ""
+    while True:
+        try:
+            attach(invocation, target.name, container, **wanted)
+            return
+        except CliError as refused:
+            if not _does_not_run(refused):
+                raise
+            try:  # the node knows before the Pod's status says so
+                known = partial(_next_state, name=container["name"], tried=tried)
+                status = wait_for(invocation.api, target, known, deadline)
+            except CliError:
+                raise refused from None
+        if "terminated" in status["state"]:
+            print_log(invocation, target, {"container": container["name"]})
+            return
+        tried = status["containerID"]
+
+
+def _does_not_run(refused: CliError) -> bool:
+    """Whether the node may have refused because the container does not run: all else is as it will be."""
+    from minipod.cli.streams import StreamFailed
+
+    return isinstance(refused, StreamFailed) or (
+        isinstance(refused, ServerError) and refused.code == 404
+    )
+
+
+def _next_state(pod: Object | None, name: str, tried: str) -> Object | None:
+    """Return the status of a container that has ended, or runs and is not the one that was tried. CliError: no Pod."""
+    if pod is None:
+        raise CliError("the Pod is gone")
+    found = pod.get("status") or {}
+    for each in (*found.get("containerStatuses", ()), *found.get("ephemeralContainerStatuses", ())):
+        state = each.get("state") or {}
+        fresh = "running" in state and each.get("containerID", "") not in ("", tried)
+        if each["name"] == name and ("terminated" in state or fresh):
+            return dict(each)
+    return None
 
 
 def print_log(invocation: Invocation, target: Target, query: dict[str, str]) -> None:

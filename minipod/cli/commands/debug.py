@@ -121,7 +121,6 @@ def _attach(invocation: Invocation, pod: Object, container: Object, given: dict[
         invocation,
         target,
         container,
-        lambda found: "terminated" in (_state(found, name) or {}),
         stdin=given["stdin"],
         tty=given["tty"],
         quiet=given["quiet"],

@@ -182,7 +182,6 @@ def _attach(invocation: Invocation, target: Target, pod: Object, options: RunOpt
             invocation,
             target,
             container,
-            lambda found: found is not None and _ended(found) is not None,
             stdin=options.stdin,
             tty=options.tty,
             quiet=options.quiet,

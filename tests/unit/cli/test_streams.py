@@ -1,6 +1,7 @@
 """exec and attach: the channel protocol over a WebSocket, in a process of its own where descriptors matter."""
 
 import fcntl
+import json
 import os
 import pty
 import select
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from minipod.cli.commands.attach import ENDED_SECONDS
 from minipod.cli.websocket import masked
 from tests.fakes.apiserver import ExecStream, FakeApiServer
 from tests.unit.cli.conftest import Minipod, pod
@@ -367,6 +369,67 @@ def test_run_prints_the_log_of_what_ended_before_the_attach(
     server.on_write, server.on_exec, server.logs = running, ended, {"once": b"hi\n"}
     result = minipod("run", "once", "--image=busybox", "-i", "--restart=Never", "--", "true")
     assert (result.code, result.out) == (5, "hi\n")
+
+
+IMPOSSIBLE = (403, "Forbidden"), (400, "BadRequest"), (503, "ServiceUnavailable")
+
+
+@pytest.mark.parametrize(("code", "reason"), IMPOSSIBLE)
+def test_run_waits_for_nothing_when_attaching_is_not_to_be_had(
+    server: FakeApiServer, minipod: Minipod, code: int, reason: str
+) -> None:
+    status = {
+        "kind": "Status",
+        "status": "Failure",
+        "reason": reason,
+        "message": "no",
+        "code": code,
+    }
+    path = "/api/v1/namespaces/default/pods/once/attach"
+    server.on_write, server.answers = running, {path: (code, json.dumps(status).encode())}
+    result = minipod("run", "once", "--image=busybox", "-i", "--restart=Never")
+    assert (result.code, result.err) == (1, f"Error from server ({reason}): no\n")
+    assert server.requests[-1].path == path
+
+
+def test_run_waits_no_longer_for_a_pod_that_is_gone(
+    server: FakeApiServer, minipod: Minipod
+) -> None:
+    def gone(stream: ExecStream) -> None:
+        server.remove("pods", "default", "once")
+        stream.finish(status="Failure", message='container "once" does not run')
+
+    server.on_write, server.on_exec = running, gone
+    began = time.monotonic()
+    result = minipod("run", "once", "--image=busybox", "-i", "--restart=Never")
+    assert (result.code, result.err) == (1, 'error: container "once" does not run\n')
+    assert time.monotonic() - began < ENDED_SECONDS
+
+
+def test_run_attaches_to_the_container_that_follows_one_that_has_ended(
+    server: FakeApiServer, minipod: Minipod
+) -> None:
+    answers = ["refused", "refused", "attached"]
+
+    def attached(stream: ExecStream) -> None:
+        if (answer := answers.pop(0)) == "attached":
+            say((1, b"hi\n"))(stream)
+            return
+        if len(answers) == 1:  # what is tried is what the Pod's status has
+            threading.Timer(0.2, restarted, (server, "two")).start()
+        else:
+            restarted(server, "one")
+        stream.finish(status="Failure", message=f"{answer}: does not run")
+
+    server.on_write, server.on_exec = running, attached
+    result = minipod("run", "once", "--image=busybox", "-i")
+    assert (result.code, result.out, answers) == (0, "hi\n", [])
+
+
+def restarted(server: FakeApiServer, identity: str) -> None:
+    status = {"name": "once", "containerID": identity, "state": {"running": {}}}
+    made = server.objects["pods", "default", "once"]
+    server.put("pods", {**made, "status": {"phase": "Running", "containerStatuses": [status]}})
 
 
 def test_run_without_input_follows_the_log_from_its_first_line(
