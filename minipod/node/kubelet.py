@@ -100,6 +100,7 @@ class Kubelet:
         await self._remove_leftovers()
         await self._informer.start()
         self._end_orphans()
+        self._eviction.start()
         self._watch_images()
         self._runtime_watch.start()
         await self._server.start()

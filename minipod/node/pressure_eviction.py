@@ -50,13 +50,18 @@ class PressureEviction:
         self._workers = workers
         self._record = record
         self._task: asyncio.Task[None] | None = None
+        self._knows_pods = False
         self._last = ("", 0.0)  # the Pod that went last, and when
         self._unable = ""  # what nobody could be evicted for
 
+    def start(self) -> None:
+        """Begin to end Pods: those of the node are known."""
+        self._knows_pods = True
+
     def consider(self, levels: Mapping[str, Level]) -> None:
         """Take what is left of everything; if that is too little, end the Pod that has to go first."""
-        config = self._parts.config
-        if not config.evicts or self._is_waiting() or (self._task and not self._task.done()):
+        config, busy = self._parts.config, self._task and not self._task.done()
+        if not (config.evicts and self._knows_pods) or busy or self._is_waiting():
             return
         shortage = find_shortage(config.eviction, reclaimable(levels, config.layout))
         if shortage:
@@ -87,6 +92,10 @@ class PressureEviction:
         if work is not None and work.stopping:
             return  # it has begun to go by itself
         if work is None:
+            if any(
+                each.phase != "terminated" and may_go(each.pod) for each in self._workers.works()
+            ):
+                return  # it is still on its way to a sandbox, or has begun to go
             if self._unable != resource:  # said once, not every ten seconds
                 logger.warning("the node is short of %s, and no Pod can be evicted", resource)
             self._unable = resource

@@ -94,6 +94,42 @@ def test_critical_pods_stay_whatever_they_use(
     play(tmp_path, monkeypatch, scene)
 
 
+def test_a_daemon_that_starts_on_a_short_node_knows_its_pods_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = {"eviction": parse_thresholds(THRESHOLDS), "evicts": True}
+
+    async def scene(made: World, levels: dict[str, Level]) -> None:
+        await made.kubelet.stop()
+        levels["memory.available"] = LITTLE
+        async with world(tmp_path, old=made, **settings) as restarted:
+            await restarted.pass_time(PAUSE)
+            assert phases(restarted)[0] == "Failed"
+        assert "no Pod can be evicted" not in caplog.text
+
+    play(tmp_path, monkeypatch, scene)
+
+
+def test_a_pod_that_is_being_made_is_no_pod_that_cannot_be_evicted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene(made: World, levels: dict[str, Level]) -> None:
+        for name in ("large", "small"):
+            await made.delete(name, grace=0)
+        reached, go = made.runtime.gate("run_sandbox")
+        creating = asyncio.create_task(made.create(make_pod("small", container("app"))))
+        await reached.wait()
+        levels["memory.available"] = LITTLE
+        await made.pass_time(PAUSE)
+        assert "no Pod can be evicted" not in caplog.text
+        go.set()
+        await creating
+        await made.pass_time(PAUSE)
+        assert made.status("small")["phase"] == "Failed"
+
+    play(tmp_path, monkeypatch, scene)
+
+
 def test_who_is_on_the_way_out_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
