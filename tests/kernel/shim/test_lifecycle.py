@@ -97,11 +97,11 @@ async def test_an_upgrade_keeps_sessions_waiters_and_timers(shim: ShimWorld) -> 
     executed = await shim.runtime.exec(container.id, spec)
     hasty = await shim.runtime.exec(container.id, ExecSpec(("sleep", "99"), timeout_seconds=1.0))
     stopping = asyncio.ensure_future(shim.runtime.stop_container(container.id, 3.0))
-    await asyncio.sleep(0.05)
-    os.kill(shim.pid, signal.SIGHUP)
-    await asyncio.sleep(0.05)
+    await asyncio.ensure_future(shim.runtime.ping())  # asked after it, and so answered after it
+    os.kill(pid := shim.pid, signal.SIGHUP)
     await attached.write(b"hello\n")
     assert await attached.read() == ("stdout", b"got hello\n")
+    await wait_until(lambda: b"--resume" in Path(f"/proc/{pid}/cmdline").read_bytes())
     await executed.write(b"through\n")
     assert await executed.read() == ("stdout", b"through\n")
     assert await hasty.wait() == 137
