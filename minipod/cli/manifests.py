@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import click
+
 from minipod.cli.errors import CliError, raise_all
 
 Object = dict[str, Any]
@@ -41,13 +43,8 @@ def read_all(filenames: tuple[str, ...], recursive: bool = False) -> list[Manife
                 failures.append(failed)
     raise_all(failures)
     if not found:
-        raise CliError("no objects passed to " + _last_command())
+        raise CliError(f"no objects passed to {click.get_current_context().info_name}")
     return found
-
-
-def _last_command() -> str:
-    words = [each for each in sys.argv[1:] if not each.startswith("-")]
-    return words[0] if words else "minipod"
 
 
 def _files(name: str, recursive: bool) -> list[str]:

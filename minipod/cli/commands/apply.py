@@ -127,9 +127,11 @@ def command(invocation: Invocation, **given: Any) -> None:
 def apply(api: "Api", target: Target, options: ApplyOptions) -> Applied:
     """Create or change one object. Raises CliError naming its source."""
     if not target.name:
-        raise CliError(
-            f'error when applying "{target.source}": cannot use generate name with apply'
+        generated = (target.object or {}).get("metadata", {}).get("generateName")
+        why = (
+            "cannot use generate name with apply" if generated else "resource name may not be empty"
         )
+        raise CliError(f'error when applying "{target.source}": {why}')
     assert target.object is not None
     if options.server_side:
         return _apply_on_server(api, target, options)

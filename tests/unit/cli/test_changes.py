@@ -33,6 +33,28 @@ def manifest(tmp_path: Path) -> str:
     return str(path)
 
 
+@pytest.mark.parametrize("verb", ["apply", "create", "delete"])
+def test_a_manifest_without_objects_names_the_command(
+    server: FakeApiServer, minipod: Minipod, tmp_path: Path, verb: str
+) -> None:
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    refused = minipod("--request-timeout=5", verb, "-f", str(tmp_path / "empty.yaml"))
+    assert refused.err == f"error: no objects passed to {verb}\n"
+
+
+def test_what_has_no_name_cannot_be_applied(
+    server: FakeApiServer, minipod: Minipod, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.yaml"
+    for metadata, why in (
+        ("{}", "resource name may not be empty"),
+        ("{generateName: a-}", "cannot use generate name with apply"),
+    ):
+        path.write_text(f"apiVersion: v1\nkind: ConfigMap\nmetadata: {metadata}\n")
+        refused = minipod("apply", "-f", str(path))
+        assert refused.err == f'error: error when applying "{path}": {why}\n'
+
+
 def test_create_from_a_manifest(server: FakeApiServer, minipod: Minipod, manifest: str) -> None:
     ended = minipod("create", "-f", manifest)
     assert (ended.code, ended.out) == (0, "pod/nginx created\n")
