@@ -5,6 +5,7 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,14 +49,34 @@ def outer_namespace() -> Iterator[int]:
     os.close(host_network)
 
 
+# The look after the last test, which serves as the one before the next unless a fixture for several tests is made or
+# ended between them.
+_left: leaks.Host | None = None
+
+
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> None:
+    _forget_what_was_left(fixturedef)
+
+
+def pytest_fixture_post_finalizer(fixturedef: pytest.FixtureDef[Any]) -> None:
+    _forget_what_was_left(fixturedef)
+
+
+def _forget_what_was_left(fixturedef: pytest.FixtureDef[Any]) -> None:
+    global _left
+    if fixturedef.scope != "function":
+        _left = None
+
+
 @pytest.fixture(autouse=True)
 def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a kernel or e2e test that leaves anything of minipod's on the host."""
+    global _left
     if _kind(request.path) not in PRIVILEGED or not os.environ.get("MINIPOD_LEAK_CHECK"):
         yield
         return
     request.getfixturevalue("outer_namespace")
-    before = leaks.look()
+    before, _left = _left or leaks.look(), None
     yield
-    leaked = leaks.wait_until_clean(before)
+    leaked, _left = leaks.wait_until_clean(before)
     assert not leaked, f"the test left on the host: {leaked}"

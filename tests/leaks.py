@@ -5,11 +5,13 @@ record of what a test did: whatever bears such a name afterwards and did not bef
 """
 
 import os
-import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
+
+from nftables import Nftables
 
 MARKER = "MINIPOD_TEST_RUN"  # in the environment of everything the tests start
 NAMES = ("minipod", "mp-", "veth")
@@ -37,90 +39,98 @@ class Host:
 
 
 def look() -> Host:
-    """Take a snapshot of everything minipod could leave behind."""
-    processes = dict(_marked_processes())
+    """Take a snapshot of everything minipod could leave behind: after every test, so it starts no process."""
+    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    processes, namespaces = _processes()
     return Host(
-        processes=frozenset(processes.values()),
-        mounts=frozenset(_mounts()),
-        network_namespaces=frozenset(_network_namespaces()),
-        cgroups=frozenset(_cgroups()),
+        processes=frozenset(processes),
+        mounts=frozenset(" ".join(mount[3:5]) for mount in mounts),
+        network_namespaces=frozenset(
+            namespaces | {mount[3] for mount in mounts if mount[3].startswith("net:[")}
+        ),
+        cgroups=frozenset(_cgroups(mounts)),
         links=frozenset(_links()),
         routes=frozenset(_routes()),
         nft_tables=frozenset(_nft_tables()),
     )
 
 
-def wait_until_clean(before: Host, seconds: float = 10.0) -> dict[str, list[str]]:
-    """Return what stays leaked: the kernel frees namespaces and cgroups a moment after their last user."""
+def wait_until_clean(before: Host, seconds: float = 10.0) -> tuple[dict[str, list[str]], Host]:
+    """Return what stays leaked, and the host as it is then.
+
+    The kernel frees namespaces and cgroups a moment after their last user.
+    """
     deadline = time.monotonic() + seconds
-    while leaked := look().leaked_since(before):
+    while leaked := (now := look()).leaked_since(before):
         if time.monotonic() > deadline:
             break
-        time.sleep(0.05)  # the kernel tells nobody when it has freed a namespace
-    return leaked
+        time.sleep(0.02)  # the kernel tells nobody when it has freed a namespace
+    return leaked, now
 
 
-def _marked_processes() -> Iterator[tuple[int, str]]:
+def _processes() -> tuple[set[str], set[str]]:
+    """Return the processes that minipod or a test started, and the network namespaces of all there are."""
     marker = f"{MARKER}={os.environ.get(MARKER, '')}".encode()
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+    found, namespaces = set(), set()
+    for process in os.scandir("/proc"):
+        if not process.name.isdigit():
             continue
-        try:
-            environment = Path(entry.path, "environ").read_bytes()
-            groups = Path(entry.path, "cgroup").read_text()
-            command = Path(entry.path, "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except OSError:
+        with suppress(OSError):
+            namespaces.add(os.readlink(f"{process.path}/ns/net"))
+        if int(process.name) == os.getpid():
             continue
-        contained = any(f"/{name}" in groups for name in NAMES[:2])
-        if marker in environment.split(b"\0") or contained:
-            yield int(entry.name), f"{entry.name} {command.strip() or '(zombie)'}"
+        with suppress(OSError):
+            environment = _read(f"{process.path}/environ")
+            groups = _read(f"{process.path}/cgroup")
+            contained = any(b"/" + name.encode() in groups for name in NAMES[:2])
+            if contained or marker in environment.split(b"\0"):
+                command = _read(f"{process.path}/cmdline").replace(b"\0", b" ").decode().strip()
+                found.add(f"{process.name} {command or '(zombie)'}")
+    return found, namespaces
 
 
-def _mounts() -> Iterator[str]:
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        yield " ".join(line.split()[3:5])
+def _read(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.readall()
 
 
-def _network_namespaces() -> Iterator[str]:
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            try:
-                yield os.readlink(f"{entry.path}/ns/net")
-            except OSError:
-                continue
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        root = line.split()[3]
-        if root.startswith("net:["):
-            yield root
+def _cgroups(mounts: list[list[str]]) -> Iterator[str]:
+    for mount in mounts:
+        if mount[mount.index("-") + 1] in ("cgroup", "cgroup2"):
+            yield from _below(mount[4], named=False)
 
 
-def _cgroups() -> Iterator[str]:
-    for hierarchy in _cgroup_mounts():
-        for directory, children, _ in os.walk(hierarchy):
-            if any(part.startswith(NAMES[:2]) for part in directory.split("/")):
-                yield directory
-            children[:] = [child for child in children if not child.startswith("process_api")]
-
-
-def _cgroup_mounts() -> Iterator[str]:
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        before, _, after = line.partition(" - ")
-        if after.split()[0] in ("cgroup", "cgroup2"):
-            yield before.split()[4]
+def _below(directory: str, *, named: bool) -> Iterator[str]:
+    """Yield the cgroups that are minipod's by their own name or by that of one above them."""
+    if os.stat(directory).st_nlink == 2:  # each cgroup in it would be one more
+        return
+    with os.scandir(directory) as entries:
+        children = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+    for child in children:
+        if not child.name.startswith("process_api"):
+            ours = named or child.name.startswith(NAMES[:2])
+            if ours:
+                yield child.path
+            with suppress(OSError):  # it was removed meanwhile
+                yield from _below(child.path, named=ours)
 
 
 def _links() -> list[str]:
-    shown = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
-    names = [line.split(": ")[1].split("@")[0] for line in shown.splitlines()]
+    lines = Path("/proc/thread-self/net/dev").read_text().splitlines()[2:]
+    names = [line.partition(":")[0].strip() for line in lines]
     return [name for name in names if name.startswith(NAMES)]
 
 
 def _routes() -> list[str]:
     """Return the main table's routes, whether or not a bridge has a port that is up."""
-    shown = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True)
-    return [line.rstrip().removesuffix(" linkdown") for line in shown.stdout.splitlines()]
+    return [
+        " ".join(line.split())
+        for line in Path("/proc/thread-self/net/route").read_text().splitlines()[1:]
+    ]
 
 
 def _nft_tables() -> list[str]:
-    shown = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True)
-    return shown.stdout.splitlines()
+    nft = Nftables()  # a new one each time: it keeps to the namespace that it began in
+    code, tables, said = nft.cmd("list tables")
+    assert code == 0, said
+    return str(tables).splitlines()
