@@ -7,9 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from minipod.cli.errors import Unreachable
+from minipod.cli.http import Connection
 from minipod.paths import layout
 
 REPOSITORY = Path(__file__).parents[2]
@@ -55,6 +58,17 @@ class Instance:
     def get(self, *arguments: str) -> Any:
         """Return an object (or list) as the API has it."""
         return json.loads(self.out("get", *arguments, "-o", "json"))
+
+    def find_pod(self, name: str) -> dict[str, Any] | None:
+        """Return a Pod as the API has it, or None: for waits, which ask too often to start a command each time."""
+        with closing(Connection(str(self.layout.api_socket))) as api:
+            try:
+                answer = api.request("GET", f"/api/v1/namespaces/default/pods/{name}", {})
+                found: dict[str, Any] = json.loads(answer.read())
+            except (Unreachable, ConnectionError, EOFError) as gone:
+                raise AssertionError(f"pod/{name}: {gone}{self.daemon_log()}") from gone
+        assert answer.status in (200, 404), found
+        return found if answer.status == 200 else None
 
     def apply(
         self, *manifests: dict[str, Any], options: tuple[str, ...] = (), timeout: float = 90

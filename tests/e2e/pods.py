@@ -1,6 +1,7 @@
 """Manifests and waits that the end-to-end tests share."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from tests.e2e.instance import Instance, wait_until
@@ -35,8 +36,12 @@ def wait_pod(
     seen: dict[str, Any] = {}
 
     def met() -> bool:
-        seen.update(instance.get("pod", name))
-        return bool(condition(seen))
+        found = instance.find_pod(name)
+        assert found, f"there is no pod/{name}"
+        seen.update(found)
+        with suppress(LookupError, StopIteration):
+            return bool(condition(seen))
+        return False  # a Pod that has just been made has no statuses yet
 
     try:
         wait_until(met, what, seconds)
@@ -50,18 +55,14 @@ def wait_pod(
 
 def wait_gone(instance: Instance, name: str, seconds: float = 20) -> None:
     """Wait until a Pod no longer exists."""
-    wait_until(
-        lambda: instance.run("get", "pod", name, check=False).returncode != 0,
-        f"pod/{name} gone",
-        seconds,
-    )
+    wait_until(lambda: instance.find_pod(name) is None, f"pod/{name} gone", seconds)
 
 
 def status_of(found: dict[str, Any], container_name: str) -> dict[str, Any]:
     """Return the status of one of a Pod's containers, init containers included."""
     statuses = found["status"].get("containerStatuses", [])
     statuses = statuses + found["status"].get("initContainerStatuses", [])
-    return next(status for status in statuses if status["name"] == container_name)
+    return {status["name"]: status for status in statuses}[container_name]
 
 
 def inside(instance: Instance, name: str, command: str, container_name: str = "") -> str:
