@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from minipod.linux import netlink
 from minipod.linux import process as linux_process
 from tests import leaks
 
@@ -47,6 +48,8 @@ def outer_namespace() -> Iterator[int]:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     yield host_network
     os.close(host_network)
+    if netlink._host:  # it is opened once, for as long as a process lives
+        netlink._host.close()
 
 
 # The look after the last test, which serves as the one before the next unless a fixture for several tests is made or
