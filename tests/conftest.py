@@ -12,6 +12,7 @@ import pytest
 from minipod.linux import netlink
 from minipod.linux import process as linux_process
 from tests import leaks
+from tests.patience import patience
 
 HERE = Path(__file__).parent
 PRIVILEGED = ("kernel", "e2e")
@@ -20,6 +21,12 @@ CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 
 def _kind(path: Path) -> str:
     return path.relative_to(HERE).parts[0]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give a test longer where everything takes longer."""
+    os.environ.setdefault("PYTEST_TIMEOUT", str(patience(float(config.getini("timeout")))))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,6 +13,7 @@ from minipod.runtime.plan import compute_sandbox_plan
 from minipod.runtime.render import render
 from minipod.runtime.spec import ContainerSpec, Mount, User
 from tests.kernel.runtime.world import SECURITY, World, end, wait_until
+from tests.patience import patience
 
 pytestmark = pytest.mark.kernel
 
@@ -71,7 +72,7 @@ def run_script(world: World, spec: ContainerSpec) -> tuple[int, int]:
             stdout=output,
             stderr=subprocess.STDOUT,
             check=False,
-            timeout=60,
+            timeout=patience(60),
         )
     told = [line.split() for line in said.read_text().splitlines() if " is process " in line]
     assert [words[0] for words in told] == ["pause", "container"], said.read_text()

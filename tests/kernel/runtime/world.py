@@ -30,6 +30,7 @@ from minipod.runtime.spec import (
     SandboxSpec,
     Security,
 )
+from tests.patience import patience
 
 BUSYBOX = "/bin/busybox"
 NETWORK = SandboxNetwork("mp-none", "10.99.0.2/24", "10.99.0.1", "mp-none1")
@@ -165,9 +166,9 @@ def read_terminal(master: int) -> bytes:
     return said
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Wait for what a process does that nothing announces; the end is for a machine that is emulated and busy."""
-    deadline = time.monotonic() + seconds
+def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait for what a process does that nothing announces."""
+    deadline = time.monotonic() + patience(seconds)
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         os.sched_yield()

@@ -25,9 +25,10 @@ from minipod.runtime.spec import (
     SandboxStatus,
     Security,
 )
+from tests.patience import patience
 
 APPLETS = "sh cat dd echo false head id kill ls ps seq setsid sleep stty true tty yes usleep"
-TEST_SECONDS = 60
+TEST_SECONDS = patience(60)
 SECURITY = Security(capabilities=defaults.CAPABILITIES)
 _numbers = itertools.count()
 
@@ -51,7 +52,7 @@ def asynchronous(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
 
 async def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     """Wait for a condition of the host's that nothing announces."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patience(seconds)
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         await asyncio.sleep(0.005)
