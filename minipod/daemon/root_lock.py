@@ -47,7 +47,12 @@ def _forget_other_boot(place: Layout) -> None:
 
     boot = Path("/proc/sys/kernel/random/boot_id").read_text()
     record = place.run / "boot_id"
-    if record.exists() and record.read_text() != boot:
+    before = record.read_text() if record.exists() else ""
+    if before == boot:
+        return
+    if before:
         shutil.rmtree(place.run, ignore_errors=True)
     place.run.mkdir(parents=True, exist_ok=True, mode=0o700)
-    record.write_text(boot)
+    fresh = record.with_name("boot_id.new")
+    fresh.write_text(boot)  # a full disk must not leave the record of no boot at all
+    fresh.rename(record)
