@@ -33,6 +33,7 @@ class _Slot:
     wanted: Object
     task: asyncio.Task[None] | None = None
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    problem: str = ""  # why the last write failed: told of once
 
 
 class StatusWriter:
@@ -129,10 +130,12 @@ class StatusWriter:
         except StatusError as error:
             if error.code in (404, 409):
                 return False  # gone, or another Pod of the same name
-            logger.warning('pod "%s/%s": writing status: %s', slot.namespace, slot.name, error)
+            if slot.problem != str(error):
+                logger.warning('pod "%s/%s": writing status: %s', slot.namespace, slot.name, error)
+            slot.problem = str(error)
             await self._pause()
             return True
-        slot.written = status
+        slot.written, slot.problem = status, ""
         return True
 
     async def _pause(self) -> None:
