@@ -48,7 +48,7 @@ class AddressPool:
         directory.mkdir(parents=True, exist_ok=True)
         self._replay()
         self._file = -1
-        self._compact()
+        self._open()
 
     @property
     def gateway(self) -> IPv4Interface:
@@ -187,12 +187,27 @@ class AddressPool:
             raise
         self._appended += 1
 
+    def _open(self) -> None:
+        """Begin with a fresh journal; on a full disk go on with the old one, behind its last whole line."""
+        try:
+            self._compact()
+        except OSError:
+            if not self._path.exists():
+                raise
+            self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            os.ftruncate(self._file, self._path.read_bytes().rfind(b"\n") + 1)
+            self._appended = COMPACT_AFTER + 1
+
     def _compact(self) -> None:
         """Put a fresh journal in the old one's place at once."""
         lines = [f"- {address}\n" for address in self._freed]
         lines += [f"+ {address} {owner}\n" for owner, address in self._owners.items()]
         fresh = self._path.with_suffix(".new")
-        fresh.write_text("".join(lines))
+        try:
+            fresh.write_text("".join(lines))
+        except OSError:
+            fresh.unlink(missing_ok=True)
+            raise
         opened = os.open(fresh, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         os.rename(fresh, self._path)
         self.close()

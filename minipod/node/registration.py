@@ -22,7 +22,7 @@ HEARTBEAT = 300.0  # seconds (kubelet nodeStatusReportFrequency)
 LEASES, LEASES_NAMESPACE = "leases.coordination.k8s.io", "kube-node-lease"
 LEASE_SECONDS = 40  # kubelet nodeLeaseDurationSeconds
 RENEWAL = LEASE_SECONDS * 0.25
-_RETRY = 5.0
+RETRY = 5.0
 _NODE = {"apiVersion": "v1", "kind": "Node"}
 
 
@@ -40,6 +40,7 @@ class Registration:
         self.on_levels: Callable[[Mapping[str, Level]], None] = lambda levels: None
         self._ready = True
         self._node: Object = {**_NODE, "metadata": {"name": config.node_name}}  # as last seen
+        self._labels: dict[str, str] = {}  # to be written
         self._cordoned = False  # when last told of
         self._reported = 0.0  # when the status was last written
         self._timer: Timer | None = None
@@ -51,20 +52,31 @@ class Registration:
         return self._ready
 
     async def start(self) -> None:
-        """Make the Node, or take over the one that is there. StatusError when the API refuses."""
-        await self._register()
-        self._set_timer(0.0)  # the first Lease: nothing waits for it
+        """Make the Node, or take over the one that is there. StatusError when the API refuses.
+
+        What it could not write (on a full disk) it tries again: with a daemon one finds out what to remove.
+        """
+        try:
+            await self._register()
+        except StatusError as error:
+            if error.code < 500:
+                raise
+            self._retry("registering", error)
+        else:
+            self._set_timer(0.0)  # the first Lease: nothing waits for it
 
     async def _register(self) -> None:
         now = self._clock.now()
         node = compute_node(self._config, now, self._ready, self._measure(now))
+        self._labels = node["metadata"]["labels"]
         try:
             made = await self._client.create("nodes", "", node)
         except StatusError as error:
             if error.reason != "AlreadyExists":
                 raise
-            await self._report_status(labels=node["metadata"]["labels"])
+            await self._report_status()
         else:
+            self._labels = {}
             if not made.get("status"):  # create keeps no status; it has its own subresource
                 await self._report_status()
 
@@ -113,7 +125,7 @@ class Registration:
 
     def _retry(self, what: str, error: StatusError) -> None:
         logger.warning('node "%s": %s: %s; trying again', self._config.node_name, what, error)
-        self._set_timer(_RETRY)
+        self._set_timer(RETRY)
 
     async def _register_again(self) -> None:
         name = self._config.node_name
@@ -125,11 +137,12 @@ class Registration:
         else:
             self._set_timer(1.0)
 
-    async def _report_status(self, labels: dict[str, str] | None = None) -> None:
+    async def _report_status(self) -> None:
         name, now = self._config.node_name, self._clock.now()
         self._node = found = await self._client.get("nodes", "", name)
-        if labels:
-            await self._client.patch("nodes", "", name, {"metadata": {"labels": labels}})
+        if self._labels:
+            await self._client.patch("nodes", "", name, {"metadata": {"labels": self._labels}})
+            self._labels = {}
         self._tell_of_cordon(found)
         previous = found.get("status") or {}
         pressed = self._measure(now)

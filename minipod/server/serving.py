@@ -102,7 +102,9 @@ class SecureServing:
         bound = self._bind()
         self.port = int(bound[0].getsockname()[1])
         record = {"port": self.port, "addresses": list(self._options.addresses)}
-        write_file(self._layout.serving, json.dumps(record).encode() + b"\n", 0o600)
+        told, path = json.dumps(record).encode() + b"\n", self._layout.serving
+        if not path.exists() or path.read_bytes() != told:  # a full disk may have what is needed
+            write_file(path, told, 0o600)
         return bound
 
     async def listen(

@@ -456,6 +456,13 @@ def test_an_exhausted_address_range_is_said_and_heals(
     instance.remove()
 
 
+def fill(path: Path) -> None:
+    """Leave no room at all."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
 def test_a_full_disk_is_reported_and_loses_nothing(make_instance: Callable[..., Instance]) -> None:
     instance = make_instance()
     state = instance.layout.state
@@ -468,13 +475,7 @@ def test_a_full_disk_is_reported_and_loses_nothing(make_instance: Callable[..., 
         instance.up()
         instance.apply(pod("before"), options=("--until-ready",))
         filler = state / "filler"
-        with filler.open("wb") as file:
-            try:
-                while True:
-                    file.write(b"\0" * 65536)
-                    file.flush()
-            except OSError:
-                pass
+        fill(filler)
         failures = [
             done
             for number in range(40)
@@ -490,6 +491,11 @@ def test_a_full_disk_is_reported_and_loses_nothing(make_instance: Callable[..., 
         ]
         assert failures, "the full disk was never noticed"
         assert "Traceback" not in failures[0].stderr
+        fill(state / "last")
+        instance.kill_daemon()
+        instance.up()  # to look, and to make room
+        assert inside(instance, "before", "echo alive") == "alive"
+        (state / "last").unlink()
         filler.unlink()
         wait_until(
             lambda: (

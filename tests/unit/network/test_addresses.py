@@ -1,6 +1,8 @@
+import contextlib
 import resource
 import signal
 import tempfile
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
@@ -111,19 +113,45 @@ def test_the_journal_does_not_grow_for_ever(
     assert AddressPool(tmp_path, "10.0.0.0/28").owners() == pool.owners()
 
 
+@contextlib.contextmanager
+def no_file_beyond(size: int) -> Iterator[None]:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    former = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, former)
+
+
+def test_the_old_journal_goes_on_where_no_fresh_one_can_be_written(tmp_path: Path) -> None:
+    pool = AddressPool(tmp_path, "10.0.0.0/24")
+    for owner in "ab":
+        pool.allocate(owner)
+    pool.release("a")
+    pool.close()
+    with (tmp_path / JOURNAL).open("a") as journal:
+        journal.write("+ 10.0.0.9 tor")  # by a daemon that was killed
+    with no_file_beyond(3):
+        pool = AddressPool(tmp_path, "10.0.0.0/24")
+        assert set(pool.owners()) == {"b"}
+        with pytest.raises(OSError, match=r"space|large"):
+            pool.allocate("c")
+    assert [path.name for path in tmp_path.iterdir()] == [JOURNAL]
+    held = pool.allocate("c")
+    pool.close()
+    again = AddressPool(tmp_path, "10.0.0.0/24")
+    assert again.owners().keys() == {"b", "c"}
+    assert again.allocate("c") == held
+
+
 def test_a_line_that_does_not_fit_is_taken_back(tmp_path: Path) -> None:
     pool = AddressPool(tmp_path, "10.0.0.0/24")
     pool.allocate("a")
     before = (tmp_path / JOURNAL).read_bytes()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    former = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 5, limits[1]))
-    try:
-        with pytest.raises(OSError, match=r"space|large"):
-            pool.allocate("b")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, former)
+    with no_file_beyond(len(before) + 5), pytest.raises(OSError, match=r"space|large"):
+        pool.allocate("b")
     assert (tmp_path / JOURNAL).read_bytes() == before
     assert set(pool.owners()) == {"a"}
     assert str(pool.allocate("b")) == "10.0.0.3/24"

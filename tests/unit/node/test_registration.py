@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,14 @@ from minipod.client import Object, Request
 from minipod.eventing import Recorder
 from minipod.node import registration
 from minipod.node.pressure import HOLD, Level, parse_thresholds
-from minipod.node.registration import HEARTBEAT, LEASES, LEASES_NAMESPACE, RENEWAL, Registration
+from minipod.node.registration import (
+    HEARTBEAT,
+    LEASES,
+    LEASES_NAMESPACE,
+    RENEWAL,
+    RETRY,
+    Registration,
+)
 from tests.fakes.api import FakeApi
 from tests.fakes.clock import FakeClock
 
@@ -50,15 +58,41 @@ class Scene:
         return sum(each.resource == "nodes" and each.subresource == "status" for each in asked)
 
 
-def play(root: Path, steps: Any, **given: Any) -> None:
+def play(
+    root: Path, steps: Any, before: Callable[[Scene], None] = lambda _: None, **given: Any
+) -> None:
     async def whole() -> None:
         scene = Scene(root, **given)
+        before(scene)
         await scene.registration.start()
         await scene.pass_time(0)
         await steps(scene)
         await scene.registration.stop()
 
     asyncio.run(whole())
+
+
+@pytest.mark.parametrize("former", [{}, {"metadata": {"labels": {"theirs": "x"}}}])
+def test_what_cannot_be_written_keeps_no_daemon_down(tmp_path: Path, former: Object) -> None:
+    full = status_error(500, "InternalError", "disk is full")
+
+    def disk_is_full(scene: Scene) -> None:
+        if former:
+            scene.api._store("nodes", {"metadata": {"name": NODE, **former["metadata"]}}, "ADDED")
+        scene.api.failures = [full] * 3
+
+    async def steps(scene: Scene) -> None:
+        for _ in range(4):
+            await scene.pass_time(RETRY)
+        assert scene.ready()["status"] == "True"
+        assert scene.lease()["spec"]["holderIdentity"] == NODE
+        labels = scene.api.objects["nodes", "", NODE]["metadata"]["labels"]
+        assert (
+            labels.items()
+            >= {"kubernetes.io/os": "linux", **former.get("metadata", {}).get("labels", {})}.items()
+        )
+
+    play(tmp_path, steps, disk_is_full)
 
 
 def test_the_lease_is_renewed_and_the_status_seldom_written(tmp_path: Path) -> None:
