@@ -57,7 +57,7 @@ def test_many_pods_come_and_go_without_a_trace(make_instance: Callable[..., Inst
             f"round {number + 1} of {ROUNDS}, {time.monotonic() - began:.1f} s: {after}", flush=True
         )
     leftovers.wait_nothing_left(instance)
-    leaked = leaks.wait_until_clean(host) if ALONE else leaks.look().leaked_since(host)
+    leaked = leaks.wait_until_clean(host)[0] if ALONE else leaks.look().leaked_since(host)
     assert {kind: names for kind, names in leaked.items() if ALONE or kind in OWN} == {}
     for name, pid in pids.items():
         wait_until(
