@@ -63,7 +63,8 @@ async def run(place: Layout, options: argparse.Namespace) -> None:
             logger.info("stopped while it was starting; Pods keep running")
             return
         _tell_ready()
-        print("minipod is ready", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # the log's disk may be full
+            print("minipod is ready", file=sys.stderr, flush=True)
         logger.info("ready after %.0f ms", (time.monotonic() - began) * 1000)
         _settle_memory()
         await stopping.wait()

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import sqlite3
@@ -510,6 +511,25 @@ def test_a_full_disk_is_reported_and_loses_nothing(make_instance: Callable[..., 
         instance.down()
     finally:
         subprocess.run(["umount", "-l", str(state)], check=False)
+        instance.remove()
+
+
+def test_a_log_on_a_full_disk_ends_no_daemon(make_instance: Callable[..., Instance]) -> None:
+    instance = make_instance()
+    log = instance.layout.log
+    log.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(log)], check=True)
+    try:
+        fill(log / "filler")
+        instance.up()
+        pidfd = os.pidfd_open(instance.daemon_pid())
+        instance.apply(pod("runs"), options=("--until-ready",))
+        assert inside(instance, "runs", "echo alive") == "alive"
+        assert not select.select([pidfd], [], [], 0)[0], "the daemon has ended"
+        os.close(pidfd)
+        instance.down()
+    finally:
+        subprocess.run(["umount", "-l", str(log)], check=False)
         instance.remove()
 
 
