@@ -117,6 +117,11 @@ def _await_ready(reading: int, process: "subprocess.Popen[bytes]", log: Path, be
     if -code in _CRASHES:
         raise CliError(f'it crashed (signal {-code}){_explain_crash(said)}; "{log}" tells where')
     ended = f"signal {-code}" if code < 0 else f"exit code {code}"
+    if not said and not os.statvfs(log).f_bfree:
+        raise CliError(
+            f'no room is left on the disk of "{log}", nor for what it would say ({ended})'
+        )
+    said = said or "(nothing)"
     raise CliError(f'it ended before it was ready ({ended}); "{log}" says:\n{said}')
 
 
@@ -133,7 +138,7 @@ def _explain_crash(said: str) -> str:
 def _since(log: Path, begin: int) -> str:
     with open(log, "rb") as file:
         file.seek(begin)
-        return file.read().decode("utf-8", "replace")[-TAIL_BYTES:].rstrip() or "(nothing)"
+        return file.read().decode("utf-8", "replace")[-TAIL_BYTES:].rstrip()
 
 
 def stop(pid: int, seconds: float, waiting: Callable[[], None]) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import errno
 import faulthandler
 import logging
 import os
@@ -37,7 +38,7 @@ def main() -> None:
         sys.exit(f"minipod: {failure}")
     except (OSError, ValueError) as failure:
         logger.debug("start failed", exc_info=True)
-        sys.exit(f"minipod: {failure}")
+        sys.exit(f"minipod: {_full_disk(failure, options.root) or failure}")
     except Exception as failure:  # the last resort: one line, the rest on request
         logger.debug("the daemon failed", exc_info=True)
         if _is_understood(failure):
@@ -46,6 +47,17 @@ def main() -> None:
             f"minipod: {type(failure).__name__}: {failure} (this is a defect of minipod's; "
             "MINIPOD_DEBUG=1 minipod daemon shows where)"
         )
+
+
+def _full_disk(failure: Exception, root: str | None) -> str:
+    """Return what is full, where that is why the daemon ended: the failure itself may name no file. "" otherwise."""
+    if not isinstance(failure, OSError) or failure.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return ""
+    place = layout(root)
+    for path in (place.run, place.state, place.log):
+        if path.exists() and not os.statvfs(path).f_bfree:
+            return f'{failure.strerror}: no room is left on the disk of "{path}"'
+    return ""
 
 
 def _is_understood(failure: Exception) -> bool:

@@ -533,6 +533,26 @@ def test_a_log_on_a_full_disk_ends_no_daemon(make_instance: Callable[..., Instan
         instance.remove()
 
 
+@pytest.mark.usefixtures("outer_namespace")
+def test_a_root_on_a_full_disk_says_which_disk_that_is(tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", tmp_path], check=True)
+    try:
+        instance = Instance(tmp_path / "r")
+        fill(tmp_path / "filler")
+        said = instance.run("up", check=False).stderr
+        assert (
+            f'error: minipod did not start: no room is left on the disk of "{instance.root}/log'
+            in said
+        )
+        said = instance.run("daemon", check=False).stderr
+        assert (
+            said
+            == f'minipod: No space left on device: no room is left on the disk of "{instance.root}/run"\n'
+        )
+    finally:
+        subprocess.run(["umount", "-l", tmp_path], check=False)
+
+
 def test_two_roots_live_side_by_side(shared: Instance, fresh: Instance) -> None:
     for instance in (shared, fresh):
         instance.apply(pod("same-name"), options=("--until-ready",))
