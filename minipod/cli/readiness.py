@@ -83,7 +83,7 @@ def _container_waits(status: Object) -> str:
             f": {detail}" if detail else ""
         )
     if ended and ended.get("exitCode"):
-        return f'container "{name}": {ended.get("reason", "Error")}, exit code {ended["exitCode"]}'
+        return _end_of(status)
     if "running" in state and not status.get("ready"):
         return f'container "{name}": running, not ready yet'
     return ""
@@ -175,5 +175,13 @@ def _failure(pod: Object) -> str:
     ]:
         ended = (each.get("state") or {}).get("terminated") or {}
         if ended.get("exitCode"):
-            return f'container "{each["name"]}": {ended.get("reason", "Error")}, exit code {ended["exitCode"]}'
+            return _end_of(each)
     return "no reason given"
+
+
+def _end_of(status: Object) -> str:
+    """Return how a container has ended badly; of one that was never started, why: it has no log to look at."""
+    ended = status["state"]["terminated"]
+    reason = ended.get("reason", "Error")
+    why = f": {ended['message']}" if reason == "StartError" and ended.get("message") else ""
+    return f'container "{status.get("name")}": {reason}, exit code {ended["exitCode"]}{why}'

@@ -11,7 +11,7 @@ from minipod.cli.invocation import Invocation
 from minipod.cli.printing import dry_run_query, report
 from minipod.cli.resources import PODS
 from minipod.cli.selection import Target
-from minipod.cli.waiting import Deadline, wait_for
+from minipod.cli.waiting import Deadline, TimedOut, wait_for
 
 Object = dict[str, Any]
 
@@ -171,13 +171,13 @@ def _attach(invocation: Invocation, target: Target, pod: Object, options: RunOpt
 
     deadline = Deadline(options.pod_running_timeout)
     since = pod["metadata"].get("resourceVersion", "")
-    pod = wait_for(invocation.api, target, _started, deadline, since=since)
+    pod = _wait_started(invocation, target, deadline, since)
     container = pod["spec"]["containers"][0]
     if not options.stdin:
         print_log(
             invocation, target, {"follow": "true"}
         )  # nothing that came before is lost, unlike with attach
-    elif _ended(pod) is None:
+    elif _terminated(pod) is None:
         attach_or_print_log(
             invocation,
             target,
@@ -192,26 +192,42 @@ def _attach(invocation: Invocation, target: Target, pod: Object, options: RunOpt
         _pass_exit_code(invocation, target)
 
 
-def _started(pod: Object | None) -> Object | None:
-    if pod is None:
-        raise CliError("the Pod was deleted before it ran")
-    phase = (pod.get("status") or {}).get("phase")
-    return pod if phase in ("Running", "Succeeded", "Failed") else None
+def _wait_started(invocation: Invocation, target: Target, deadline: Deadline, since: str) -> Object:
+    """Return the Pod once it runs or has run. Raises TimedOut with what it was waiting for last."""
+    from minipod.cli.readiness import compute_waiting
+
+    waits = "it never appeared"
+
+    def started(pod: Object | None) -> Object | None:
+        nonlocal waits
+        if pod is None:
+            raise CliError("the Pod was deleted before it ran")
+        waits = compute_waiting(pod)
+        phase = (pod.get("status") or {}).get("phase")
+        return pod if phase in ("Running", "Succeeded", "Failed") else None
+
+    try:
+        return wait_for(invocation.api, target, started, deadline, since=since)
+    except TimedOut as late:
+        raise TimedOut(f"timed out waiting for {target.label}: {waits}") from late
 
 
-def _ended(pod: Object) -> int | None:
-    """Return the exit code of a finished Pod's container, or None while it runs."""
+def _terminated(pod: Object) -> Object | None:
+    """Return how a finished Pod's container has ended, or None while it runs."""
     for each in (pod.get("status") or {}).get("containerStatuses") or []:
-        ended = (each.get("state") or {}).get("terminated")
+        ended: Object | None = (each.get("state") or {}).get("terminated")
         if ended:
-            return int(ended.get("exitCode", 0))
+            return ended
     return None
 
 
 def _pass_exit_code(invocation: Invocation, target: Target) -> None:
-    code = wait_for(
-        invocation.api, target, lambda pod: 0 if pod is None else _ended(pod), Deadline(30)
+    ended = wait_for(
+        invocation.api, target, lambda pod: {} if pod is None else _terminated(pod), Deadline(30)
     )
+    code = int(ended.get("exitCode", 0))
+    if ended.get("reason") == "StartError":  # it has no log to say so
+        raise CliError(f'container "{target.name}" was not started: {ended.get("message")}', code)
     if code:
         raise SilentExit(code)
 

@@ -12,6 +12,9 @@ UNREADY = {"name": "web", "ready": False, "state": {"running": {}}}
 DONE = {"name": "job", "ready": False, "state": {"terminated": {"exitCode": 0}}}
 BROKEN = {"name": "job", "ready": False, "state": {"terminated": {"exitCode": 3}}}
 
+WHY = {"exitCode": 128, "reason": "StartError", "message": "no such file"}
+UNSTARTED = {"name": "job", "ready": False, "state": {"terminated": WHY}}
+
 
 def _pod(policy: str, *statuses: Object) -> Object:
     spec = {"restartPolicy": policy, "containers": [{"name": "web"}, {"name": "job"}]}
@@ -36,6 +39,10 @@ def test_a_pod_that_is_being_deleted_is_not_ready() -> None:
         (_pod("Always", RUNS, DONE), "containers with unready status"),
         (_pod("Never", UNREADY, DONE), 'container "web": running, not ready yet'),
         (_pod("Never", RUNS, BROKEN), 'container "job": Error, exit code 3'),
+        (
+            _pod("Never", RUNS, UNSTARTED),
+            'container "job": StartError, exit code 128: no such file',
+        ),
         (_pod("Never", RUNS), "containers with unready status"),
     ],
 )

@@ -371,6 +371,38 @@ def test_run_prints_the_log_of_what_ended_before_the_attach(
     assert (result.code, result.out) == (5, "hi\n")
 
 
+def test_run_says_why_a_program_could_not_be_started(
+    server: FakeApiServer, minipod: Minipod
+) -> None:
+    def ended(fake: FakeApiServer, _what: str, made: dict[str, object]) -> None:
+        why = 'exec: "/no": stat /no: no such file or directory'
+        state = {"terminated": {"exitCode": 128, "reason": "StartError", "message": why}}
+        status = {"phase": "Failed", "containerStatuses": [{"name": "once", "state": state}]}
+        fake.put("pods", {**made, "status": status})
+
+    server.on_write, server.logs = ended, {"": b""}
+    result = minipod("run", "once", "--image=busybox", "-i", "--restart=Never", "--", "/no")
+    assert (result.code, result.err) == (
+        128,
+        'error: container "once" was not started: exec: "/no": stat /no: no such file or directory\n',
+    )
+
+
+def test_run_says_what_a_pod_that_does_not_come_waits_for(
+    server: FakeApiServer, minipod: Minipod
+) -> None:
+    def waits(fake: FakeApiServer, _what: str, made: dict[str, object]) -> None:
+        state = {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}
+        status = {"phase": "Pending", "containerStatuses": [{"name": "once", "state": state}]}
+        fake.put("pods", {**made, "status": status})
+
+    server.on_write = waits
+    flags = ("--image=nosuch", "--attach", "--pod-running-timeout=100ms")
+    assert minipod("run", "once", *flags).err == (
+        'error: timed out waiting for pod/once: container "once": ErrImagePull: no such image\n'
+    )
+
+
 IMPOSSIBLE = (403, "Forbidden"), (400, "BadRequest"), (503, "ServiceUnavailable")
 
 
