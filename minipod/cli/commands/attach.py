@@ -85,6 +85,13 @@ def attach_or_print_log(
         tried = status["containerID"]
 
 
+def check_started(container: str, ended: Object, exit_code: int = 1) -> None:
+    """Raise CliError for a container whose program could not be executed: it has no log to say so."""
+    if ended.get("reason") == "StartError":
+        why = ended.get("message") or "no reason given"
+        raise CliError(f'container "{container}" was not started: {why}', exit_code)
+
+
 def _does_not_run(refused: CliError) -> bool:
     """Whether the node may have refused because the container does not run: all else is as it will be."""
     from minipod.cli.streams import StreamFailed

@@ -12,6 +12,7 @@ from minipod.cli.invocation import Invocation
 from minipod.cli.pods import get_pod, pod_name
 from minipod.cli.resources import PODS
 from minipod.cli.selection import Target
+from minipod.cli.terminal import progress
 from minipod.cli.waiting import Deadline, wait_for
 
 Object = dict[str, Any]
@@ -95,8 +96,6 @@ def _free_name(pod: Object) -> str:
 
 
 def _tell(given: dict[str, Any], name: str) -> None:
-    from minipod.cli.terminal import progress
-
     if given["quiet"]:
         return
     if given["target"]:
@@ -109,11 +108,13 @@ def _tell(given: dict[str, Any], name: str) -> None:
 
 
 def _attach(invocation: Invocation, pod: Object, container: Object, given: dict[str, Any]) -> None:
-    from minipod.cli.commands.attach import attach_or_print_log, print_log
+    from minipod.cli.commands.attach import attach_or_print_log, check_started, print_log
 
     name = container["name"]
     target = Target(PODS, invocation.namespace, pod["metadata"]["name"], object=pod)
-    state = wait_for(invocation.api, target, lambda found: _state(found, name), Deadline(0))
+    told: set[str] = set()
+    state = wait_for(invocation.api, target, lambda found: _state(found, name, told), Deadline(0))
+    check_started(name, state.get("terminated") or {})
     if not given["stdin"] or "terminated" in state:
         print_log(invocation, target, {"container": name, "follow": "true"})  # all that it says
         return
@@ -127,14 +128,21 @@ def _attach(invocation: Invocation, pod: Object, container: Object, given: dict[
     )
 
 
-def _state(pod: Object | None, name: str) -> Object | None:
-    """Return the container's state once it runs or has ended. Raises CliError when it never will."""
+def _state(pod: Object | None, name: str, told: set[str]) -> Object | None:
+    """Return the container's state once it runs or has ended. Raises CliError when it never will.
+
+    What it waits for is told meanwhile, once each.
+    """
     if pod is None:
         raise CliError("the Pod was deleted before the container ran")
     for status in (pod.get("status") or {}).get("ephemeralContainerStatuses") or ():
         state: Object = status.get("state") or {}
         if status["name"] == name and ("running" in state or "terminated" in state):
             return state
+        waits = (state.get("waiting") or {}).get("message")
+        if status["name"] == name and waits and waits not in told:
+            told.add(waits)
+            progress(f"Warning: container {name}: {waits}")
     if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
         raise CliError("the Pod has ended before the container ran")
     return None

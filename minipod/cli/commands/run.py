@@ -222,12 +222,13 @@ def _terminated(pod: Object) -> Object | None:
 
 
 def _pass_exit_code(invocation: Invocation, target: Target) -> None:
+    from minipod.cli.commands.attach import check_started
+
     ended = wait_for(
         invocation.api, target, lambda pod: {} if pod is None else _terminated(pod), Deadline(30)
     )
     code = int(ended.get("exitCode", 0))
-    if ended.get("reason") == "StartError":  # it has no log to say so
-        raise CliError(f'container "{target.name}" was not started: {ended.get("message")}', code)
+    check_started(target.name, ended, code)
     if code:
         raise SilentExit(code)
 

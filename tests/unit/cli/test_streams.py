@@ -403,6 +403,28 @@ def test_run_says_what_a_pod_that_does_not_come_waits_for(
     )
 
 
+def test_debug_says_what_its_container_waits_for_and_why_it_was_not_started(
+    server: FakeApiServer, minipod: Minipod
+) -> None:
+    server.put("pods", pod())
+
+    def becomes(**state: object) -> None:
+        made = server.objects["pods", "default", "nginx"]
+        status = {**made["status"], "ephemeralContainerStatuses": [{"name": "d", "state": state}]}
+        server.put("pods", {**made, "status": status})
+
+    missing = {"reason": "ErrImagePull", "message": "no such image"}
+    becomes(waiting=missing)
+    ended = {"exitCode": 128, "reason": "StartError", "message": "no such file"}
+    for seconds, state in ((0.2, {"waiting": missing}), (0.4, {"terminated": ended})):
+        threading.Timer(seconds, becomes, kwargs=state).start()
+    result = minipod("debug", "nginx", "--image=busybox", "--attach", "-c", "d", "--", "/no")
+    assert result.err == (
+        'Warning: container d: no such image\nerror: container "d" was not started: no such file\n'
+    )
+    assert result.code == 1
+
+
 IMPOSSIBLE = (403, "Forbidden"), (400, "BadRequest"), (503, "ServiceUnavailable")
 
 
