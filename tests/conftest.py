@@ -11,7 +11,7 @@ import pytest
 
 from minipod.linux import netlink
 from minipod.linux import process as linux_process
-from tests import leaks
+from tests import lanes, leaks
 from tests.patience import patience
 
 HERE = Path(__file__).parent
@@ -41,13 +41,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order[_kind(item.path)])
 
 
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Share the tests with another run when there is one; pytest runs all of them otherwise."""
+    own = lanes.beside()
+    if own is None or session.testsfailed or session.config.option.collectonly:
+        return None
+    lanes.run(session, own)
+    return True
+
+
 @pytest.fixture(scope="session")
 def outer_namespace() -> Iterator[int]:
     """Move the test run into a network and mount namespace of its own: the host's are not touched.
 
     Gives a descriptor of the host's network namespace, for what has to fetch packages.
     """
-    os.environ[leaks.MARKER] = uuid.uuid4().hex
+    os.environ.setdefault(lanes.RUN, uuid.uuid4().hex)
     host_network = os.open("/proc/self/ns/net", os.O_RDONLY)
     linux_process.unshare(CLONE_NEWNS | CLONE_NEWNET)
     subprocess.run(["mount", "--make-rslave", "/"], check=True)

@@ -1,20 +1,25 @@
 """What this host holds of minipod's, counted from the kernel before and after a test.
 
 Everything minipod makes on a host carries its instance's name (`minipod...`, `mp-...`), so a snapshot needs no
-record of what a test did: whatever bears such a name afterwards and did not before is a leak.
+record of what a test did: whatever bears such a name afterwards and did not before is a leak. The names of a run of
+tests beside this one are the only ones left out (`tests/lanes.py`).
 """
 
 import os
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from nftables import Nftables
 
-MARKER = "MINIPOD_TEST_RUN"  # in the environment of everything the tests start
-NAMES = ("minipod", "mp-", "veth")
+from tests import lanes
+
+LINKS = ("minipod", "mp-", "veth")
+INSTANCE = re.compile("/((?:minipod|mp-)[^/\n]*)")  # the outermost cgroup of minipod's in a path
+STARTED_IN = re.compile(rf"(?:^|\0){lanes.RUN}=([^\0]+)")
 
 
 @dataclass(frozen=True)
@@ -41,14 +46,17 @@ class Host:
 def look() -> Host:
     """Take a snapshot of everything minipod could leave behind: after every test, so it starts no process."""
     mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    processes, namespaces = _processes()
+    processes, cgroups = list(_processes()), list(_cgroups(mounts))
+    others = lanes.find_others()
+    theirs = {each.network for each in processes if each.is_anothers(others)}
+    processes = [each for each in processes if not each.is_anothers(others)]
+    networks = {mount[3] for mount in mounts if mount[3].startswith("net:[")}
+    networks |= {each.network for each in processes} - theirs
     return Host(
-        processes=frozenset(processes),
+        processes=frozenset(str(each) for each in processes if each.is_ours()),
         mounts=frozenset(" ".join(mount[3:5]) for mount in mounts),
-        network_namespaces=frozenset(
-            namespaces | {mount[3] for mount in mounts if mount[3].startswith("net:[")}
-        ),
-        cgroups=frozenset(_cgroups(mounts)),
+        network_namespaces=frozenset(networks),
+        cgroups=frozenset(each for each in cgroups if not _is_one_of(others, each)),
         links=frozenset(_links()),
         routes=frozenset(_routes()),
         nft_tables=frozenset(_nft_tables()),
@@ -68,65 +76,88 @@ def wait_until_clean(before: Host, seconds: float = 10.0) -> tuple[dict[str, lis
     return leaked, now
 
 
-def _processes() -> tuple[set[str], set[str]]:
-    """Return the processes that minipod or a test started, and the network namespaces of all there are."""
-    marker = f"{MARKER}={os.environ.get(MARKER, '')}".encode()
-    found, namespaces = set(), set()
-    for process in os.scandir("/proc"):
-        if not process.name.isdigit():
-            continue
-        with suppress(OSError):
-            namespaces.add(os.readlink(f"{process.path}/ns/net"))
-        if int(process.name) == os.getpid():
-            continue
-        with suppress(OSError):
-            environment = _read(f"{process.path}/environ")
-            groups = _read(f"{process.path}/cgroup")
-            contained = any(b"/" + name.encode() in groups for name in NAMES[:2])
-            if contained or marker in environment.split(b"\0"):
-                command = _read(f"{process.path}/cmdline").replace(b"\0", b" ").decode().strip()
-                found.add(f"{process.name} {command or '(zombie)'}")
-    return found, namespaces
+@dataclass(frozen=True)
+class _Process:
+    pid: int
+    command: str
+    run: str  # of tests, by its environment
+    groups: str
+    network: str
+
+    def is_ours(self) -> bool:
+        """Whether a test started it, or minipod has it in one of its cgroups."""
+        started = self.run != "" and self.run == os.environ.get(lanes.RUN)
+        return self.pid != os.getpid() and (started or INSTANCE.search(self.groups) is not None)
+
+    def is_anothers(self, instances: frozenset[str]) -> bool:
+        """Whether another run's test started it, or one of the others' instances."""
+        started = self.run not in ("", os.environ.get(lanes.RUN))
+        return started or _is_one_of(instances, self.groups)
+
+    def __str__(self) -> str:
+        return f"{self.pid} {self.command or '(zombie)'}"
 
 
-def _read(path: str) -> bytes:
+def _processes() -> Iterator[_Process]:
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            with suppress(OSError):  # it has ended meanwhile
+                yield _process(entry.path)
+
+
+def _process(place: str) -> _Process:
+    started = STARTED_IN.search(_read(f"{place}/environ"))
+    groups = _read(f"{place}/cgroup")
+    network = ""
+    with suppress(OSError):  # it has ended, and nobody has waited for it yet
+        network = os.readlink(f"{place}/ns/net")
+    shown = started or INSTANCE.search(groups)
+    command = _read(f"{place}/cmdline").replace("\0", " ").strip() if shown else ""
+    pid, run = int(os.path.basename(place)), started[1] if started else ""
+    return _Process(pid, command, run, groups, network)
+
+
+def _read(path: str) -> str:
     with open(path, "rb", buffering=0) as file:
-        return file.readall()
+        return os.fsdecode(file.readall())
+
+
+def _is_one_of(instances: Iterable[str], path: str) -> bool:
+    """Whether a cgroup is one of these instances', under systemd in a scope with its name."""
+    found = INSTANCE.search(path)
+    return found is not None and any(
+        found[1] == each or found[1].startswith(f"{each}-") for each in instances
+    )
 
 
 def _cgroups(mounts: list[list[str]]) -> Iterator[str]:
     for mount in mounts:
         if mount[mount.index("-") + 1] in ("cgroup", "cgroup2"):
-            yield from _below(mount[4], named=False)
+            yield from (each for each in _below(mount[4]) if INSTANCE.search(each))
 
 
-def _below(directory: str, *, named: bool) -> Iterator[str]:
-    """Yield the cgroups that are minipod's by their own name or by that of one above them."""
+def _below(directory: str) -> Iterator[str]:
     if os.stat(directory).st_nlink == 2:  # each cgroup in it would be one more
         return
     with os.scandir(directory) as entries:
         children = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
     for child in children:
         if not child.name.startswith("process_api"):
-            ours = named or child.name.startswith(NAMES[:2])
-            if ours:
-                yield child.path
+            yield child.path
             with suppress(OSError):  # it was removed meanwhile
-                yield from _below(child.path, named=ours)
+                yield from _below(child.path)
 
 
 def _links() -> list[str]:
     lines = Path("/proc/thread-self/net/dev").read_text().splitlines()[2:]
     names = [line.partition(":")[0].strip() for line in lines]
-    return [name for name in names if name.startswith(NAMES)]
+    return [name for name in names if name.startswith(LINKS)]
 
 
 def _routes() -> list[str]:
     """Return the main table's routes, whether or not a bridge has a port that is up."""
-    return [
-        " ".join(line.split())
-        for line in Path("/proc/thread-self/net/route").read_text().splitlines()[1:]
-    ]
+    lines = Path("/proc/thread-self/net/route").read_text().splitlines()[1:]
+    return [" ".join(line.split()) for line in lines]
 
 
 def _nft_tables() -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 from minipod.cli.errors import Unreachable
 from minipod.cli.http import Connection
 from minipod.paths import layout
+from tests import lanes
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -24,6 +25,7 @@ class Instance:
     def __init__(self, root: Path, *, pod_cidr: str = "", options: tuple[str, ...] = ()) -> None:
         self.root = root
         self.layout = layout(root)
+        lanes.note(self.layout.instance)
         self.options = (*options, *(("--pod-cidr", pod_cidr) if pod_cidr else ()))
         if "--eviction-hard" not in options:  # how full the host's disk is decides no test
             self.options += ("--eviction-hard", "memory.available<0%")

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from minipod.linux.cgroup import discover
+from tests import lanes
 from tests.e2e.instance import REPOSITORY, wait_until
 
 BOOT = """
@@ -101,7 +102,7 @@ def machine(tmp_path: Path, busybox_archive: Path, outer_namespace: int) -> Iter
         pytest.skip("needs a cgroup v2 mount, for the machine to have one of its own")
     own = re.search("^0::/?(.*)$", Path("/proc/self/cgroup").read_text(), re.M)
     assert own
-    group = Path(unified, own[1], f"minipod-machine-{os.getpid()}")
+    group = Path(unified, own[1], lanes.note(f"minipod-machine-{os.getpid()}"))
     group.mkdir()
     files = tmp_path / "files"
     files.mkdir()

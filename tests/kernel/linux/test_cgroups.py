@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from minipod.linux import cgroup
+from tests import lanes
 
 pytestmark = pytest.mark.kernel
 
@@ -20,7 +21,7 @@ LAYOUT = cgroup.this_host()
 @pytest.fixture
 def path() -> Iterator[str]:
     """A cgroup of the test's own, ended and removed afterwards."""
-    name = f"mp-cgroup-{os.getpid()}-{next(_numbers)}"
+    name = lanes.note(f"mp-cgroup-{os.getpid()}-{next(_numbers)}")
     cgroup.ensure(LAYOUT, f"{name}/a")
     yield f"{name}/a"
     cgroup.kill(LAYOUT, name)

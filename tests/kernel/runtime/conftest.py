@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import lanes
 from tests.kernel.runtime.world import World
 
 _numbers = itertools.count()
@@ -14,7 +15,8 @@ _numbers = itertools.count()
 @pytest.fixture
 def world() -> Iterator[World]:
     """A world without a sandbox yet."""
-    made = World(Path(tempfile.mkdtemp(prefix="mp")), f"mp-test-{os.getpid()}-{next(_numbers)}")
+    name = lanes.note(f"mp-test-{os.getpid()}-{next(_numbers)}")
+    made = World(Path(tempfile.mkdtemp(prefix="mp")), name)
     try:
         yield made
     finally:

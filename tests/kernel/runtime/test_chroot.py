@@ -6,6 +6,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests import lanes
+
 REPOSITORY = Path(__file__).parents[3]
 PROGRAM = """
 import sys
@@ -34,7 +36,7 @@ exec chroot "$root" "$@"
 
 def test_a_container_starts_with_layers_that_only_the_chroot_has() -> None:
     root = tempfile.mkdtemp(prefix="mpchroot", dir="/var/tmp")
-    name = f"mp-test-{os.getpid()}-chroot"
+    name = lanes.note(f"mp-test-{os.getpid()}-chroot")
     command = ["unshare", "-m", "sh", "-c", ENTER, "sh", root, sys.executable, "-c", PROGRAM, name]
     done = subprocess.run(
         command,

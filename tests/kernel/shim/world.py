@@ -25,6 +25,7 @@ from minipod.runtime.spec import (
     SandboxStatus,
     Security,
 )
+from tests import lanes
 from tests.patience import patience
 
 APPLETS = "sh cat dd echo false head id kill ls ps seq setsid sleep stty true tty yes usleep"
@@ -64,6 +65,7 @@ class ShimWorld:
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="mp", dir="/tmp"))
         self.layout = layout(self.directory)
+        lanes.note(self.layout.instance)
         self.layer = self.directory / "layer"
         (self.layer / "bin").mkdir(parents=True)
         shutil.copy("/bin/busybox", self.layer / "bin/busybox")
