@@ -107,7 +107,7 @@ class ShimLink:
         try:
             await _agree(connection, fingerprint())
             subscribed = await connection.call("subscribe")
-        except RuntimeFailure:
+        except BaseException:  # a cancellation, too: nobody else has it to close
             connection.close()
             raise
         self.pod_cgroups = subscribed.result.get("pod_cgroups", self._layout.instance)
