@@ -160,6 +160,7 @@ class Kubelet:
     def _on_pod(self, new: Object | None, old: Object | None) -> None:
         if new is None:
             if old is not None:
+                self._parts.room.give_back(uid_of(old))  # whoever comes in its place waits for it
                 self._workers.remove(old)
             return
         if old is not None and not _matters(new, old):

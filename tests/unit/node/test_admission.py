@@ -146,6 +146,29 @@ def test_a_pod_that_does_not_fit_fails_and_says_so_and_one_that_runs_stays(tmp_p
     asyncio.run(whole())
 
 
+def test_who_comes_after_one_that_was_forced_away_is_not_refused_for_what_that_one_holds(
+    tmp_path: Path,
+) -> None:
+    """The scheduler has given its place away, and it goes by itself: the next one waits for it."""
+
+    async def whole() -> None:
+        async with world(tmp_path) as made:
+            await made.create(make_pod("web", container(ports=[PORT])))
+            reached, go_on = made.runtime.gate("stop_container")
+            await made.delete(grace=0)
+            await reached.wait()
+            await made.create(make_pod("next", container("other", ports=[PORT]), nodeName=NODE))
+            assert made.status("next")["phase"] == "Running"
+            go_on.set()
+            await made.settle()
+            assert made.runtime.running() == ["other"]
+            late = make_pod("late", container(ports=[PORT]), nodeName=NODE)
+            await made.create(late)
+            assert made.status("late")["reason"] == "NodePorts"
+
+    asyncio.run(whole())
+
+
 def test_who_still_takes_its_place_is_not_told_to_have_ended(tmp_path: Path) -> None:
     """The scheduler gives its place away as soon as it hears of the end."""
 
