@@ -65,11 +65,10 @@ class RuleWatch:
             try:
                 changes.drain()
                 await self._look()
-            except (
-                Exception
-            ) as failure:  # to be without rules for good would be worse than any of it
+            except Exception as failure:  # whatever it is: Pods must not be without rules for good
                 known = isinstance(failure, OSError)
                 logger.warning("packet rules: %s; trying again", failure, exc_info=not known)
+                self._take_turn()
                 self._told.set()
 
     def _be_told(self, changes: RuleChanges) -> None:
@@ -83,8 +82,8 @@ class RuleWatch:
         are_ours = found == self._ours and found.keys() >= FAMILIES
         if are_ours and self._filled:
             return
-        self._take_turn()
         if not are_ours:
+            self._take_turn()
             logger.warning(
                 'the packet rules of table "%s" were removed by somebody else, as "nft flush ruleset" does; '
                 "making them anew, with the Pods' host ports and the Services",

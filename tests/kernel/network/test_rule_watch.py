@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import resource
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -12,7 +13,7 @@ import pytest
 
 from minipod.linux import nft, nft_changes
 from minipod.network import bridge, rule_watch
-from minipod.network.rule_watch import RuleWatch
+from minipod.network.rule_watch import FIRST_PAUSE, RuleWatch
 
 from .topology import HOST, OUTSIDE, Instance, Pod, make_outside, outer_namespace, run
 
@@ -224,6 +225,26 @@ def test_somebody_who_flushes_again_and_again_is_answered_ever_more_slowly(
 
     within_a_watch(network, fight)
     assert pauses == [0.05, 0.1, 0.2, 0.2, 0.2]
+
+
+def test_a_look_that_fails_is_repeated_ever_more_slowly(
+    network: Instance, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def starve(watched: Watched, watch: RuleWatch) -> None:
+        await watched.quiet()
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))  # the looks need a socket
+        try:
+            watch._told.set()
+            await until(lambda: len(caplog.messages) == 4)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert watch._pause == FIRST_PAUSE * 8
+        await asyncio.to_thread(run, "nft flush ruleset")
+        await watched.have_filled(1)
+
+    within_a_watch(network, starve)
+    assert "Too many open files; trying again" in caplog.messages[0]
 
 
 def test_what_cannot_be_filled_is_tried_again_and_the_table_left_as_it_is(
