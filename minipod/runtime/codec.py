@@ -1,7 +1,8 @@
-"""Operations, steps and specs as JSON-able values and back, and shortened for a trace.
+"""Operations, steps and specs as plain values and back, and shortened for a trace.
 
 Every start of a container passes through here, on both sides: how a type is converted is worked out once. A field
-that has its default is left out, a tuple stays one (json writes it as an array), bytes become base64.
+that has its default is left out, a tuple stays one (json writes it as an array), bytes stay bytes (JSON has them as
+base64, which is taken back).
 """
 
 import base64
@@ -114,8 +115,6 @@ def _to_plain(hint: object) -> Convert | None:
     if typing.get_origin(hint) is tuple:
         inner = _to_plain(typing.get_args(hint)[0])
         return None if inner is None else lambda values: [inner(each) for each in values]
-    if hint is bytes:
-        return lambda value: None if value is None else base64.b64encode(value).decode()
     if dataclasses.is_dataclass(hint):
         return lambda value: None if value is None else to_plain(value)
     return None
@@ -156,7 +155,7 @@ def _from_plain(hint: object) -> Convert | None:
         inner = _from_plain(typing.get_args(hint)[0])
         return tuple if inner is None else lambda values: tuple(map(inner, values))
     if hint is bytes:
-        return lambda value: None if value is None else base64.b64decode(value)
+        return lambda value: base64.b64decode(value) if isinstance(value, str) else value
     if dataclasses.is_dataclass(hint):
         kind = cast(type, hint)
         return lambda value: None if value is None else from_plain(kind, value)

@@ -39,6 +39,7 @@ class ShimConnection:
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._output: deque[memoryview] = deque()
         self._last_id = 0
+        self.binary = False  # whether the shim takes binary frames
         self.closed = False
         peer.setblocking(False)
         self._loop.add_reader(peer.fileno(), self._on_readable)
@@ -54,7 +55,8 @@ class ShimConnection:
         self._last_id += 1
         answer: asyncio.Future[Answer] = self._loop.create_future()
         self._waiting[self._last_id] = answer
-        frame = protocol.encode({"id": self._last_id, "verb": verb, "arguments": arguments})
+        message = {"id": self._last_id, "verb": verb, "arguments": arguments}
+        frame = protocol.encode(message, binary=self.binary)
         self._output.append(memoryview(frame))
         self._flush()
         return answer

@@ -105,7 +105,8 @@ class ShimLink:
             raise RuntimeFailure("ShimUnavailable", f"the shim does not answer: {said}")
         connection = ShimConnection(peer, self._on_event, lambda: self._on_lost(connection))
         try:
-            await _agree(connection, fingerprint())
+            found = await _agree(connection, fingerprint())
+            connection.binary = bool(found.get("binary"))
             subscribed = await connection.call("subscribe")
         except BaseException:  # a cancellation, too: nobody else has it to close
             connection.close()
@@ -231,24 +232,28 @@ def _dial(layout: Layout) -> socket.socket | None:
     return peer
 
 
-async def _agree(connection: ShimConnection, program: str) -> None:
-    """Have a shim that is not of the installed program upgrade itself; one that speaks another language must."""
+async def _agree(connection: ShimConnection, program: str) -> Message:
+    """Have a shim that is not of the installed program upgrade itself; one that speaks another language must.
+
+    Returns what it says of itself.
+    """
     found = (await connection.call("version")).result
     if (found["protocol"], found.get("program")) == (PROTOCOL_VERSION, program):
-        return
+        return found
     try:
         await connection.call("upgrade")
     except RuntimeFailure as error:
         if found["protocol"] != PROTOCOL_VERSION:
             raise
         logger.warning("the shim is of an older program, and stays so: %s", error)
-        return
+        return found
     found = (await connection.call("version")).result
     if found["protocol"] != PROTOCOL_VERSION:
         message = f"the shim speaks protocol {found['protocol']}, this daemon {PROTOCOL_VERSION}"
         raise RuntimeFailure("ShimUnavailable", message)
     if found.get("program") != program:
         logger.warning("the shim is of another installation, which may not know all of this one's")
+    return found
 
 
 async def _wait_readable(descriptor: int) -> None:

@@ -69,7 +69,8 @@ class Connection:
 
     def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         """Send or queue a message; its descriptors become ours to close."""
-        self.send_frame(protocol.encode(message, len(descriptors)), descriptors)
+        frame = protocol.encode(message, len(descriptors), binary=self.decoder.binary)
+        self.send_frame(frame, descriptors)
 
     def send_frame(self, frame: bytes, descriptors: Sequence[int] = ()) -> None:
         """Send or queue an encoded frame."""

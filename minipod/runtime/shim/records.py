@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from minipod.runtime import protocol
+
 Plain = dict[str, Any]
 State = Literal["creating", "running", "exited"]
 UNKNOWN_EXIT_CODE = 137  # what the kubelet reports for a container whose end nobody saw
@@ -123,7 +125,8 @@ class RecordFiles:
         try:
             # An environment may hold what a Secret holds: nobody else's to read.
             with open(temporary, "w", opener=_private) as file:
-                file.write(json.dumps({"record": plain(record), "spec": spec}))
+                written = {"record": plain(record), "spec": spec}
+                file.write(json.dumps(written, default=protocol.to_base64))
             os.rename(temporary, path)
         except OSError:
             with contextlib.suppress(OSError):

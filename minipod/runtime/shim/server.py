@@ -216,7 +216,12 @@ class Server:
     def describe(self) -> Plain:
         """Return who this shim is."""
         version = protocol.PROTOCOL_VERSION
-        return {"protocol": version, "program": self._program, "pid": os.getpid()}
+        return {
+            "protocol": version,
+            "binary": True,
+            "program": self._program,
+            "pid": os.getpid(),
+        }
 
     def _subscribe(self, request: Request) -> None:
         request.connection.subscribed = True

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from minipod.runtime import codec
+from minipod.runtime import codec, protocol
 from minipod.runtime.child_operations import (
     BindMount,
     Clone,
@@ -35,10 +35,23 @@ STEPS = (
 )
 
 
+@pytest.mark.parametrize("binary", [False, True])
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: type(step.operation).__name__)
-def test_steps_survive_json(step) -> None:
-    sent = json.loads(json.dumps(codec.step_to_json(step)))
-    assert codec.step_from_json(sent) == replace(step, comment="")
+def test_steps_survive_the_way_to_the_shim(step, binary) -> None:
+    decoder = protocol.Decoder()
+    decoder.feed(protocol.encode({"step": codec.step_to_json(step)}, binary=binary))
+    [(sent, _)] = decoder.messages()
+    assert codec.step_from_json(sent["step"]) == replace(step, comment="")
+
+
+def test_a_filter_that_a_plan_holds_twice_is_sent_once() -> None:
+    filtered = replace(CONTAINER.security, seccomp=bytes(range(256)) * 40)
+    container = replace(CONTAINER, security=filtered)
+    steps = compute_container_plan(container, POD, V1)
+    message = {"spec": codec.to_plain(container), "steps": list(map(codec.step_to_json, steps))}
+    frame = protocol.encode(message, binary=True)
+    assert frame.count(bytes(range(256)) * 40) == 1
+    assert len(frame) < len(protocol.encode(message)) - 256 * 40
 
 
 @pytest.mark.parametrize(

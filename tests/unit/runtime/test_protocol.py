@@ -28,6 +28,32 @@ def test_a_message_cut_into_single_bytes_arrives_whole() -> None:
     assert not decoder.pending
 
 
+def test_json_and_binary_messages_follow_each_other() -> None:
+    decoder = protocol.Decoder()
+    plain, binary = {"id": 1, "text": "Grüße"}, {"id": 2, "program": b"\0\xff", "args": ("a",)}
+    decoder.feed(protocol.encode(plain) + protocol.encode(binary, binary=True))
+    messages = decoder.messages()
+    assert (next(messages)[0], decoder.binary) == (plain, False)
+    assert (next(messages)[0], decoder.binary) == (binary, True)
+    assert not decoder.pending
+
+
+def test_what_is_too_long_is_no_frame_in_either_form() -> None:
+    for length in (protocol.FRAME_LIMIT + 1, protocol.FRAME_LIMIT + 1 | 1 << 31):
+        decoder = protocol.Decoder()
+        decoder.feed(length.to_bytes(4, "big") + bytes(4))
+        with pytest.raises(protocol.ProtocolError, match="too large"):
+            next(decoder.messages())
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"i\1", b"N", b"\xff\xff"])
+def test_a_binary_frame_that_holds_no_message_ends_the_connection(body) -> None:
+    decoder = protocol.Decoder()
+    decoder.feed((len(body) | 1 << 31).to_bytes(4, "big") + bytes(4) + body)
+    with pytest.raises(protocol.ProtocolError):
+        next(decoder.messages())
+
+
 def test_descriptors_go_to_the_message_they_came_with() -> None:
     near, far = socket.socketpair()
     with near, far:
