@@ -157,13 +157,16 @@ class ImageStore:
 
     # -- leases ----------------------------------------------------------------------------------
 
-    def lease(self, image: Image, owner: str, user: str = "") -> None:
+    def lease(self, image: Image, owner: str, user: str = "", *, wait: bool = True) -> None:
         """Keep `image`'s layers for `owner` until `release`. Idempotent; raises ImageError when it is gone already.
+
+        Unless it is to `wait`, BlockingIOError when another process is changing the store.
 
         `user` is what whoever wants to remove the image is told of the owner: 'pod "default/web"'.
         Not synced to disk, as it is on a Pod's start path: no container outlives a power cut either.
         """
-        with locked(self.directory / "lock"):
+        how = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
+        with locked(self.directory / "lock", how):
             if not self.blob_path(image.manifest_digest).exists():
                 raise ImageError(
                     f'image "{image.reference}" was removed meanwhile; load or build it again'

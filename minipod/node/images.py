@@ -23,8 +23,8 @@ class Images(Protocol):
     def pulled_digest(self, reference: str) -> str:
         """Return the digest under which a registry gave the image; "" when it was made here."""
 
-    def lease(self, image: Image, owner: str, user: str) -> None:
-        """Keep the image for `owner`, which is called `user` where it is in the way."""
+    def lease(self, image: Image, owner: str, user: str, *, wait: bool = True) -> None:
+        """Keep the image for `owner`, which is called `user` where it is in the way. BlockingIOError unless `wait`."""
 
     def release(self, owner: str) -> None:
         """Give the lease up."""

@@ -83,7 +83,7 @@ class SandboxStep:
             return
         operations = (make_pod_directory(pod, parts.config), *mounts.values())
         try:
-            steps = await bounded(parts.runtime.perform(operations))
+            steps = await bounded(parts.runtime.perform(operations, at_once=True))
         except RuntimeFailure as failure:
             failed = (name for name, each in mounts.items() if each.summary() == failure.step)
             raise mount_failure(next(failed, ""), _reason_of(failure)) from failure
@@ -174,22 +174,26 @@ class SandboxStep:
     # -- images ----------------------------------------------------------------------------------
 
     async def hold_images(self, pod: Object, images: dict[str, Image]) -> None:
-        """Lease the images for the Pod's containers (in a worker thread). StepError."""
+        """Lease the images for the Pod's containers: at once, unless somebody holds the store just now. StepError."""
         memory = self._parts.memory(uid_of(pod))
         if all(memory.leased.get(name) == i.manifest_digest for name, i in images.items()):
             return
         try:
-            await asyncio.to_thread(self._lease, pod, images, memory)
+            try:
+                self._lease(pod, images, memory, wait=False)
+            except BlockingIOError:
+                await asyncio.to_thread(self._lease, pod, images, memory, wait=True)
         except (ImageError, OSError) as error:
             raise StepError("Failed", f"cannot hold the image: {error}") from error
         fault.point("node.images.leased")
 
-    def _lease(self, pod: Object, images: dict[str, Image], memory: Memory) -> None:
-        """Hold the images (blocking)."""
+    def _lease(self, pod: Object, images: dict[str, Image], memory: Memory, *, wait: bool) -> None:
+        """Hold the images, those that are not held. BlockingIOError when that would `wait`."""
         user = f'pod "{pod["metadata"]["namespace"]}/{pod["metadata"]["name"]}"'
         for name, image in images.items():
             if memory.leased.get(name) != image.manifest_digest:
-                self._parts.images.lease(image, lease_owner(uid_of(pod), name), user)
+                owner = lease_owner(uid_of(pod), name)
+                self._parts.images.lease(image, owner, user, wait=wait)
                 memory.leased[name] = image.manifest_digest
 
 

@@ -7,7 +7,7 @@ others for the one before. So what is slow happens at the same time, and what is
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from minipod import fault
@@ -67,7 +67,8 @@ class Starter:
         leased = asyncio.create_task(self._sandboxes.hold_images(pod, images), name="leases")
         held = asyncio.create_task(_all(leased, mounted), name="image leases")
         looked_up = asyncio.create_task(self._look_up(pod, memory, prepared), name="references")
-        furnished = self._furnish(pod, actions, sandbox, mounted, looked_up)
+        furnishing = self._furnish(pod, actions, sandbox, mounted, looked_up)
+        furnished = asyncio.create_task(furnishing, name="volumes and files")
         ready = asyncio.create_task(_all(sandbox.made, held, furnished), name="place")
         place = Place(sandbox, held, looked_up, ready)
         then = partial(self._preparer.prepare_ahead, pod, ahead, images, place)
@@ -309,8 +310,9 @@ class Starter:
         return False
 
 
-async def _all(*parts: Awaitable[None]) -> None:
+async def _all(*parts: "asyncio.Task[None]") -> None:
     """Await all to their ends, then raise the failure of the first that has one."""
-    for result in await asyncio.gather(*parts, return_exceptions=True):
-        if isinstance(result, BaseException):
-            raise result
+    going_on = [part for part in parts if not part.done()]
+    await asyncio.gather(*going_on, return_exceptions=True)
+    for part in parts:
+        part.result()

@@ -15,7 +15,8 @@ class TurnNeverCame(Exception):
 
 async def reached(step: "asyncio.Task[A]") -> A:
     """Return what a step on the way has come to. Raises TurnNeverCame when it has failed: others tell of that."""
-    await asyncio.wait({step})
+    if not step.done():
+        await asyncio.wait({step})
     if _has_failed(step):
         raise TurnNeverCame
     return step.result()

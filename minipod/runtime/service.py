@@ -106,8 +106,14 @@ class Runtime(Protocol):
     async def limit_pods(self, resources: Resources) -> None:
         """Limit what all Pods together may have. RuntimeFailure when the kernel refuses."""
 
-    async def perform(self, operations: Sequence[Operation]) -> list[TracedStep]:
-        """Perform host-side operations (volumes, files) in order, off the event loop; RuntimeFailure names the step."""
+    async def perform(
+        self, operations: Sequence[Operation], *, at_once: bool = False
+    ) -> list[TracedStep]:
+        """Perform host-side operations (volumes, files) in order; RuntimeFailure names the step.
+
+        Off the event loop, or `at_once` where each of them is a few calls that the kernel answers from memory: a thread
+        has to win the interpreter back from the loop behind each.
+        """
 
     async def run_sandbox(self, spec: SandboxSpec) -> tuple[SandboxStatus, list[TracedStep]]:
         """Make the sandbox, or return it when it is there and ready."""

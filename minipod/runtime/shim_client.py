@@ -105,9 +105,17 @@ class ShimRuntime:
         await self._link.call("shutdown")
         await self._link.wait_end()
 
-    async def perform(self, operations: Sequence[Operation]) -> list[TracedStep]:
-        """Perform host-side operations in order, off the event loop. RuntimeFailure names the step."""
-        return await self._perform([Step(operation) for operation in operations], {})
+    async def perform(
+        self, operations: Sequence[Operation], *, at_once: bool = False
+    ) -> list[TracedStep]:
+        """Perform host-side operations in order, off the event loop or at once. RuntimeFailure names the step."""
+        steps = [Step(operation) for operation in operations]
+        if not at_once:
+            return await self._perform(steps, {})
+        try:
+            return execute.perform_steps(steps)
+        except execute.StepFailed as failure:
+            raise _failed(failure) from None
 
     async def _perform(
         self, steps: Sequence[Step], references: dict[str, int | str]
@@ -115,9 +123,7 @@ class ShimRuntime:
         try:
             return await self._in_thread(execute.perform_steps, steps, references)
         except execute.StepFailed as failure:
-            summary = failure.operation.summary()
-            message = f"{summary}: {failure}"
-            raise RuntimeFailure("CreateContainerError", message, summary) from None
+            raise _failed(failure) from None
 
     async def _in_thread(self, function: Callable[..., A], *arguments: object) -> A:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
@@ -414,6 +420,11 @@ def _limit_pods(path: str, resources: Resources) -> None:
     cgroup.ensure(layout, path)
     limits = cgroup.settings(layout, **asdict(resources), dies_whole=False)
     cgroup.limit(layout, path, limits)
+
+
+def _failed(failure: execute.StepFailed) -> RuntimeFailure:
+    summary = failure.operation.summary()
+    return RuntimeFailure("CreateContainerError", f"{summary}: {failure}", summary)
 
 
 def _preload() -> None:

@@ -119,7 +119,9 @@ class FakeRuntime:
 
     # -- the runtime -----------------------------------------------------------------------------
 
-    async def perform(self, operations: Sequence[Operation]) -> list[TracedStep]:
+    async def perform(
+        self, operations: Sequence[Operation], *, at_once: bool = False
+    ) -> list[TracedStep]:
         await self._called("perform", "")
         self.performed.extend(operations)
         return [TracedStep(Step(operation), 0, 1) for operation in operations]

@@ -112,6 +112,18 @@ def test_a_leased_image_is_neither_removed_nor_collected(store: ImageStore) -> N
         store.lease(image, "pod/two")
 
 
+def test_a_lease_that_is_not_to_wait_says_that_somebody_changes_the_store(
+    store: ImageStore,
+) -> None:
+    publish(store, "nginx")
+    image = store.require("nginx")
+    with locked(store.directory / "lock"), pytest.raises(BlockingIOError):
+        store.lease(image, "pod/one", wait=False)
+    assert store.leases() == {}
+    store.lease(image, "pod/one", wait=False)
+    assert store.leases() == {"pod/one": image.manifest_digest}
+
+
 def test_who_uses_an_image_is_called_by_name(store: ImageStore) -> None:
     publish(store, "nginx")
     image = store.require("nginx")

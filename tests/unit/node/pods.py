@@ -47,6 +47,8 @@ class FakeImages:
         self.images = {"busybox": make_image("busybox")}
         self.held: dict[str, str] = {}
         self.pulled: dict[str, str] = {}
+        self.changing = False  # somebody holds the store
+        self.waited: list[str] = []
 
     def resolve(self, reference: str) -> Image | None:
         if " " in reference:
@@ -56,7 +58,11 @@ class FakeImages:
     def pulled_digest(self, reference: str) -> str:
         return self.pulled.get(reference, "")
 
-    def lease(self, image: Image, owner: str, user: str) -> None:
+    def lease(self, image: Image, owner: str, user: str, *, wait: bool = True) -> None:
+        if self.changing and not wait:
+            raise BlockingIOError
+        if self.changing:
+            self.waited.append(owner)
         self.held[owner] = image.manifest_digest
 
     def release(self, owner: str) -> None:

@@ -593,6 +593,16 @@ def test_what_is_mounted_for_a_pod_is_there_before_its_containers_are_prepared(p
     play(scene)
 
 
+def test_a_store_of_images_that_somebody_changes_is_waited_for(play):
+    async def scene(world: World) -> None:
+        world.images.changing = True
+        await world.create(make_pod())
+        assert world.images.waited == ["uid-web.app"]
+        assert world.runtime.running() == ["app"]
+
+    play(scene)
+
+
 def test_after_a_volume_that_failed_nothing_is_prepared_in_vain(play):
     async def scene(world: World) -> None:
         world.runtime.fail_next["perform"] = RuntimeFailure("CreateContainerError", "no such disk")
