@@ -4,6 +4,8 @@ import json
 import marshal
 from typing import Any
 
+import orjson
+
 from minipod.client import Object
 from minipod.store import Entry
 
@@ -12,12 +14,15 @@ _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=
 
 def encode(obj: Any) -> bytes:
     """Return compact JSON. Lone surrogates (undecodable bytes of a file name, say) become question marks."""
-    return _encode(obj).encode("utf-8", "replace")
+    try:
+        return orjson.dumps(obj)
+    except TypeError:  # a lone surrogate, or a number of more than 64 bits
+        return _encode(obj).encode("utf-8", "replace")
 
 
 def decode(data: bytes) -> Any:
-    """Parse JSON that this server wrote."""
-    return json.loads(data)
+    """Parse JSON that this server wrote. (json takes two to ten times as long, for either way.)"""
+    return orjson.loads(data)
 
 
 def copy(obj: Any) -> Any:
@@ -36,7 +41,7 @@ def find_damage(data: bytes) -> str:
 
 def stored(entry: Entry) -> Object:
     """Return the caller's own copy of a stored object."""
-    found: Object = json.loads(entry.value)
+    found: Object = orjson.loads(entry.value)
     return found
 
 
