@@ -17,7 +17,7 @@ from minipod.runtime.shim_connection import Answer, ShimConnection
 
 logger = logging.getLogger(__name__)
 
-START_SECONDS = 20.0  # a predecessor's processes are killed first
+START_SECONDS = 60.0  # a predecessor's processes are killed first; where the processor is emulated, twenty were too few
 OUTAGE_SECONDS = 5.0  # how long a call waits for a shim that is coming back
 RETRY_SECONDS = 1.0
 ATTEMPTS, ATTEMPT_SECONDS = 5, 0.1
