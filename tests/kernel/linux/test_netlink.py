@@ -1,10 +1,12 @@
 import os
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from minipod.linux import netlink
+from tests.patience import patience
 
 from ..network.topology import new_namespace, outer_namespace, run
 
@@ -48,6 +50,11 @@ def test_the_steps_one_by_one_do_the_same(namespace: int) -> None:
         netlink.set_loopback_up(netns_fd=namespace)
         netlink.add_address("10.90.0.7/24", netns_fd=namespace)
         netlink.add_default_route(GATEWAY, netns_fd=namespace)
+    deadline = time.monotonic() + patience(5)
+    # The kernel finds the carrier by and by.
+    while " state UP " not in run("ip link show eth0", namespace):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
     one_by_one = [run(each, namespace) for each in ("ip -br address", "ip route", "ip -br link")]
     netlink.configure_namespace("10.90.0.7/24", GATEWAY, netns_fd=namespace)
     assert [run(e, namespace) for e in ("ip -br address", "ip route", "ip -br link")] == one_by_one
