@@ -99,13 +99,13 @@ class _Process:
 
 
 def _processes() -> Iterator[_Process]:
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            with suppress(OSError):  # it has ended meanwhile
-                yield _process(entry.path)
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):  # it has ended meanwhile
+            yield _process(int(pid))
 
 
-def _process(place: str) -> _Process:
+def _process(pid: int) -> _Process:
+    place = f"/proc/{pid}"
     started = STARTED_IN.search(_read(f"{place}/environ"))
     groups = _read(f"{place}/cgroup")
     network = ""
@@ -113,8 +113,7 @@ def _process(place: str) -> _Process:
         network = os.readlink(f"{place}/ns/net")
     shown = started or INSTANCE.search(groups)
     command = _read(f"{place}/cmdline").replace("\0", " ").strip() if shown else ""
-    pid, run = int(os.path.basename(place)), started[1] if started else ""
-    return _Process(pid, command, run, groups, network)
+    return _Process(pid, command, started[1] if started else "", groups, network)
 
 
 def _read(path: str) -> str:
