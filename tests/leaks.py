@@ -24,7 +24,7 @@ STARTED_IN = re.compile(rf"(?:^|\0){lanes.RUN}=([^\0]+)")
 
 @dataclass(frozen=True)
 class Host:
-    """One look at the host."""
+    """One look at the host. `visited` are the network namespaces that another run has processes in, the host's too."""
 
     processes: frozenset[str]
     mounts: frozenset[str]
@@ -33,25 +33,27 @@ class Host:
     links: frozenset[str]
     routes: frozenset[str]
     nft_tables: frozenset[str]
+    visited: frozenset[str]
 
     def leaked_since(self, before: "Host") -> dict[str, list[str]]:
         """Return what is here now and was not before, by kind."""
         return {
             each.name: sorted(new)
             for each in fields(self)
-            if (new := getattr(self, each.name) - getattr(before, each.name))
+            if each.name != "visited"
+            and (new := getattr(self, each.name) - getattr(before, each.name) - before.visited)
         }
 
 
 def look() -> Host:
     """Take a snapshot of everything minipod could leave behind: after every test, so it starts no process."""
     mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    processes, cgroups = list(_processes()), list(_cgroups(mounts))
+    processes, cgroups = list(find_processes()), list(_cgroups(mounts))
     others = lanes.find_others()
-    theirs = {each.network for each in processes if each.is_anothers(others)}
+    visited = {each.network for each in processes if each.is_anothers(others)}
     processes = [each for each in processes if not each.is_anothers(others)]
     networks = {mount[3] for mount in mounts if mount[3].startswith("net:[")}
-    networks |= {each.network for each in processes} - theirs
+    networks |= {each.network for each in processes} - visited
     return Host(
         processes=frozenset(str(each) for each in processes if each.is_ours()),
         mounts=frozenset(" ".join(mount[3:5]) for mount in mounts),
@@ -60,6 +62,7 @@ def look() -> Host:
         links=frozenset(_links()),
         routes=frozenset(_routes()),
         nft_tables=frozenset(_nft_tables()),
+        visited=frozenset(visited),
     )
 
 
@@ -98,7 +101,8 @@ class _Process:
         return f"{self.pid} {self.command or '(zombie)'}"
 
 
-def _processes() -> Iterator[_Process]:
+def find_processes() -> Iterator[_Process]:
+    """Yield all processes of the host."""
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with suppress(OSError):  # it has ended meanwhile
             yield _process(int(pid))

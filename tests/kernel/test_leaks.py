@@ -161,3 +161,19 @@ def test_another_runs_process_is_no_leak_and_neither_is_its_network(
         monkeypatch.setenv(lanes.RUN, "another")
         left = leaks.look().leaked_since(before)
     assert network not in left.get("network_namespaces", [])
+
+
+def test_a_network_that_another_run_visited_was_there_before() -> None:
+    def visit(pid: str) -> subprocess.Popen[bytes]:
+        command = ["nsenter", f"--net=/proc/{pid}/ns/net", "sh", "-c", "echo; exec sleep 1000"]
+        another = {**os.environ, lanes.RUN: "another"}
+        return subprocess.Popen(command, stdout=subprocess.PIPE, env=another)
+
+    with _network_of_a_process() as network:
+        (pid,) = [each.pid for each in leaks.find_processes() if each.network == network]
+        with visit(str(pid)) as visitor:
+            assert visitor.stdout
+            visitor.stdout.readline()
+            before = leaks.look()
+            visitor.kill()
+        assert network not in leaks.look().leaked_since(before).get("network_namespaces", [])
