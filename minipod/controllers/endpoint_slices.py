@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 NAME = "endpointslice-controller"
 SLICES = "endpointslices.discovery.k8s.io"
 _RETRY = 1.0  # seconds after a write that failed
+_DEFECT_RETRY = 60.0  # ... after a defect of ours
 Key = tuple[str, str]
 
 
@@ -49,6 +50,7 @@ class EndpointSliceController:
         self._endpoints = Informer(endpoints, "endpoints", self._on_endpoints)
         self._slices = Informer(client, SLICES, self._on_slice)
         self._waiting: set[Key] = set()
+        self._defects: dict[Key, str] = {}  # as told of
         self._task: asyncio.Task[None] | None = None
         self._started = False
 
@@ -110,12 +112,21 @@ class EndpointSliceController:
             key = self._waiting.pop()
             try:
                 await self._sync(key)
+                self._defects.pop(key, None)
             except StatusError as error:
                 if error.code == 404:
                     continue  # its namespace goes, and everything in it
                 if error.code != 409:
                     logger.warning('endpoints of service "%s/%s": %s', *key, error)
-                self._clock.call_at(self._clock.now() + _RETRY, partial(self._retry, key))
+                self._retry_later(key, _RETRY)
+            except Exception as defect:  # one Service's: all others are served
+                if self._defects.get(key) != repr(defect):
+                    self._defects[key] = repr(defect)
+                    logger.exception('endpoints of service "%s/%s": %r; trying again', *key, defect)
+                self._retry_later(key, _DEFECT_RETRY)
+
+    def _retry_later(self, key: Key, seconds: float) -> None:
+        self._clock.call_at(self._clock.now() + seconds, partial(self._retry, key))
 
     def _retry(self, key: Key) -> None:
         self._waiting.add(key)

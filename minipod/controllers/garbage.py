@@ -38,6 +38,7 @@ _IGNORED = ("events",)  # many, short-lived, and never owners
 _FOLLOWED = {"list", "watch", "delete", "patch"}  # what a kind must know to be collected
 _AT_ONCE = 20  # objects looked at together
 _RETRY = 1.0  # seconds until an object that could not be dealt with is looked at again
+_DEFECT_RETRY = 60.0  # ... for a defect of ours
 
 
 class GarbageCollector:
@@ -50,7 +51,7 @@ class GarbageCollector:
         self._recorder = Recorder(client, clock, "garbage-collector-controller")
         self._informers: dict[str, Informer] = {}
         self._queue: dict[str, None] = {}
-        self._told: set[tuple[str, str]] = set()
+        self._told: set[tuple[str, str]] = set()  # an object's UID, and what is odd about it
         self._woken = asyncio.Event()
         self._idle = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -156,7 +157,18 @@ class GarbageCollector:
             if error.code != 409:
                 where = f"{node.namespace}/{node.name}".lstrip("/")
                 logger.warning('collecting %s "%s": %s; trying again', node.resource, where, error)
-            self._clock.call_at(self._clock.now() + _RETRY, lambda: self._look([uid]))
+            self._look_later(uid, _RETRY)
+        except Exception as defect:  # one object's: all others are collected
+            if (uid, repr(defect)) not in self._told:
+                self._told.add((uid, repr(defect)))
+                where = f"{node.namespace}/{node.name}".lstrip("/")
+                logger.exception(
+                    'collecting %s "%s": %r; trying again', node.resource, where, defect
+                )
+            self._look_later(uid, _DEFECT_RETRY)
+
+    def _look_later(self, uid: str, seconds: float) -> None:
+        self._clock.call_at(self._clock.now() + seconds, lambda: self._look([uid]))
 
     async def _owner(self, node: Node, reference: Object) -> Owner:
         """Return what an owner is: by the graph, or where it does not know, by the API."""

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+
 from minipod.client import Object
 from minipod.controllers.endpoint_slices import EndpointSliceController
 from minipod.controllers.endpoints import (
@@ -177,3 +179,31 @@ async def _addresses(api: FakeApi, controller: EndpointSliceController) -> list[
         await controller.wait_idle()
     found = sorted(api.all(SLICES), key=lambda each: str(each["metadata"]["name"]))
     return [[each["addresses"][0] for each in one["endpoints"]] for one in found]
+
+
+def test_a_service_that_cannot_be_understood_is_told_of_once_and_keeps_up_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def whole() -> None:
+        clock = FakeClock()
+        api = FakeApi(clock)
+        client = api.client()
+        broken = _service(ports=[{"name": "http"}])
+        broken["metadata"] = {**broken["metadata"], "name": "broken", "uid": "b"}
+        for service in (broken, _service()):
+            await client.create("services", "default", service)
+        await client.create("pods", "default", _pod("a", "10.0.0.1"))
+        controller = EndpointSliceController(client, client, client, clock)
+        await controller.start()
+        for _ in range(3):
+            for _ in range(100):
+                await asyncio.sleep(0)
+            clock.advance(60)
+        await controller.wait_idle()
+        assert len(api.all(SLICES)) == 1
+        await controller.stop()
+
+    asyncio.run(whole())
+    assert caplog.messages == [
+        "endpoints of service \"default/broken\": KeyError('port'); trying again"
+    ]

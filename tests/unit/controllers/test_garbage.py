@@ -10,6 +10,7 @@ import pytest
 from minipod.api.errors import StatusError
 from minipod.client import Client
 from minipod.clock import SystemClock
+from minipod.controllers import garbage
 from minipod.controllers.garbage import GarbageCollector
 from minipod.controllers.namespaces import NamespaceController
 from tests.unit.server.harness import Api, serve
@@ -91,6 +92,34 @@ def test_dependents_go_with_their_owner_down_the_generations(tmp_path: Path, pol
         await world.until_names("stranger")
 
     play(tmp_path, scene)
+
+
+def test_what_cannot_be_judged_ends_no_collection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    compute_action = garbage.compute_action
+
+    def stumbling(node: garbage.Node, *more: Any) -> garbage.Action | None:
+        if node.name == "cursed":
+            raise KeyError("spec")
+        return compute_action(node, *more)
+
+    monkeypatch.setattr(garbage, "compute_action", stumbling)
+
+    async def scene(world: World) -> None:
+        owner = await world.make("owner")
+        await world.make("cursed")
+        await world.make("child", owner)
+        for turn in ("one", "two"):
+            changed = await world.get("cursed")
+            changed["metadata"]["labels"] = {"turn": turn}
+            await world.client.update("configmaps", "default", changed)
+        await world.client.delete("configmaps", "default", "owner")
+        await world.until_names("cursed")
+
+    play(tmp_path, scene)
+    told = [each.getMessage() for each in caplog.records if "cursed" in each.getMessage()]
+    assert told == ["collecting configmaps \"default/cursed\": KeyError('spec'); trying again"]
 
 
 def test_a_foreground_deletion_waits_for_what_blocks_it(tmp_path: Path) -> None:
