@@ -11,6 +11,7 @@ from minipod.runtime.service import RuntimeFailure
 from minipod.runtime.spec import CommandResult, CommandSpec, ContainerStatus
 from tests.kernel.shim.test_streams import inhabitants
 from tests.kernel.shim.world import ShimWorld, asynchronous, wait_until
+from tests.patience import patience
 
 pytestmark = pytest.mark.kernel
 
@@ -21,7 +22,7 @@ async def sleeper(shim: ShimWorld) -> ContainerStatus:
 
 
 async def command(shim: ShimWorld, container: ContainerStatus, script: str, seconds: float = 10):
-    spec = CommandSpec(("sh", "-c", script), seconds, 100)
+    spec = CommandSpec(("sh", "-c", script), patience(seconds), 100)
     return await shim.runtime.exec_sync(container.id, spec)
 
 
@@ -71,7 +72,7 @@ async def test_what_lasts_too_long_is_killed_with_all_it_started(shim: ShimWorld
     began = time.monotonic()
     result = await command(shim, container, script, 0.3)
     assert (result.exit_code, result.output, result.timed_out) == (137, "begun\n", True)
-    assert 0.3 <= time.monotonic() - began < 5
+    assert patience(0.3) <= time.monotonic() - began < patience(5)
     await wait_until(lambda: inhabitants(shim, container) == [container.pid])
 
 
