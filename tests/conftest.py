@@ -25,7 +25,8 @@ def _kind(path: Path) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Give a test longer where everything takes longer."""
+    """Give a test longer where everything takes longer; see fixtures for several tests come and go."""
+    config.pluginmanager.register(WiderFixtures())
     os.environ.setdefault("PYTEST_TIMEOUT", str(patience(float(config.getini("timeout")))))
 
 
@@ -73,18 +74,19 @@ def outer_namespace() -> Iterator[int]:
 _left: leaks.Host | None = None
 
 
-def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> None:
-    _forget_what_was_left(fixturedef)
+class WiderFixtures:
+    """A plugin of its own: a session's fixtures are not told of to the hooks of a conftest.py below its root."""
 
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        self._forget_what_was_left(fixturedef)
 
-def pytest_fixture_post_finalizer(fixturedef: pytest.FixtureDef[Any]) -> None:
-    _forget_what_was_left(fixturedef)
+    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        self._forget_what_was_left(fixturedef)
 
-
-def _forget_what_was_left(fixturedef: pytest.FixtureDef[Any]) -> None:
-    global _left
-    if fixturedef.scope != "function":
-        _left = None
+    def _forget_what_was_left(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        global _left
+        if fixturedef.scope != "function":
+            _left = None
 
 
 @pytest.fixture(autouse=True)

@@ -177,3 +177,8 @@ def test_a_network_that_another_run_visited_was_there_before() -> None:
             before = leaks.look()
             visitor.kill()
         assert network not in leaks.look().leaked_since(before).get("network_namespaces", [])
+
+
+def test_a_sessions_fixtures_are_seen_to_come_and_go(request: pytest.FixtureRequest) -> None:
+    told = request.session.ihook.pytest_fixture_setup.get_hookimpls()
+    assert "WiderFixtures" in {type(each.plugin).__name__ for each in told}
