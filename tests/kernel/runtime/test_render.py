@@ -113,6 +113,8 @@ def test_script_makes_what_launch_makes(
     world.start_sandbox(pid=pid)
     assert world.pause is not None
     launched = world.start(world.spec("sleep", "1000", mounts=bound, **fields))
+    # an execve closes descriptors, which tells of it, before its arguments are to be seen
+    wait_for_program(launched.pid, b"sleep\0001000\0", world.directory / "said")
     expected = (
         namespaces(launched.pid, world.pause.pid),
         mount_table(launched.pid),
