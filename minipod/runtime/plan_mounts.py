@@ -39,6 +39,8 @@ def root_mount_steps(spec: ContainerSpec, root: str, *, host_ipc: bool, pid_hold
     rootfs = spec.rootfs
     overlay = MountOverlay(root, rootfs.layers, rootfs.upper, rootfs.work, devices=privileged)
     steps.append((overlay, "the image's layers, and what the container writes above them"))
+    own, others = _kernel_filesystems(root, privileged, bool(pid_holder))
+    steps += own
     steps += _devices(root, privileged)
     steps += _mount_points(spec.mounts, root)
     steps.append(
@@ -48,23 +50,25 @@ def root_mount_steps(spec: ContainerSpec, root: str, *, host_ipc: bool, pid_hold
         covered = pid_holder == "$pause_pid"
         taken = OpenMountTree("proc", "/proc", target=pid_holder, recursive=False, covered=covered)
         steps.append((taken, "the processes of those it will live among, as they have them"))
-    steps += _kernel_filesystems(root, privileged, bool(pid_holder))
+    steps += others
     steps += _shared_memory(root, host_ipc)
     for index, mount in enumerate(spec.mounts):
         steps.append((_volume(mount, index, root, privileged), "a volume"))
     return steps
 
 
-def _kernel_filesystems(root: str, privileged: bool, shared_pid: bool) -> Planned:
+def _kernel_filesystems(root: str, privileged: bool, shared_pid: bool) -> tuple[Planned, Planned]:
+    """Return the mounts that take nothing but the process's namespaces, and those that take what others have made."""
     strict = ("nosuid", "nodev", "noexec")
-    sysfs = strict if privileged else (*strict, "ro")
-    proc: Operation = MountFilesystem("proc", "/proc", root, options=strict)
+    sysfs = MountFilesystem(
+        "sysfs", "/sys", root, options=strict if privileged else (*strict, "ro")
+    )
+    own: Planned = [(sysfs, "devices, as this network sees")]
     if shared_pid:
         proc = BindMount("/proc", root, tree="proc", recursive=False, options=strict)
-    return [
-        (proc, "processes, as the Pod sees them" if shared_pid else "processes, as this container"),
-        (MountFilesystem("sysfs", "/sys", root, options=sysfs), "devices, as this network sees"),
-    ]
+        return own, [(proc, "processes, as the Pod sees them")]
+    mount = MountFilesystem("proc", "/proc", root, options=strict)
+    return [(mount, "processes, as this container"), *own], []
 
 
 def _devices(root: str, privileged: bool) -> Planned:
