@@ -48,6 +48,7 @@ from minipod.runtime.launched import (
     Launching,
     Lookup,
     References,
+    Time,
     failed,
     perform,
 )
@@ -91,18 +92,19 @@ def start(
     stdio: Stdio,
     references: References,
     *,
+    done: list[Time] | None = None,
     held: bool = False,
     identity: Identity | None = None,
 ) -> Launching:
     """Perform the plan's shim steps up to and after its clone and return while the child is still preparing itself.
 
-    A child that is `held` waits at the plan's `AwaitTurn` until it is released. `identity` is the user's where it is
-    known already.
+    What comes before the clone may be `done` already (`perform_first`). A child that is `held` waits at the plan's
+    `AwaitTurn` until it is released. `identity` is the user's where it is known already.
     `references` holds "pause_pid" or "container_pid" where the plan refers to them, and may hold "pause_pidfd",
     "container_pidfd" to save opening one. Steps for the daemon are left to it. Raises LaunchError.
     """
-    at = next(index for index, step in enumerate(steps) if isinstance(step.operation, Clone))
-    times = perform(steps, range(at), references)
+    at = _find_clone(steps)
+    times = perform(steps, range(at), references) if done is None else done
     clone = steps[at].operation
     assert isinstance(clone, Clone)
     streams = (stdio.stdin, stdio.stdout, stdio.stderr)
@@ -134,6 +136,15 @@ def start(
     launching = Launching(pid, pidfd, channel, program, explain, who)
     launching.begin(steps, times, at, {**references, f"{clone.name}_pid": launching.pid}, held)
     return launching
+
+
+def perform_first(steps: Sequence[Step], references: References) -> list[Time]:
+    """Perform the shim's steps before the plan's clone; return when. Raises LaunchError."""
+    return perform(steps, range(_find_clone(steps)), references)
+
+
+def _find_clone(steps: Sequence[Step]) -> int:
+    return next(index for index, step in enumerate(steps) if isinstance(step.operation, Clone))
 
 
 def _open_targets(

@@ -6,14 +6,15 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from minipod.linux.passwd import Identity
 from minipod.runtime.codec import step_from_json
-from minipod.runtime.launch import Stdio, start
-from minipod.runtime.launched import EndedEarly, Launched, LaunchError, Time
+from minipod.runtime.launch import Stdio, perform_first, start
+from minipod.runtime.launched import EndedEarly, Launched, LaunchError, Launching, Time
 from minipod.runtime.shim.core import Core
 from minipod.runtime.shim.holding import Hold, is_stopped
 from minipod.runtime.shim.loop import Timer
@@ -161,56 +162,101 @@ class Launch:
     ) -> None:
         """Clone the process. Raises LaunchFailure when it comes to nothing at once; the pipes are closed then.
 
-        One that is `held` prepares itself, but does not go past the plan's `AwaitTurn` before `release`. Where
-        `has_lost_container`, one that has ended without a word was killed with its container: it has not failed.
+        One that is `held` is made in turns to come, so that nothing which is ready by then waits for it: its sandbox's
+        word, or the release of another. It prepares itself, but does not go past the plan's `AwaitTurn` before
+        `release`. Where `has_lost_container`, one that has ended without a word was killed with its container: it has
+        not failed.
         """
         self._core = core
+        self._plain = steps
         self._pipes = pipes
+        self._references = references
         self._done = done
+        self._place = place
         self._killed = False
         self.held = held
         self._has_lost_container = has_lost_container
-        try:
-            planned = [step_from_json(step) for step in steps]
-            stdio = Stdio(*pipes.child)
-            self._launching = start(planned, stdio, references, held=held, identity=place.identity)
-        except LaunchError as error:
-            pipes.close()
-            raise LaunchFailure(error.reason, error.message, error.step) from None
-        except Exception as error:  # noqa: BLE001  (a plan that makes no sense; whoever waits must be told)
-            pipes.close()
-            problem = f"the plan cannot be performed: {type(error).__name__}: {error}"
-            raise LaunchFailure("InvalidArgument", problem) from None
-        core.busy += 1
-        self.pid = self._launching.pid
-        core.processes.expect(self.pid)
+        self._launching: Launching | None = None  # once it is cloned
+        self.pid = 0
         self._others = Hold(core.cgroups, place.pod)
         self._held_since = 0.0
         self._rescue: Timer | None = None
-        if self._launching.spawns:
-            core.processes.expect_unknown()
-            self._rescue = core.loop.call_later(RESCUE_SECONDS, self._continue)
-        pipes.close_child()
-        self._watch()
+        if not held:
+            with self._explained():
+                self._perform_first()
+                self._clone()
+        core.busy += 1
+        if held:
+            core.loop.work(partial(self._in_turn, self._perform_first, then=self._clone))
 
-    def _watch(self) -> None:
-        self._descriptor = self._launching.fileno()
-        self._core.loop.watch(self._descriptor, select.EPOLLIN, self._on_ready)
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Raise what goes wrong as LaunchFailure, with the pipes closed."""
+        try:
+            yield
+        except LaunchError as error:
+            self._pipes.close()
+            raise LaunchFailure(error.reason, error.message, error.step) from None
+        except Exception as error:  # noqa: BLE001  (a plan that makes no sense; whoever waits must be told)
+            self._pipes.close()
+            problem = f"the plan cannot be performed: {type(error).__name__}: {error}"
+            raise LaunchFailure("InvalidArgument", problem) from None
+
+    def _in_turn(self, work: Callable[[], None], then: Callable[[], None] | None = None) -> None:
+        """Do a part of the making, unless the process was killed meanwhile; the next part comes in the next turn."""
+        try:
+            if self._killed:
+                raise LaunchFailure("CreateContainerError", "it was ended before it was made")
+            with self._explained():
+                work()
+        except LaunchFailure as failure:
+            self._fail(failure)
+            return
+        if then:
+            self._core.loop.work(partial(self._in_turn, then), next_=True)
+
+    def _perform_first(self) -> None:
+        self._steps = [step_from_json(step) for step in self._plain]
+        self._times = perform_first(self._steps, self._references)
+
+    def _clone(self) -> None:
+        core, stdio = self._core, Stdio(*self._pipes.child)
+        self._launching = launching = start(
+            *(self._steps, stdio, self._references),
+            done=self._times,
+            held=self.held,
+            identity=self._place.identity,
+        )
+        self.pid = launching.pid
+        core.processes.expect(self.pid)
+        if launching.spawns:
+            core.processes.expect_unknown()
+            again = partial(self._continue, launching)
+            self._rescue = core.loop.call_later(RESCUE_SECONDS, again)
+        self._pipes.close_child()
+        self._watch(launching)
+
+    def _watch(self, launching: Launching) -> None:
+        self._descriptor = launching.fileno()
+        on_ready = partial(self._on_ready, launching)
+        self._core.loop.watch(self._descriptor, select.EPOLLIN, on_ready)
 
     def release(self) -> None:
         """Let a held process go on; nothing when it is not held."""
         self.held = False
-        self._launching.release()
+        if self._launching:
+            self._launching.release()
 
     def kill(self) -> None:
         """End the process before its program runs."""
         self._killed = True
-        self._launching.kill()
+        if self._launching:
+            self._launching.kill()
 
-    def _on_ready(self, _events: int) -> None:
+    def _on_ready(self, launching: Launching, _events: int) -> None:
         self._core.loop.unwatch(self._descriptor)  # before it is closed
         try:
-            launched = self._launching.advance()
+            launched = launching.advance()
         except EndedEarly as error:
             if self._has_lost_container():
                 self._end_with_container()
@@ -221,15 +267,15 @@ class Launch:
             self._fail_by(error)
             return
         except Exception as error:  # noqa: BLE001  (whoever waits must be told)
-            self._launching.abandon()
+            launching.abandon()
             self._fail(LaunchFailure("InternalError", f"{type(error).__name__}: {error}"))
             return
         if launched is not None:
             self._succeed(launched)
             return
-        self._watch()
+        self._watch(launching)
 
-    def _continue(self) -> None:
+    def _continue(self, launching: Launching) -> None:
         """Let a spawned program go on that somebody in its PID namespace has stopped; end what cannot be helped."""
         processes = self._core.processes
         held = processes.find_unknown(cgroups_of(self.pid))
@@ -243,10 +289,10 @@ class Launch:
                 os.kill(pid, signal.SIGCONT if patient else signal.SIGKILL)
         if patient:
             again = RETRY_SECONDS if held else RESCUE_SECONDS
-            self._rescue = self._core.loop.call_later(again, self._continue)
+            self._rescue = self._core.loop.call_later(again, partial(self._continue, launching))
         else:
             self._core.loop.unwatch(self._descriptor)
-            self._launching.abandon()
+            launching.abandon()
             self._fail(LaunchFailure("StartError", HELD))
 
     def _succeed(self, launched: Launched) -> None:
@@ -282,6 +328,6 @@ class Launch:
         self._others.release()
         if self._rescue:
             self._rescue.cancel()
-        if self._launching.spawns:
+        if self._launching and self._launching.spawns:
             self._core.processes.forget(self.pid)
             self._core.processes.introduce(program)

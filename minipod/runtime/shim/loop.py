@@ -2,7 +2,8 @@
 
 Bulk descriptors (containers' output) sit in an epoll of their own inside the main one, and only a few of them are
 served per turn: control traffic never waits behind a flood, and the kernel's ready list, which moves a served
-descriptor to its end, shares the turns fairly among floods.
+descriptor to its end, shares the turns fairly among floods. What takes long is cut into works, one of which is done in
+each turn, when all else has been served.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import select
 import signal
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 
 BULK_PER_TURN = 2
@@ -45,6 +47,7 @@ class Loop:
         self._handlers: dict[int, Handler] = {}
         self._bulk_handlers: dict[int, Handler] = {}
         self._timers: list[Timer] = []
+        self._works: deque[Callable[[], None]] = deque()
         self._signals: dict[int, Callable[[], None]] = {}
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.running = True
@@ -87,6 +90,13 @@ class Loop:
         heapq.heappush(self._timers, timer)
         return timer
 
+    def work(self, callback: Callable[[], None], *, next_: bool = False) -> None:
+        """Call `callback` in a turn to come, behind all works that wait already, or as the next of them."""
+        if next_:
+            self._works.appendleft(callback)
+        else:
+            self._works.append(callback)
+
     def run(self) -> None:
         """Turn until `running` is false. A handler's exception is reported and the loop goes on."""
         while self.running:
@@ -96,6 +106,8 @@ class Loop:
                 elif handler := self._handlers.get(descriptor):
                     guarded(handler, events)
             self._run_timers()
+            if self._works:
+                guarded(self._works.popleft())
 
     def _serve_bulk(self) -> None:
         for descriptor, events in self._bulk.poll(0, BULK_PER_TURN):
@@ -105,6 +117,8 @@ class Loop:
     def _timeout(self) -> float | None:
         while self._timers and self._timers[0].callback is None:
             heapq.heappop(self._timers)
+        if self._works:
+            return 0.0
         return max(0.0, self._timers[0].when - time.monotonic()) if self._timers else None
 
     def _run_timers(self) -> None:

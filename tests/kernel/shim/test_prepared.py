@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from minipod.runtime.child_operations import Clone
 from minipod.runtime.service import RuntimeFailure
 from minipod.runtime.spec import SandboxSpec
 from tests.kernel.shim.world import ShimWorld, asynchronous, wait_until
@@ -63,6 +64,39 @@ async def test_an_abandoned_container_leaves_nothing(shim: ShimWorld) -> None:
     assert not (shim.layout.containers / identity).exists()
     await wait_until(lambda: identity not in map(os.path.basename, all_cgroups(shim)))
     assert shim.descriptors() == descriptors
+
+
+@asynchronous
+async def test_a_container_that_is_abandoned_before_it_is_made_leaves_nothing(
+    shim: ShimWorld,
+) -> None:
+    await shim.sandbox()
+    descriptors, before = shim.descriptors(), children(shim)
+    spec = shim.spec("sleep", "1000")
+    made = await shim.runtime.prepare_container(spec)
+    await made.abandon()
+    assert children(shim) == before
+    assert not (shim.layout.run / f"shim/containers/{spec.id}.json").exists()
+    assert not (shim.layout.containers / spec.id).exists()
+    await wait_until(lambda: spec.id not in map(os.path.basename, all_cgroups(shim)))
+    assert shim.descriptors() == descriptors
+
+
+@asynchronous
+async def test_a_release_does_not_wait_for_another_container_to_be_made(shim: ShimWorld) -> None:
+    await shim.sandbox()
+    first, _, _ = await prepared(shim, "sleep", "1000")
+    pid = shim.pid
+    os.kill(pid, signal.SIGSTOP)  # so that it finds both requests at once
+    second = await shim.runtime.prepare_container(shim.spec("sleep", "2000"))
+    starting = asyncio.create_task(first.start())
+    await asyncio.sleep(0)
+    os.kill(pid, signal.SIGCONT)
+    status, _ = await starting
+    _, steps = await second.start()
+    (cloned,) = (each for each in steps if isinstance(each.step.operation, Clone))
+    at = cloned.start_us / 1e6 + time.time() - time.monotonic()
+    assert status.created_at < at  # which is when it was released
 
 
 def all_cgroups(shim: ShimWorld) -> list[str]:

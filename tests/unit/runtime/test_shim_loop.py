@@ -56,6 +56,31 @@ def test_timers_come_in_order_and_can_be_cancelled() -> None:
     assert seen == ["first", "second"]
 
 
+def test_works_are_done_one_in_a_turn_when_all_else_has_been_served() -> None:
+    loop, seen = Loop(), list[str]()
+    read_end, write_end = os.pipe()
+
+    def on_readable(_events: int) -> None:
+        seen.append(os.read(read_end, 1).decode())
+
+    def first() -> None:
+        seen.append("first")
+        os.write(write_end, b"x")
+        loop.work(lambda: seen.append("its next part"), next_=True)
+        loop.work(stop)
+
+    def stop() -> None:
+        loop.running = False
+
+    loop.watch(read_end, select.EPOLLIN, on_readable)
+    loop.work(first)
+    loop.work(lambda: seen.append("second"))
+    loop.run()
+    assert seen == ["first", "x", "its next part", "second"]
+    os.close(read_end)
+    os.close(write_end)
+
+
 def test_a_failing_handler_does_not_end_the_loop(capfd: pytest.CaptureFixture[str]) -> None:
     loop = Loop()
 
