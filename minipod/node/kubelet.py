@@ -169,6 +169,8 @@ class Kubelet:
             return
         if old is None and self._has_begun(new):
             self._parts.room.take(new)  # before any other is asked whether it fits
+        elif old is None:
+            self.runtime.expect_pod()
         self._parts.memory(uid_of(new)).stale = True
         self._workers.update(new)
 

@@ -31,7 +31,7 @@ from minipod.linux.process import (
     prctl,
 )
 from minipod.linux.vfork import clone_and_execute
-from minipod.runtime import execute, machine, pause
+from minipod.runtime import execute, machine, pause, rehearsal
 from minipod.runtime.assembly import FAILED, Note, Program
 from minipod.runtime.child_operations import (
     Clone,
@@ -114,9 +114,7 @@ def start(
         try:
             facts = _compute_facts(steps, streams, identity)
             inputs |= dict(zip(STREAMS, streams, strict=True))
-            program = (compile_again if clone.name == REPEATED else compile_steps)(
-                steps, at + 1, facts
-            )
+            program = _compile(clone.name, steps, at + 1, facts)
             pid, pidfd, channel, lookup = _clone(clone, program, inputs, opened)
         except OSError as failure:
             number, problem = failure.errno or 0, execute.describe(failure)
@@ -136,6 +134,13 @@ def start(
     launching = Launching(pid, pidfd, channel, program, explain, who)
     launching.begin(steps, times, at, {**references, f"{clone.name}_pid": launching.pid}, held)
     return launching
+
+
+def _compile(name: str, steps: Sequence[Step], first: int, facts: Facts) -> Program:
+    if name == REPEATED:
+        return compile_again(steps, first, facts)
+    rehearsal.remember(name, steps, first, facts)
+    return compile_steps(steps, first, facts)
 
 
 def perform_first(steps: Sequence[Step], references: References) -> list[Time]:

@@ -115,6 +115,9 @@ class Runtime(Protocol):
         has to win the interpreter back from the loop behind each.
         """
 
+    def expect_pod(self) -> None:
+        """A Pod is about to come: be ready for it. Returns at once, and never fails."""
+
     async def run_sandbox(self, spec: SandboxSpec) -> tuple[SandboxStatus, list[TracedStep]]:
         """Make the sandbox, or return it when it is there and ready."""
 

@@ -35,6 +35,7 @@ from minipod.runtime.plan import (
 from minipod.runtime.prepared import PreparedContainer
 from minipod.runtime.protocol import Message
 from minipod.runtime.service import RuntimeEvent, RuntimeFailure, RuntimeState
+from minipod.runtime.shim_connection import Answer
 from minipod.runtime.shim_link import ShimLink
 from minipod.runtime.shim_sandboxes import Sandboxes, sandbox_status, shim_steps
 from minipod.runtime.spec import (
@@ -50,6 +51,7 @@ from minipod.runtime.spec import (
 from minipod.runtime.streams import DescriptorStreams
 
 THREADS = 4
+REST_SECONDS = 0.1  # after which the shim is slow
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -129,6 +131,12 @@ class ShimRuntime:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     # --- sandboxes ------------------------------------------------------------------------------------------------
+
+    def expect_pod(self) -> None:
+        """Have a shim that has had nothing to do for a while rehearse."""
+        if self._link.idle_seconds > REST_SECONDS:
+            with contextlib.suppress(RuntimeFailure):
+                self._link.begin("expect-pod").add_done_callback(_ignore)
 
     async def run_sandbox(self, spec: SandboxSpec) -> tuple[SandboxStatus, list[TracedStep]]:
         """Make the sandbox, or return it when it is there and ready. A dead or half-made one is made anew."""
@@ -420,6 +428,12 @@ def _limit_pods(path: str, resources: Resources) -> None:
     cgroup.ensure(layout, path)
     limits = cgroup.settings(layout, **asdict(resources), dies_whole=False)
     cgroup.limit(layout, path, limits)
+
+
+def _ignore(answer: "asyncio.Future[Answer]") -> None:
+    """Take an answer that nobody waits for: an older shim may refuse."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 def _failed(failure: execute.StepFailed) -> RuntimeFailure:

@@ -39,6 +39,7 @@ class ShimConnection:
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._output: deque[memoryview] = deque()
         self._last_id = 0
+        self._asked = self._loop.time()  # when anything was asked for
         self.binary = False  # whether the shim takes binary frames
         self.closed = False
         peer.setblocking(False)
@@ -53,6 +54,7 @@ class ShimConnection:
         if self.closed:
             raise _unavailable()
         self._last_id += 1
+        self._asked = self._loop.time()
         answer: asyncio.Future[Answer] = self._loop.create_future()
         self._waiting[self._last_id] = answer
         message = {"id": self._last_id, "verb": verb, "arguments": arguments}
@@ -60,6 +62,11 @@ class ShimConnection:
         self._output.append(memoryview(frame))
         self._flush()
         return answer
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long nothing has been asked for."""
+        return self._loop.time() - self._asked
 
     def close(self) -> None:
         """Close without telling; calls in progress fail. Repeatable."""

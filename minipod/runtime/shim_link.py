@@ -62,6 +62,11 @@ class ShimLink:
             raise RuntimeFailure("ShimUnavailable", "the shim is not reachable")
         return self._connection.begin(verb, **arguments)
 
+    @property
+    def idle_seconds(self) -> float:
+        """How long the shim has been asked for nothing; 0 when there is no connection."""
+        return self._connection.idle_seconds if self._connection else 0.0
+
     def expect_end(self) -> None:
         """Do not bring the shim back when it goes now."""
         self._closed = True

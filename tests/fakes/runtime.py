@@ -77,6 +77,7 @@ class FakeRuntime:
         self.exits_at_once: dict[str, int] = {}  # container name -> exit code
         self.ignores_term: set[str] = set()  # container names
         self.fail_next: dict[str, RuntimeFailure] = {}
+        self.expected = 0  # how often it was told that a Pod comes
         self.prepared: list[str] = []  # container names, in the order in which they were
         self.abandoned: list[str] = []
         self.gates: dict[str, asyncio.Event] = {}  # call name -> held until set
@@ -125,6 +126,9 @@ class FakeRuntime:
         await self._called("perform", "")
         self.performed.extend(operations)
         return [TracedStep(Step(operation), 0, 1) for operation in operations]
+
+    def expect_pod(self) -> None:
+        self.expected += 1
 
     async def run_sandbox(self, spec: SandboxSpec) -> tuple[SandboxStatus, list[TracedStep]]:
         await self._called("run_sandbox", spec.id)

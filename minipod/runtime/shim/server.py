@@ -16,6 +16,7 @@ from minipod.linux import cgroup, memory
 from minipod.paths import Layout
 from minipod.runtime import delegation, launch, protocol
 from minipod.runtime.program import fingerprint
+from minipod.runtime.rehearsal import rehearse
 from minipod.runtime.shim.commands import Commands
 from minipod.runtime.shim.connection import Connection, Request
 from minipod.runtime.shim.containers import Containers
@@ -66,6 +67,7 @@ class Server:
             "run-sandbox": self.sandboxes.run,
             "sandbox-configured": self.sandboxes.configured,
             "remove-sandbox": self.sandboxes.remove,
+            "expect-pod": self._expect_pod,
             "start-container": self._start_container,
             "release-container": self.containers.release,
             "stop-container": self.containers.stop,
@@ -235,6 +237,10 @@ class Server:
                 "creating": self.containers.creating(),
             }
         )
+
+    def _expect_pod(self, request: Request) -> None:
+        request.reply({})
+        rehearse()
 
     def _start_container(self, request: Request) -> None:
         sandbox = self.sandboxes.require_alive(request.arguments, "sandbox_id")

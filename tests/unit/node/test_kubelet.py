@@ -593,6 +593,19 @@ def test_what_is_mounted_for_a_pod_is_there_before_its_containers_are_prepared(p
     play(scene)
 
 
+def test_the_runtime_is_told_of_a_pod_before_anything_is_asked_for(play):
+    async def scene(world: World) -> None:
+        reached, go = world.runtime.gate("run_sandbox")
+        await world.create(make_pod())
+        assert reached.is_set()
+        assert world.runtime.expected == 1
+        go.set()
+        await world.settle()
+        assert world.runtime.expected == 1
+
+    play(scene)
+
+
 def test_a_store_of_images_that_somebody_changes_is_waited_for(play):
     async def scene(world: World) -> None:
         world.images.changing = True
