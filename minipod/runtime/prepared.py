@@ -47,9 +47,14 @@ class PreparedContainer:
         return self._answer.done()
 
     async def start(self) -> tuple[ContainerStatus, list[TracedStep]]:
-        """Have its program executed. RuntimeFailure as `start_container`."""
+        """Have its program executed. RuntimeFailure as `start_container`; of one that never began nothing is left."""
         self._runtime.release_container(self._spec.id)
-        answer = await self._answer
+        try:
+            answer = await self._answer
+        except RuntimeFailure as failure:
+            if failure.reason != "StartError":  # which is kept, as one that has ended
+                await self._remove()
+            raise
         self._runtime.keep_spec(self._spec)
         return from_plain(ContainerStatus, answer["status"]), trace_of(self._steps, answer.result)
 
@@ -59,7 +64,10 @@ class PreparedContainer:
             await self._runtime.stop_container(self._spec.id, 0)
         with contextlib.suppress(RuntimeFailure):
             await self._answer
-        with contextlib.suppress(RuntimeFailure):
+        await self._remove()
+
+    async def _remove(self) -> None:
+        with contextlib.suppress(RuntimeFailure):  # the shim is gone: its successor tells of it
             await self._runtime.remove_container(self._spec.id)
 
 

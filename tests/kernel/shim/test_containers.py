@@ -133,6 +133,7 @@ async def test_a_container_that_cannot_be_made_leaves_nothing(shim: ShimWorld) -
     assert (await shim.runtime.state()).containers == ()
     assert shim.descriptors() == before
     assert not Path(shim.cgroups.hierarchies[0], shim.pods, "sandbox/broken").exists()
+    assert not (shim.layout.containers / "broken").exists()
 
 
 @asynchronous
