@@ -88,12 +88,22 @@ class Sandboxes:
             self._core.publish({"event": "sandbox-exited", "sandbox_id": record.id})
 
     def configured(self, request: Request) -> None:
-        """Take note that the daemon has configured the sandbox's network: from now on it is ready."""
+        """Take note that the daemon has configured the sandbox's network: from now on it is ready.
+
+        The file says so a turn later, behind the release of a container that comes with it: who reads the file finds a
+        shim that died, and its Pods with it.
+        """
         record = self.require(request.arguments, "id")
         record.configured = True
-        self._core.files.write(record)
-        point("shim.sandbox.configured")
         request.reply({})
+        self._core.busy += 1
+        self._core.loop.work(partial(self._keep_configured, record))
+
+    def _keep_configured(self, record: SandboxRecord) -> None:
+        self._core.busy -= 1
+        if record.id in self.all:
+            self._core.files.follow(record)
+        point("shim.sandbox.configured")
 
     def remove(self, request: Request) -> None:
         """Kill what runs in the sandbox, remove its cgroups, forget it. An unknown one is removed already."""
