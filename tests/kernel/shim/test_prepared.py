@@ -143,4 +143,5 @@ async def test_what_is_prepared_ends_with_a_killed_shim(shim: ShimWorld) -> None
     _, _, pid = await prepared(shim, "sleep", "1000")
     os.kill(shim.pid, signal.SIGKILL)
     await wait_until(lambda: not Path(f"/proc/{pid}").exists())
+    await shim.runtime.close()
     await shim.open()  # the next one, or nobody ends the Pod
