@@ -8,7 +8,7 @@ import pytest
 
 from minipod.linux.mount import MNT_DETACH, MS_NODEV, mount, umount2
 from minipod.runtime.service import RuntimeFailure
-from tests.kernel.shim.world import ShimWorld, asynchronous
+from tests.kernel.shim.world import ShimWorld, asynchronous, wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -37,7 +37,8 @@ def fill(disk: Path) -> Path:
 async def test_on_a_full_disk_containers_end_and_are_told_of(shim: ShimWorld, disk: Path) -> None:
     await shim.sandbox()
     stays = await shim.start("sleep", "1000")
-    ends = await shim.shell("trap 'exit 7' TERM; while :; do usleep 10000; done")
+    ends = await shim.shell("trap 'exit 7' TERM; echo ready; while :; do usleep 10000; done")
+    await wait_until(lambda: shim.log(ends) == ["ready"])
     before = shim.pid
     filler = fill(disk)
     ended = await shim.runtime.stop_container(ends.id, 10)
