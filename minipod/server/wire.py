@@ -15,7 +15,8 @@ _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=
 def encode(obj: Any) -> bytes:
     """Return compact JSON. Lone surrogates (undecodable bytes of a file name, say) become question marks."""
     try:
-        return orjson.dumps(obj)
+        # a copy: what orjson has written into was larger, and is given back whole (30 kB for each Pod)
+        return memoryview(orjson.dumps(obj)).tobytes()
     except TypeError:  # a lone surrogate, or a number of more than 64 bits
         return _encode(obj).encode("utf-8", "replace")
 
