@@ -34,7 +34,7 @@ async def test_code_and_both_streams_in_their_order(shim: ShimWorld) -> None:
     assert result == CommandResult(3, "one\ntwo\nthree\n")
     assert (await command(shim, container, "kill -9 $$")).exit_code == 137
     await wait_until(lambda: shim.descriptors() == before)
-    assert inhabitants(shim, container) == [container.pid]
+    await wait_until(lambda: inhabitants(shim, container) == [container.pid])
 
 
 @asynchronous

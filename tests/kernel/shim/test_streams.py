@@ -176,7 +176,8 @@ async def test_what_an_exec_leaves_in_the_background_holds_nobody_up(shim: ShimW
         shim.exec(container.id, "sh", "-c", "sleep 1000 & echo done"), 10
     )
     assert result == (0, b"done\n", b"")
-    assert len(inhabitants(shim, container)) == 2  # it lives on, as upstream
+    lives_on = [b"sleep\0001000\0"] * 2  # as upstream; who spawned it has gone soon after
+    await wait_until(lambda: commands(shim, container) == lives_on)
 
 
 @asynchronous
