@@ -62,6 +62,7 @@ _LOWEST = 4  # 0 to 2 are the program's streams, 3 is a spawned program's channe
 _NOT_COPIED = {"pts", "shm", "mqueue", "console", "fd", "ptmx", "core"}  # of the host's /dev
 
 open_files: tuple[int, int] | None = None  # RLIMIT_NOFILE of programs; None: as this process has it
+_ignored: tuple[int, ...] | None = None  # signals; None: what this process ignores by then
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,12 @@ class Stdio:
 
 
 def prepare() -> None:
-    """Make the programs of ours that launches execute, so that no launch is the first."""
+    """Make the programs of ours that launches execute, so that no launch is the first.
+
+    From now on this process does not change which signals it ignores.
+    """
+    global _ignored
+    _ignored = ignored_signals()
     pause.descriptor()
     machine.descriptor()
 
@@ -95,6 +101,7 @@ def start(
     done: list[Time] | None = None,
     held: bool = False,
     identity: Identity | None = None,
+    reaped: bool = False,
 ) -> Launching:
     """Perform the plan's shim steps up to and after its clone and return while the child is still preparing itself.
 
@@ -102,6 +109,7 @@ def start(
     `AwaitTurn` until it is released. `identity` is the user's where it is known already.
     `references` holds "pause_pid" or "container_pid" where the plan refers to them, and may hold "pause_pidfd",
     "container_pidfd" to save opening one. Steps for the daemon are left to it. Raises LaunchError.
+    A caller whose children are all `reaped` whenever they end does not wait for the end of the machine's own process.
     """
     at = _find_clone(steps)
     times = perform(steps, range(at), references) if done is None else done
@@ -115,7 +123,7 @@ def start(
             facts = _compute_facts(steps, streams, identity)
             inputs |= dict(zip(STREAMS, streams, strict=True))
             program = _compile(clone.name, steps, at + 1, facts)
-            pid, pidfd, channel, lookup = _clone(clone, program, inputs, opened)
+            pid, pidfd, channel, lookup = _clone(clone, program, inputs, opened, reaped)
         except OSError as failure:
             number, problem = failure.errno or 0, execute.describe(failure)
             if number in (
@@ -196,7 +204,7 @@ def _compute_facts(
         handed=tuple(_is_handed_over(each, identity) for each in streams),  # type: ignore[arg-type]
         identity=identity,
         bounding=_bounding(),
-        ignored=ignored_signals(),
+        ignored=ignored_signals() if _ignored is None else _ignored,
         open_files=open_files,
         devices=tuple(_devices("/dev", "")) if every else (),
     )
@@ -247,7 +255,11 @@ def _devices(directory: str, below: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _clone(
-    clone: Clone, program: Program, inputs: dict[str, int], opened: contextlib.ExitStack
+    clone: Clone,
+    program: Program,
+    inputs: dict[str, int],
+    opened: contextlib.ExitStack,
+    reaped: bool,
 ) -> tuple[int, int, socket.socket, Lookup | None]:
     """Clone a process that performs the program: its pid, pidfd, this side of the channel, and files for a lookup."""
     if prctl(PR_GET_DUMPABLE) != 0:
@@ -261,7 +273,7 @@ def _clone(
         if "passwd" in program.inputs:
             lookup = Lookup.open()
             given |= {"passwd": lookup.passwd, "group": lookup.group}
-        pid = _execute(clone, program, given, opened)
+        pid = _execute(clone, program, given, opened, reaped)
         if not pid:
             number = _told_error(ours)
             raise OSError(number, f"clone3: {os.strerror(number)}")
@@ -282,7 +294,11 @@ def _told_error(channel: socket.socket) -> int:
 
 
 def _execute(
-    clone: Clone, program: Program, given: dict[str, int], opened: contextlib.ExitStack
+    clone: Clone,
+    program: Program,
+    given: dict[str, int],
+    opened: contextlib.ExitStack,
+    reaped: bool,
 ) -> int:
     """Start the machine, which makes the process, and return the process's pid. Raises OSError."""
     file = os.memfd_create("program", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
@@ -311,7 +327,8 @@ def _execute(
     finally:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        os.waitpid(maker, 0)
+        if not reaped:
+            os.waitpid(maker, 0)
         os.close(pidfd)
 
 

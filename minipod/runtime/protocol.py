@@ -26,7 +26,7 @@ from typing import Any
 PROTOCOL_VERSION = 1
 FRAME_LIMIT = 32 * 1024 * 1024  # bytes of JSON in one frame
 DESCRIPTOR_LIMIT = 16  # descriptors in one frame
-RECEIVE_BYTES = 256 * 1024
+RECEIVE_BYTES = 64 * 1024  # at once: more would be mapped anew by malloc for every message
 _HEADER = struct.Struct("!II")
 _BINARY = 1 << 31  # in the length
 _MARSHAL = 4  # the format that every Python since 3.4 writes and reads

@@ -12,24 +12,22 @@ import asyncio
 import contextlib
 import importlib
 import os
-import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from minipod.fault import point
 from minipod.linux import cgroup
 from minipod.paths import Layout
 from minipod.runtime import dialling, execute
-from minipod.runtime.child_operations import Clone
 from minipod.runtime.codec import from_plain, to_plain
+from minipod.runtime.exec_plans import ExecPlans
 from minipod.runtime.operations import Operation, RemoveTree, Step, TracedStep
 from minipod.runtime.plan import (
     HostFacts,
     compute_container_plan,
-    compute_exec_plan,
     container_cgroup,
 )
 from minipod.runtime.prepared import PreparedContainer
@@ -66,6 +64,7 @@ class ShimRuntime:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="runtime")
         self._sandboxes = Sandboxes(self._link, self.host, self._perform)
         self._specs: dict[str, ContainerSpec] = {}  # of running containers, for exec
+        self._exec_plans = ExecPlans(self.host)
         self._removals: dict[str, asyncio.Task[None]] = {}  # of containers, by ID
         self._sessions: dict[int, DescriptorStreams] = {}
         self._ended_early: dict[
@@ -262,12 +261,7 @@ class ShimRuntime:
         """Return the cgroup and the plan (as JSON) of one more process in a container."""
         container = await self._container_spec(container_id)
         sandbox = await self._sandboxes.reference(container.sandbox_id)
-        path = container_cgroup(container, sandbox)
-        steps = compute_exec_plan(container, spec, sandbox, self.host)
-        if self.host.cgroups.unified:
-            path = f"{path}/exec-{secrets.token_hex(4)}"
-            steps = tuple(_born_in(step, path) for step in steps)
-        return path, shim_steps(steps)
+        return self._exec_plans.plan(container, spec, sandbox)
 
     async def attach(self, container_id: str) -> DescriptorStreams:
         """Join the streams of a running container: output from now on, input if it has `stdin`.
@@ -414,13 +408,6 @@ class ShimRuntime:
                 streams.ended.set_exception(RuntimeFailure("ShimUnavailable", "the shim has ended"))
                 streams.ended.exception()  # whoever waits gets it; nobody has to
         self._sessions.clear()
-
-
-def _born_in(step: Step, path: str) -> Step:
-    """Return the step with its clone born in the v2 cgroup `path`."""
-    if isinstance(step.operation, Clone):
-        return replace(step, operation=replace(step.operation, cgroup=path))
-    return step
 
 
 def _limit_pods(path: str, resources: Resources) -> None:

@@ -3,7 +3,6 @@
 The server adds nothing to a stream: it checks who asks for what, then copies bytes.
 """
 
-import asyncio
 from pathlib import Path
 
 import aiohttp
@@ -21,6 +20,7 @@ from minipod.server.relaying import (
     stream_back,
     upgrade,
 )
+from minipod.server.spare_connection import SpareConnection
 from minipod.upgrade import wants_upgrade
 
 _HEAD_LIMIT = 65536
@@ -32,9 +32,11 @@ class NodeStreams:
     def __init__(self, socket_path: Path) -> None:
         self._path = socket_path
         self._session: aiohttp.ClientSession | None = None
+        self._spare = SpareConnection(socket_path, _HEAD_LIMIT)
 
     async def close(self) -> None:
         """Give up the idle connections."""
+        await self._spare.close()
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -74,7 +76,7 @@ class NodeStreams:
 
     async def _upgrade(self, request: web.BaseRequest, target: str) -> web.StreamResponse:
         try:
-            reader, writer = await asyncio.open_unix_connection(self._path, limit=_HEAD_LIMIT)
+            reader, writer = await self._spare.take()
         except OSError as error:
             raise self._unreachable(error_words(error)) from error
         head = request_head(request.method, target, "kubelet", _without_cookies(request))

@@ -226,6 +226,7 @@ class Launch:
             done=self._times,
             held=self.held,
             identity=self._place.identity,
+            reaped=True,
         )
         self.pid = launching.pid
         core.processes.expect(self.pid)

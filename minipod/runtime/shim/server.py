@@ -126,8 +126,8 @@ class Server:
         given = resource.getrlimit(resource.RLIMIT_NOFILE)
         launch.open_files = launch.open_files or given  # what programs are given
         resource.setrlimit(resource.RLIMIT_NOFILE, (given[1], given[1]))  # what we take
-        launch.prepare()
         self.loop.start_signals({int(number): handler for number, handler in handlers.items()})
+        launch.prepare()
         self.core.processes.reap()  # who ended before the handlers were there
         self.loop.run()
 
