@@ -5,6 +5,7 @@ are missing are installed with apt (`--no-install` leaves them out). It never fa
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 import subprocess
@@ -343,7 +344,9 @@ def _children(pid: int) -> list[int]:
 
 
 def _command(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
+    with contextlib.suppress(OSError):  # who makes a process ends behind it
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
+    return ""
 
 
 def main() -> None:

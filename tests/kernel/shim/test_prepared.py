@@ -23,7 +23,10 @@ def children(shim: ShimWorld) -> list[int]:
 
 def is_waiting(pid: int) -> bool:
     """Whether the process waits for a word of its parent's (recvfrom(2))."""
-    return "skb_wait" in Path(f"/proc/{pid}/wchan").read_text()
+    try:
+        return "skb_wait" in Path(f"/proc/{pid}/wchan").read_text()
+    except OSError:
+        return False  # it made another, and has gone
 
 
 async def prepared(shim: ShimWorld, *args: str) -> tuple[object, str, int]:
@@ -31,10 +34,12 @@ async def prepared(shim: ShimWorld, *args: str) -> tuple[object, str, int]:
     before = set(children(shim))
     spec = shim.spec(*args)
     made = await shim.runtime.prepare_container(spec)
-    await wait_until(lambda: len(set(children(shim)) - before) == 1)
-    (pid,) = set(children(shim)) - before
-    await wait_until(lambda: is_waiting(pid))
-    return made, spec.id, pid
+
+    def waiting() -> list[int]:
+        return [pid for pid in set(children(shim)) - before if is_waiting(pid)]
+
+    await wait_until(lambda: len(waiting()) == 1)
+    return made, spec.id, waiting()[0]
 
 
 @asynchronous
@@ -70,12 +75,13 @@ async def test_an_abandoned_container_leaves_nothing(shim: ShimWorld) -> None:
 async def test_a_container_that_is_abandoned_before_it_is_made_leaves_nothing(
     shim: ShimWorld,
 ) -> None:
-    await shim.sandbox()
-    descriptors, before = shim.descriptors(), children(shim)
+    sandbox = await shim.sandbox()
+    await wait_until(lambda: children(shim) == [sandbox.pid])  # who made it has gone
+    descriptors = shim.descriptors()
     spec = shim.spec("sleep", "1000")
     made = await shim.runtime.prepare_container(spec)
     await made.abandon()
-    assert children(shim) == before
+    await wait_until(lambda: children(shim) == [sandbox.pid])
     assert not (shim.layout.run / f"shim/containers/{spec.id}.json").exists()
     assert not (shim.layout.containers / spec.id).exists()
     await wait_until(lambda: spec.id not in map(os.path.basename, all_cgroups(shim)))
