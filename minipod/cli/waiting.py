@@ -44,15 +44,19 @@ def wait_for(
 ) -> T:
     """Return the first result of `test` that is not None, given the object's states in order (None: it is gone).
 
-    With `since`, a resourceVersion, the states before it are not asked for. Raises TimedOut.
+    With `since`, a resourceVersion, the states before it are not asked for. What is waited for behind others is looked
+    at once, however late it has become. Raises TimedOut.
     """
+    seen = False
     try:
         for state in states(api, target, deadline, since):
+            seen = True
             result = test(state)
             if result is not None:
                 return result
     except TimeoutError:
-        pass
+        if not seen and (result := test(_present(api, target))) is not None:
+            return result
     raise TimedOut(
         f"timed out waiting for the condition on {target.resource.qualified_plural}/{target.name}"
     )
@@ -62,13 +66,11 @@ def states(
     api: "Api", target: "Target", deadline: Deadline, since: str = ""
 ) -> Iterator[Object | None]:
     """Yield an object's states as they come, without end. Raises TimeoutError at the deadline."""
-    path = target.resource.path(target.namespace)
-    query = {"fieldSelector": f"metadata.name={target.name}"}
+    path, query = _where(target)
     while True:
         if not since:
             listed = api.get_path(path, query)
-            items = listed.get("items") or []
-            yield items[0] if items else None
+            yield _only(listed)
             since = listed["metadata"].get("resourceVersion", "")
         try:
             yield from _changes(api, path, {**query, "resourceVersion": since}, deadline)
@@ -77,6 +79,21 @@ def states(
                 raise
         since = ""
         deadline.left()
+
+
+def _present(api: "Api", target: "Target") -> Object | None:
+    return _only(api.get_path(*_where(target)))
+
+
+def _where(target: "Target") -> tuple[str, dict[str, str]]:
+    """Return path and query of a list of one object, or of none."""
+    path = target.resource.path(target.namespace)
+    return path, {"fieldSelector": f"metadata.name={target.name}"}
+
+
+def _only(listed: Object) -> Object | None:
+    items = listed.get("items") or []
+    return items[0] if items else None
 
 
 def _changes(

@@ -312,7 +312,28 @@ def test_until_ready_times_out_with_the_reason(
 ) -> None:
     ended = minipod("apply", "-f", manifest, "--until-ready", "--timeout=50ms")
     assert ended.code == 1
-    assert ended.err.endswith("error: timed out waiting for pod/nginx: it never appeared\n")
+    assert ended.err.endswith("error: timed out waiting for pod/nginx: phase Pending\n")
+
+
+def test_until_ready_looks_at_every_pod_though_the_first_took_all_the_time(
+    server: FakeApiServer, minipod: Minipod, tmp_path: Path
+) -> None:
+    path = tmp_path / "pods.yaml"
+    names = ("late", "ready", "waits")
+    path.write_text("---\n".join(MANIFEST.replace("nginx", name, 1) for name in names))
+
+    def bring_up(fake: FakeApiServer, _what: str, made: dict[str, object]) -> None:
+        if made["metadata"]["name"] == "ready":  # type: ignore[index]
+            fake.put("pods", {**made, "status": pod()["status"]})
+
+    server.on_write = bring_up
+    ended = minipod("apply", "-f", str(path), "--until-ready", "--timeout=50ms")
+    assert ended.code == 1
+    assert ended.out.splitlines()[-1] == "pod/ready ready"
+    assert ended.err.splitlines()[-2:] == [
+        "error: timed out waiting for pod/late: phase Pending",
+        "error: timed out waiting for pod/waits: phase Pending",
+    ]
 
 
 def test_until_ready_fails_when_the_pod_fails(
