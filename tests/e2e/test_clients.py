@@ -74,7 +74,8 @@ def config(shared: Instance, pod: str, tmp_path_factory: pytest.TempPathFactory)
 
 def steps_of(*command: str, directory: Path) -> list[str]:
     """Run a client; return the steps that it says went well."""
-    environment = {"PATH": os.environ["PATH"], "HOME": str(directory)}
+    own = str(directory)  # some keep certificates and caches there, and leave them
+    environment = {"PATH": os.environ["PATH"], "HOME": own, "TMPDIR": own}
     done = subprocess.run(
         command,
         cwd=directory,
