@@ -55,7 +55,7 @@ def wait_for(
             if result is not None:
                 return result
     except TimeoutError:
-        if not seen and (result := test(_present(api, target))) is not None:
+        if not seen and (result := test(next(states(api, target, deadline)))) is not None:
             return result
     raise TimedOut(
         f"timed out waiting for the condition on {target.resource.qualified_plural}/{target.name}"
@@ -66,11 +66,13 @@ def states(
     api: "Api", target: "Target", deadline: Deadline, since: str = ""
 ) -> Iterator[Object | None]:
     """Yield an object's states as they come, without end. Raises TimeoutError at the deadline."""
-    path, query = _where(target)
+    path = target.resource.path(target.namespace)
+    query = {"fieldSelector": f"metadata.name={target.name}"}
     while True:
         if not since:
             listed = api.get_path(path, query)
-            yield _only(listed)
+            items = listed.get("items") or []
+            yield items[0] if items else None
             since = listed["metadata"].get("resourceVersion", "")
         try:
             yield from _changes(api, path, {**query, "resourceVersion": since}, deadline)
@@ -79,21 +81,6 @@ def states(
                 raise
         since = ""
         deadline.left()
-
-
-def _present(api: "Api", target: "Target") -> Object | None:
-    return _only(api.get_path(*_where(target)))
-
-
-def _where(target: "Target") -> tuple[str, dict[str, str]]:
-    """Return path and query of a list of one object, or of none."""
-    path = target.resource.path(target.namespace)
-    return path, {"fieldSelector": f"metadata.name={target.name}"}
-
-
-def _only(listed: Object) -> Object | None:
-    items = listed.get("items") or []
-    return items[0] if items else None
 
 
 def _changes(

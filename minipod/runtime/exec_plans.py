@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from minipod.runtime.child_operations import Clone
 from minipod.runtime.codec import step_to_json
 from minipod.runtime.operations import Step
-from minipod.runtime.plan import HostFacts, SandboxRef, compute_exec_plan, container_cgroup
+from minipod.runtime.plan import HostFacts, SandboxRef, compute_exec_plan
+from minipod.runtime.shim_sandboxes import shim_steps
 from minipod.runtime.spec import ContainerSpec, ExecSpec
 
 MOST_KEPT = 128  # of some kilobytes each
@@ -21,7 +22,7 @@ class _Plan(NamedTuple):
 
 
 class ExecPlans:
-    """The plans that were asked for last, by container and command."""
+    """The plans that were computed last, by container and command."""
 
     def __init__(self, host: HostFacts) -> None:
         self._host = host
@@ -34,7 +35,7 @@ class ExecPlans:
         kept = self._kept.get((container.id, spec))
         if kept is None or kept.container is not container or kept.sandbox != sandbox:
             kept = self._compute(container, spec, sandbox)
-        path = container_cgroup(container, sandbox)
+        path = kept.clone.cgroup
         if self._host.cgroups.unified:
             path = f"{path}/exec-{secrets.token_hex(4)}"
         clone = Step(replace(kept.clone, cgroup=path), "shim")
@@ -43,7 +44,7 @@ class ExecPlans:
     def _compute(self, container: ContainerSpec, spec: ExecSpec, sandbox: SandboxRef) -> _Plan:
         first, *rest = compute_exec_plan(container, spec, sandbox, self._host)
         assert isinstance(first.operation, Clone)
-        plan = _Plan(container, sandbox, first.operation, [step_to_json(step) for step in rest])
+        plan = _Plan(container, sandbox, first.operation, shim_steps(rest))
         self._kept.pop((container.id, spec), None)
         while len(self._kept) >= MOST_KEPT:
             del self._kept[next(iter(self._kept))]
